@@ -1,0 +1,143 @@
+//! A container: a process tree run from an image, with zero or more endpoints.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, Publish};
+
+/// A container as it was asked for and completed; what its processes do is [`ContainerState`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Drawn at creation, never reused.
+    pub id: ContainerId,
+    /// Unique on the host.
+    pub name: ContainerName,
+    /// The image's name when the container was created.
+    pub image: ImageName,
+    /// The image's manifest, which the name may have left since.
+    pub image_digest: Digest,
+    /// The host name its processes see.
+    pub hostname: Hostname,
+    /// What it runs.
+    pub command: Command,
+    /// Whether its standard input stays open for a client to write to.
+    pub open_stdin: bool,
+    /// Whether it is removed as soon as it has exited.
+    pub auto_remove: bool,
+    /// What a person attached to it.
+    pub labels: Labels,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The network namespace it lives in: the name of a file in the run directory's `netns`.
+    pub namespace: String,
+    /// Its attachments, the first of which has the default route.
+    pub endpoints: Vec<Endpoint>,
+    /// Host ports that lead to its first endpoint.
+    pub publishes: Vec<Publish>,
+}
+
+/// What a container or an `exec` runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The program and its arguments; never empty.
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<EnvironmentVariable>,
+    /// An absolute path inside the container.
+    pub working_directory: PathBuf,
+    /// `USER[:GROUP]` by name or number, as the image says it; none means root.
+    pub user: Option<String>,
+}
+
+/// What a container's processes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ContainerState {
+    /// Intended, not yet started.
+    Created,
+    /// Its first process runs.
+    Running {
+        /// Process identifier of the first process in the host's PID namespace.
+        pid: i32,
+        /// When it was started.
+        started_at: Timestamp,
+    },
+    /// Its first process has ended.
+    Exited {
+        /// The process's exit code, or 128 and the number of the signal that ended it.
+        exit_code: i32,
+        /// When it ended.
+        finished_at: Timestamp,
+    },
+}
+
+impl ContainerState {
+    /// One word for tables and filters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running { .. } => "running",
+            Self::Exited { .. } => "exited",
+        }
+    }
+}
+
+/// One variable of an environment, `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EnvironmentVariable {
+    name: String,
+    value: String,
+}
+
+/// Why a text is not an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not an environment variable: expected NAME=VALUE without NUL", .0.escape_debug())]
+pub struct ParseEnvironmentError(String);
+
+impl EnvironmentVariable {
+    /// What stands before the first `=`; never empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What stands behind it.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+impl FromStr for EnvironmentVariable {
+    type Err = ParseEnvironmentError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEnvironmentError> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !text.contains('\0') => {
+                Ok(Self { name: name.to_owned(), value: value.to_owned() })
+            }
+            _ => Err(ParseEnvironmentError(text.chars().take(80).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for EnvironmentVariable {
+    type Error = ParseEnvironmentError;
+
+    fn try_from(text: String) -> Result<Self, ParseEnvironmentError> {
+        text.parse()
+    }
+}
+
+impl From<EnvironmentVariable> for String {
+    fn from(variable: EnvironmentVariable) -> String {
+        variable.to_string()
+    }
+}
+
+impl fmt::Display for EnvironmentVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}

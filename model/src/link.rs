@@ -1,0 +1,173 @@
+//! What names and addresses a network interface.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A network interface's name as the kernel takes it: 1 to 15 octets, no `/`, `:` or white space, not `.` or `..`
+/// (`dev_valid_name` in `net/core/dev.c`); here printable ASCII only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IfName(String);
+
+/// Why a text is not an interface name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not an interface name: 1 to 15 printable characters without `/`, `:` and spaces", .0.escape_debug())]
+pub struct ParseIfNameError(String);
+
+impl IfName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IfName {
+    type Err = ParseIfNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIfNameError> {
+        let valid = (1..=15).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':' && byte != b'%')
+            && text != "."
+            && text != "..";
+        if valid { Ok(Self(text.to_owned())) } else { Err(ParseIfNameError(text.chars().take(80).collect())) }
+    }
+}
+
+impl TryFrom<String> for IfName {
+    type Error = ParseIfNameError;
+
+    fn try_from(text: String) -> Result<Self, ParseIfNameError> {
+        text.parse()
+    }
+}
+
+impl From<IfName> for String {
+    fn from(name: IfName) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A unicast 48-bit MAC address, written as six pairs of lower-case hexadecimal digits joined by colons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddress([u8; 6]);
+
+/// Why a text is not a unicast MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a unicast MAC address such as 02:42:ac:11:00:02", .0.escape_debug())]
+pub struct ParseMacError(String);
+
+impl MacAddress {
+    /// The locally administered unicast address made of these octets: the two lowest bits of the first octet are
+    /// set to say so (IEEE 802-2014 §8.2), all others are kept.
+    pub fn local(mut octets: [u8; 6]) -> Self {
+        octets[0] = (octets[0] | 0b10) & !0b1;
+        Self(octets)
+    }
+
+    /// The six octets in transmission order.
+    pub fn octets(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl TryFrom<[u8; 6]> for MacAddress {
+    type Error = ParseMacError;
+
+    fn try_from(octets: [u8; 6]) -> Result<Self, ParseMacError> {
+        if octets[0] & 1 == 0 && octets != [0; 6] {
+            Ok(Self(octets))
+        } else {
+            Err(ParseMacError(Self(octets).to_string()))
+        }
+    }
+}
+
+impl FromStr for MacAddress {
+    type Err = ParseMacError;
+
+    fn from_str(text: &str) -> Result<Self, ParseMacError> {
+        let fail = || ParseMacError(text.chars().take(80).collect());
+        let mut octets = [0; 6];
+        let mut parts = text.split(':');
+        for octet in &mut octets {
+            let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            *octet = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(fail)?;
+        }
+        if parts.next().is_some() {
+            return Err(fail());
+        }
+        octets.try_into()
+    }
+}
+
+impl TryFrom<String> for MacAddress {
+    type Error = ParseMacError;
+
+    fn try_from(text: String) -> Result<Self, ParseMacError> {
+        text.parse()
+    }
+}
+
+impl From<MacAddress> for String {
+    fn from(mac: MacAddress) -> String {
+        mac.to_string()
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interface_names_are_what_the_kernel_takes() {
+        for (text, ok) in [
+            ("eth0", true),
+            ("fb-0123456789ab", true),
+            ("fb-0123456789abc", false),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("a/b", false),
+            ("a b", false),
+            ("a:1", false),
+            ("a%d", false),
+            ("a\0", false),
+            ("é", false),
+        ] {
+            assert_eq!(text.parse::<IfName>().is_ok(), ok, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn mac_addresses_are_unicast() {
+        let mac: MacAddress = "02:42:AC:11:00:02".parse().expect("valid");
+        assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
+        for text in [
+            "",
+            "02:42:ac:11:00",
+            "02:42:ac:11:00:02:03",
+            "01:00:5e:00:00:01",
+            "ff:ff:ff:ff:ff:ff",
+            "00:00:00:00:00:00",
+            "+2:42:ac:11:00:02",
+        ] {
+            assert!(text.parse::<MacAddress>().is_err(), "{text:?}");
+        }
+        assert_eq!(MacAddress::local([0xff; 6]).octets()[0], 0xfe);
+    }
+}
