@@ -1,1 +1,29 @@
-//! Placeholder.
+//! What the daemon and its clients say to each other: wire types, routes, and the client.
+//!
+//! Owns the JSON forms of requests and answers, the paths they are sent to, and a typed client over the daemon's
+//! Unix socket. Owns neither stored forms (`model`) nor what the daemon does with a request (`netd`).
+//!
+//! Requests refuse unknown fields; answers may gain fields, so clients ignore what they do not know.
+
+mod checked;
+mod container;
+mod host;
+mod image;
+mod logs;
+mod network;
+mod problem;
+mod reference;
+pub mod route;
+mod signal;
+
+pub use container::{
+    Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, RemoveQuery, State, StopQuery, Until,
+    WaitQuery, Waited,
+};
+pub use host::{API_VERSION, Check, CheckResult, Doctor, Status, Version};
+pub use image::{Image, ImportQuery};
+pub use logs::{LogLine, LogsQuery};
+pub use network::{Mtu, Network, NetworkCreate, NetworkCreateError, NetworkEndpoint, ParseMtuError, Usage};
+pub use problem::Problem;
+pub use reference::{ParseReferenceError, Reference};
+pub use signal::{ParseSignalError, Signal};

@@ -1,0 +1,254 @@
+//! Containers on the wire, and what is asked of them.
+
+use std::{net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
+
+use jiff::Timestamp;
+use model::{
+    ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels, MacAddress,
+    NetworkName, Publish,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Signal, checked};
+
+/// A container and what it does at the moment of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Drawn at creation, never reused.
+    pub id: ContainerId,
+    /// Unique on the host.
+    pub name: ContainerName,
+    /// The image's name when the container was created.
+    pub image: ImageName,
+    /// What its processes do.
+    pub state: State,
+    /// The exit code of its first process, or 128 and the number of the signal that ended it; null until it exited.
+    pub exit_code: Option<i32>,
+    /// The first process in the host's PID namespace; null unless running.
+    pub pid: Option<i32>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was started; null unless running.
+    pub started_at: Option<Timestamp>,
+    /// When it ended; null unless exited.
+    pub finished_at: Option<Timestamp>,
+    /// The host name its processes see.
+    pub hostname: Hostname,
+    /// The program it runs, with its arguments.
+    pub command: Vec<String>,
+    /// What a person attached to it.
+    pub labels: Labels,
+    /// Host ports that lead to its first endpoint, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT/PROTOCOL`.
+    #[serde(with = "checked::text_list")]
+    pub publishes: Vec<Publish>,
+    /// Its attachments, the first of which has the default route.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What a container's processes do, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Not yet started.
+    Created,
+    /// Its first process runs.
+    Running,
+    /// Its first process has ended.
+    Exited,
+}
+
+impl State {
+    /// The word itself.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+impl From<&model::ContainerState> for State {
+    fn from(state: &model::ContainerState) -> Self {
+        match state {
+            model::ContainerState::Created => Self::Created,
+            model::ContainerState::Running { .. } => Self::Running,
+            model::ContainerState::Exited { .. } => Self::Exited,
+        }
+    }
+}
+
+/// One attachment of a container to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Drawn at creation, never reused.
+    pub id: EndpointId,
+    /// The network's name.
+    pub network: NetworkName,
+    /// Its address.
+    pub ipv4: Ipv4Addr,
+    /// Its IPv6 address; null on a network without IPv6.
+    pub ipv6: Option<Ipv6Addr>,
+    /// The MAC address of the container's end.
+    pub mac: MacAddress,
+    /// The network's gateway.
+    pub gateway: Ipv4Addr,
+    /// Names that DNS answers for besides the container's own.
+    pub aliases: Vec<ContainerName>,
+    /// The interface's name inside the container.
+    pub interface: IfName,
+}
+
+/// Asks for a container: `POST /v1/containers`. It is created, not started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerCreate {
+    /// Its name; drawn by the daemon if absent.
+    #[serde(default)]
+    pub name: Option<ContainerName>,
+    /// An image of the local content store.
+    pub image: ImageName,
+    /// The network to attach it to; absent means no endpoint, only the loopback interface.
+    #[serde(default)]
+    pub network: Option<NetworkName>,
+    /// Arguments in place of the image's command; empty keeps the image's.
+    #[serde(default, deserialize_with = "checked::arguments")]
+    pub command: Vec<String>,
+    /// The program in place of the image's entry point; absent keeps the image's, empty clears it.
+    #[serde(default, deserialize_with = "checked::optional_arguments")]
+    pub entrypoint: Option<Vec<String>>,
+    /// The host name its processes see; its short id if absent.
+    #[serde(default)]
+    pub hostname: Option<Hostname>,
+    /// Host ports that lead to it, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT[/PROTOCOL]`.
+    #[serde(default, with = "checked::text_list")]
+    pub publish: Vec<Publish>,
+    /// Variables besides the image's, each `NAME=VALUE`; the last of one name counts.
+    #[serde(default)]
+    pub env: Vec<EnvironmentVariable>,
+    /// What to attach to it, for people.
+    #[serde(default, deserialize_with = "checked::labels")]
+    pub labels: Labels,
+    /// An absolute path inside the container; the image's if absent.
+    #[serde(default, deserialize_with = "checked::optional_path")]
+    pub working_directory: Option<PathBuf>,
+    /// Whether its standard input stays open for a client to write to.
+    #[serde(default)]
+    pub open_stdin: bool,
+    /// Whether it is removed as soon as it has exited.
+    #[serde(default)]
+    pub auto_remove: bool,
+    /// `USER[:GROUP]` by name or number; the image's if absent.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+impl ContainerCreate {
+    /// A container of `image` with everything else as the image and the daemon have it.
+    pub fn new(image: ImageName) -> Self {
+        Self {
+            name: None,
+            image,
+            network: None,
+            command: Vec::new(),
+            entrypoint: None,
+            hostname: None,
+            publish: Vec::new(),
+            env: Vec::new(),
+            labels: Labels::new(),
+            working_directory: None,
+            open_stdin: false,
+            auto_remove: false,
+            user: None,
+        }
+    }
+}
+
+/// Asks for another process in a running container: `POST /v1/containers/{reference}/exec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecCreate {
+    /// The program and its arguments; the daemon refuses an empty list.
+    #[serde(deserialize_with = "checked::arguments")]
+    pub command: Vec<String>,
+    /// Variables besides the container's, each `NAME=VALUE`.
+    #[serde(default)]
+    pub env: Vec<EnvironmentVariable>,
+    /// An absolute path inside the container; the container's own if absent.
+    #[serde(default, deserialize_with = "checked::optional_path")]
+    pub working_directory: Option<PathBuf>,
+    /// Whether the client will send standard input; otherwise it is empty.
+    #[serde(default)]
+    pub stdin: bool,
+    /// `USER[:GROUP]` by name or number; the container's own if absent.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// Which containers `GET /v1/containers` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainersQuery {
+    /// Also those that do not run.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// How `DELETE /v1/containers/{reference}` treats a running container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveQuery {
+    /// Kill it first, instead of refusing.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// How long `POST /v1/containers/{reference}/stop` waits between SIGTERM and SIGKILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopQuery {
+    /// Seconds; [`StopQuery::DEFAULT_TIMEOUT_SECONDS`] if absent.
+    #[serde(default)]
+    pub timeout_seconds: Option<u32>,
+}
+
+impl StopQuery {
+    /// Seconds between SIGTERM and SIGKILL where none are asked for.
+    pub const DEFAULT_TIMEOUT_SECONDS: u32 = 10;
+}
+
+/// What `POST /v1/containers/{reference}/kill` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillQuery {
+    /// The signal; SIGKILL if absent.
+    #[serde(default = "Signal::kill")]
+    pub signal: Signal,
+}
+
+/// What `GET /v1/containers/{reference}/wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitQuery {
+    /// The event; the exit if absent.
+    #[serde(default)]
+    pub until: Until,
+}
+
+/// An event in a container's life that can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Its first process has ended.
+    #[default]
+    Exited,
+    /// It is gone, with everything that belonged to it.
+    Removed,
+}
+
+/// How a container that was waited for ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// The first process's exit code, or 128 and the number of the signal that ended it.
+    pub exit_code: i32,
+}

@@ -1,0 +1,28 @@
+//! What a container wrote, line by line.
+
+use jiff::Timestamp;
+use model::Stream;
+use serde::{Deserialize, Serialize};
+
+/// One line of a container's output; `GET /v1/containers/{reference}/logs` sends one JSON object per line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was written.
+    pub time: Timestamp,
+    /// Where it was written to.
+    pub stream: Stream,
+    /// The text with its line feed; a piece of a line that was too long or never ended has none.
+    pub log: String,
+}
+
+/// Which lines `GET /v1/containers/{reference}/logs` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsQuery {
+    /// Whether to go on sending until the container has exited.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only so many of the last lines, and what follows; absent means all.
+    #[serde(default)]
+    pub tail: Option<u64>,
+}
