@@ -1,1 +1,40 @@
-//! Placeholder.
+//! The local content store of images: import, unpack, and the directories a container's root file system is made of.
+//!
+//! Owns everything below its directory, and what it writes there:
+//!
+//! ```text
+//! lock                    flock: shared while content is added, exclusive while it is collected
+//! blobs/sha256/HEX        manifests and configurations, verbatim, by digest
+//! images/HEX.json         one record per manifest: complete images, named or not
+//! names/HEX.json          one record per name: which manifest it means; HEX is the SHA-256 of the name
+//! layers/HEX.json         one record per unpacked layer, by chain identifier: its directory, its size
+//! l/24-HEX                unpacked layers in overlayfs form, shared between images
+//! tmp/…                   imports under way, each held by an flock; what is not held is swept away by `open`
+//! ```
+//!
+//! A layer is unpacked once and its archive is not kept: half the disk, at the price that an image can be exported
+//! only with layers archived anew (its manifest tells the original digests). Layers are keyed by chain identifier
+//! (OCI image specification, config, "Layer ChainID") and not by diff identifier, because a directory that a layer
+//! implies without describing it takes its attributes from the layers below.
+//!
+//! Does not own: mounting (the runtime), who uses an image (the daemon says so to [`Images::remove`]), registries.
+//! A registry pull will hand blobs to the same verification and unpacking that an OCI layout goes through.
+
+mod chain;
+mod collect;
+mod error;
+mod files;
+mod image;
+mod import;
+mod limits;
+mod remove;
+mod snapshot;
+mod store;
+mod wire;
+
+pub use error::{ImageError, Mismatch};
+pub use image::{ExposedPort, Image, ImageConfig};
+pub use limits::{Limit, Limits};
+pub use remove::remove_tree;
+pub use snapshot::Snapshot;
+pub use store::{Images, Removed};

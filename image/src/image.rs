@@ -1,0 +1,65 @@
+//! An image as the rest of the daemon sees it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
+
+use jiff::Timestamp;
+use model::{Digest, EnvironmentVariable, ImageName, Protocol};
+
+/// One complete image of the store: every layer is unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The name it was found by, always with its tag; by digest, the name it was last imported as.
+    pub name: ImageName,
+    /// SHA-256 of its manifest.
+    pub digest: Digest,
+    /// How its containers start.
+    pub config: ImageConfig,
+    /// Octets of the files in all its layers, shared ones included.
+    pub size: u64,
+    /// When it was built, where its configuration says so.
+    pub created_at: Option<Timestamp>,
+    /// When it was imported under this name.
+    pub imported_at: Timestamp,
+    /// Unpacked layers, topmost first.
+    pub(crate) layers: Vec<PathBuf>,
+}
+
+/// How containers of an image start (OCI image specification, config).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// What stands before the command.
+    pub entrypoint: Vec<String>,
+    /// What runs where a container names no command.
+    pub cmd: Vec<String>,
+    /// In the image's order. What is not NAME=VALUE is left out.
+    pub environment: Vec<EnvironmentVariable>,
+    /// Absolute, within the image; none means `/`.
+    pub working_directory: Option<PathBuf>,
+    /// `user`, `uid`, `user:group` and so on; none means root.
+    pub user: Option<String>,
+    /// What the image's author says it listens on; nothing is opened because of it.
+    pub exposed_ports: BTreeSet<ExposedPort>,
+    /// The image author's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Name or number of the signal that asks it to stop; none means SIGTERM.
+    pub stop_signal: Option<String>,
+}
+
+/// A port an image says it listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExposedPort {
+    /// 1 to 65,535.
+    pub port: u16,
+    /// Its protocol. Ports of protocols that cannot be published are left out of [`ImageConfig::exposed_ports`].
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for ExposedPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.port, self.protocol)
+    }
+}
