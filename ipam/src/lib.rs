@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Which addresses a network and its endpoints have.
+//!
+//! Decisions are pure: a subnet is chosen from [`Pool`]s and what is taken, an address from a [`LeaseTable`]. What was
+//! decided holds once the store has committed it, for an address by one compare-and-swap on one key
+//! ([`Lease::claim`]). Who needs an address and when it is given back is the caller's.
+
+mod claim;
+mod error;
+mod lease;
+mod overlap;
+mod pool;
+mod runs;
+mod table;
+
+pub use claim::{ClaimError, claim};
+pub use error::{IpamError, Occupant, Role};
+pub use lease::Lease;
+pub use overlap::{HostRange, overlap};
+pub use pool::{Pool, PoolError, choose_subnet, default_pools};
+pub use table::{LeaseTable, Request, Usage};

@@ -1,0 +1,164 @@
+//! Why there is no address or no subnet.
+
+use std::{fmt, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use model::{EndpointId, IfName, NetworkId, NetworkName};
+use store::{Key, StoreError};
+
+use crate::Pool;
+
+/// Why there is no address or no subnet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IpamError {
+    /// Every subnet of every pool is taken.
+    #[error("no free subnet in {}: {taken} ranges in them are taken by networks or by the host", list(.pools))]
+    SubnetsExhausted {
+        /// The pools that were searched.
+        pools: Vec<Pool>,
+        /// How many of the taken ranges overlap them.
+        taken: usize,
+    },
+    /// The range that was asked for is not free.
+    #[error("{range} overlaps {with}")]
+    Overlap {
+        /// The range that was asked for.
+        range: Ipv4Net,
+        /// What has it.
+        with: Occupant,
+    },
+    /// All addresses of the subnet are leased.
+    #[error("no free address in {range} of network {network}: {used} of {capacity} are leased")]
+    Exhausted {
+        /// The network.
+        network: NetworkId,
+        /// Its subnet.
+        range: Ipv4Net,
+        /// How many addresses endpoints hold.
+        used: u32,
+        /// How many they could hold.
+        capacity: u32,
+    },
+    /// The address that was asked for lies elsewhere.
+    #[error("address {address} is outside {range}")]
+    Outside {
+        /// The address.
+        address: Ipv4Addr,
+        /// The network's subnet.
+        range: Ipv4Net,
+    },
+    /// The address that was asked for cannot be an endpoint's.
+    #[error("address {address} is the {role} address of {range}")]
+    Reserved {
+        /// The address.
+        address: Ipv4Addr,
+        /// The network's subnet.
+        range: Ipv4Net,
+        /// What it is for.
+        role: Role,
+    },
+    /// The address that was asked for is leased.
+    #[error("address {address} is in use by endpoint {endpoint}")]
+    InUse {
+        /// The address.
+        address: Ipv4Addr,
+        /// The endpoint that holds it.
+        endpoint: EndpointId,
+    },
+    /// A record is not a lease.
+    #[error("the stored value of `{key}` is not a lease")]
+    Unreadable {
+        /// The record's key.
+        key: Key,
+        /// What is wrong with the value.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record is a lease other than its key says.
+    #[error("the stored value of `{key}` is the lease of {address} on network {network}")]
+    Misplaced {
+        /// The record's key.
+        key: Key,
+        /// The address in the value.
+        address: Ipv4Addr,
+        /// The network in the value.
+        network: NetworkId,
+    },
+    /// The leases cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl IpamError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::SubnetsExhausted { .. } => "remove networks that are not used, or name a free subnet yourself",
+            Self::Overlap { .. } => "name another subnet, or none to have a free one chosen",
+            Self::Exhausted { .. } => "remove containers that are not used, or create a network with a larger subnet",
+            Self::Outside { .. } | Self::Reserved { .. } => {
+                "ask for a host address of the subnet other than the gateway"
+            }
+            Self::InUse { .. } => "ask for another address, or for none to have a free one chosen",
+            Self::Unreadable { .. } | Self::Misplaced { .. } => "the record was not written by this release of netd",
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+fn list(pools: &[Pool]) -> String {
+    match pools {
+        [] => "no pools".to_owned(),
+        pools => pools.iter().map(Pool::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What has a range of addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Occupant {
+    /// A network.
+    Network {
+        /// Its name.
+        name: NetworkName,
+        /// Its subnet.
+        range: Ipv4Net,
+    },
+    /// A route or an address of the host.
+    Host {
+        /// The route's destination, or the address with its prefix.
+        range: Ipv4Net,
+        /// The interface it leads through.
+        interface: IfName,
+    },
+}
+
+impl fmt::Display for Occupant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network { name, range } => write!(f, "network {name} ({range})"),
+            Self::Host { range, interface } => write!(f, "the host's {range} on interface {interface}"),
+        }
+    }
+}
+
+/// What an address that no endpoint may hold is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The first of the subnet, which names it.
+    Network,
+    /// The gateway's.
+    Gateway,
+    /// The last of the subnet (RFC 919).
+    Broadcast,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Gateway => "gateway",
+            Self::Broadcast => "broadcast",
+        })
+    }
+}
