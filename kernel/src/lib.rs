@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The only code that touches the kernel's network: interfaces, addresses, routes, namespaces, nftables, conntrack,
+//! sysctls.
+//!
+//! It looks at what is there, compares it with what is desired ([`model::diff`]) and applies the difference. It does
+//! not decide what is desired, and it remembers nothing between two looks. Containers' processes are none of its
+//! business.
+//!
+//! # What is ours
+//!
+//! * interfaces in group `0x66616272` ("fabr"), which is set in the message that makes them;
+//! * addresses and routes of protocol 102 ("f");
+//! * `table inet fabric`;
+//! * the files in the directory of namespaces.
+//!
+//! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` is turned on when a network needs it. A
+//! note in the run directory says so, and as long as it is there, what neither comes from nor goes to a network of
+//! Fabric is not forwarded. Forwarding is never turned off again, because by then another program may rely on it;
+//! whoever wants the host to forward for other purposes too removes the note.
+
+mod error;
+mod facade;
+
+pub use error::{Failure, KernelError};
+pub use facade::{Kernel, Report};

@@ -4,20 +4,32 @@
 //! A value that exists is valid; text and wire forms enter through `FromStr`, `TryFrom` and serde, and are
 //! refused there.
 
+mod change;
 mod container;
+mod diff;
 mod endpoint;
+mod firewall;
 mod id;
 mod link;
 mod name;
+mod namespace;
 mod network;
 mod publish;
+mod scope;
+mod state;
 mod stream;
 
+pub use change::{Change, LinkSettings};
 pub use container::{Command, Container, ContainerState, EnvironmentVariable, ParseEnvironmentError};
+pub use diff::diff;
 pub use endpoint::Endpoint;
+pub use firewall::{Element, Flows, Structure};
 pub use id::{ContainerId, Digest, EndpointId, NetworkId, ParseIdError};
 pub use link::{IfName, MacAddress, ParseIfNameError, ParseMacError};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};
+pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use network::{Driver, Network, ParseDriverError, Subnet, SubnetError};
 pub use publish::{ParsePublishError, Protocol, Publish};
+pub use scope::{Attachment, Scope};
+pub use state::{Admin, Bridge, Forwarding, Inside, Namespace, Observed, State, Switch, Veth};
 pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream};

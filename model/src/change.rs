@@ -1,0 +1,178 @@
+//! One step from a host's state as it is to the state as it should be.
+
+use std::{collections::BTreeSet, fmt};
+
+use ipnet::Ipv4Net;
+
+use crate::{Admin, Bridge, Element, Flows, IfName, Inside, MacAddress, NamespaceName, Switch, Veth, state::list};
+
+/// One change to a host's kernel. Each can be applied twice without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Put the whole of `table inet fabric` in place, with these elements, in one transaction.
+    InstallFirewall {
+        /// All that its sets and maps hold from then on.
+        elements: BTreeSet<Element>,
+    },
+    /// Make a namespace, prepare it and pin it.
+    CreateNamespace(NamespaceName),
+    /// Bring a namespace's loopback and settings in order.
+    PrepareNamespace(NamespaceName),
+    /// Unpin a namespace; the kernel frees it with its last process.
+    RemoveNamespace(NamespaceName),
+    /// Make a bridge, down and without an address.
+    CreateBridge {
+        /// Its name.
+        name: IfName,
+        /// How it should become.
+        bridge: Bridge,
+    },
+    /// Make a veth pair, both ends down, each in its namespace.
+    CreateVeth {
+        /// The host's end.
+        name: IfName,
+        /// How it should become.
+        veth: Veth,
+    },
+    /// Change attributes of an interface in the host's namespace, in one message.
+    SetLink {
+        /// The interface.
+        name: IfName,
+        /// What changes.
+        settings: LinkSettings,
+    },
+    /// Remove an interface from the host's namespace; of a veth pair both ends go.
+    RemoveLink(IfName),
+    /// Put an address on a bridge.
+    AddAddress {
+        /// The bridge.
+        name: IfName,
+        /// The address with its prefix length.
+        address: Ipv4Net,
+    },
+    /// Take an address off a bridge.
+    RemoveAddress {
+        /// The bridge.
+        name: IfName,
+        /// The address with its prefix length.
+        address: Ipv4Net,
+    },
+    /// Turn IPv6 on a bridge on or off.
+    SetIpv6 {
+        /// The bridge.
+        name: IfName,
+        /// Whether it speaks IPv6.
+        to: Switch,
+    },
+    /// Allow or forbid 127.0.0.0/8 on a bridge.
+    SetLoopbackRouting {
+        /// The bridge.
+        name: IfName,
+        /// Whether such packets may pass.
+        to: Switch,
+    },
+    /// Address a container's end, bring it up, and set its default route, in one batch.
+    ConfigureInside {
+        /// The host's end of the veth pair.
+        name: IfName,
+        /// How the container's end should become.
+        inside: Inside,
+        /// Addresses of Fabric's that no longer belong there.
+        remove: BTreeSet<Ipv4Net>,
+    },
+    /// Add elements to the firewall, in one transaction.
+    AddElements {
+        /// The interface they are there for, if it is one.
+        of: Option<IfName>,
+        /// The elements.
+        elements: BTreeSet<Element>,
+    },
+    /// Remove elements from the firewall, in one transaction.
+    RemoveElements {
+        /// The elements.
+        elements: BTreeSet<Element>,
+    },
+    /// Delete conntrack entries.
+    ForgetFlows(Flows),
+    /// Let the host forward IPv4, and leave a note that it was Fabric who did.
+    AllowForwarding,
+}
+
+/// Attributes of an interface to change; those that are none stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// The bridge to become a port of.
+    pub master: Option<IfName>,
+    /// MAC address.
+    pub mac: Option<MacAddress>,
+    /// Maximum transmission unit in octets.
+    pub mtu: Option<u32>,
+    /// Text for people.
+    pub alias: Option<String>,
+    /// Whether to be up.
+    pub admin: Option<Admin>,
+}
+
+impl LinkSettings {
+    /// Whether anything changes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for LinkSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.master.as_ref().map(|master| format!("master {master}")),
+            self.mac.map(|mac| format!("mac {mac}")),
+            self.mtu.map(|mtu| format!("mtu {mtu}")),
+            self.alias.as_ref().map(|alias| format!("alias {alias}")),
+            self.admin.map(|admin| admin.to_string()),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InstallFirewall { elements } if elements.is_empty() => f.write_str("install table inet fabric"),
+            Self::InstallFirewall { elements } => write!(f, "install table inet fabric with {}", list(elements)),
+            Self::CreateNamespace(name) => write!(f, "create namespace {name}"),
+            Self::PrepareNamespace(name) => write!(f, "prepare namespace {name}"),
+            Self::RemoveNamespace(name) => write!(f, "remove namespace {name}"),
+            Self::CreateBridge { name, bridge } => {
+                write!(f, "create bridge {name} mtu {} mac {}", bridge.mtu, bridge.mac)
+            }
+            Self::CreateVeth { name, veth } => {
+                write!(f, "create veth {name} mtu {}", veth.mtu)?;
+                if let Some(bridge) = &veth.bridge {
+                    write!(f, " master {bridge}")?;
+                }
+                match &veth.inside {
+                    Some(inside) => {
+                        write!(f, " <-> {} in {} mac {}", inside.interface, inside.namespace, inside.mac)
+                    }
+                    None => Ok(()),
+                }
+            }
+            Self::SetLink { name, settings } => write!(f, "set {name} {settings}"),
+            Self::RemoveLink(name) => write!(f, "remove {name}"),
+            Self::AddAddress { name, address } => write!(f, "add address {address} to {name}"),
+            Self::RemoveAddress { name, address } => write!(f, "remove address {address} from {name}"),
+            Self::SetIpv6 { name, to } => write!(f, "set {name} ipv6 {to}"),
+            Self::SetLoopbackRouting { name, to } => write!(f, "set {name} loopback routing {to}"),
+            Self::ConfigureInside { inside, remove, .. } => {
+                write!(f, "configure {inside}")?;
+                if !remove.is_empty() {
+                    write!(f, " without {}", list(remove))?;
+                }
+                Ok(())
+            }
+            Self::AddElements { elements, .. } => write!(f, "add {}", list(elements)),
+            Self::RemoveElements { elements } => write!(f, "remove {}", list(elements)),
+            Self::ForgetFlows(flows) => write!(f, "forget flows {flows}"),
+            Self::AllowForwarding => f.write_str("turn on ipv4 forwarding"),
+        }
+    }
+}

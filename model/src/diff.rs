@@ -1,0 +1,228 @@
+//! The changes that lead from a host's state as it is to the state as it should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Admin, Bridge, Change, Element, Flows, Forwarding, IfName, Inside, LinkSettings, Namespace, Observed, State,
+    Structure, Switch, Veth,
+};
+
+/// The changes that turn what was observed into what is desired, in the order in which to apply them.
+///
+/// First goes what is no longer desired: links down, then their firewall elements and flows, then the links, then
+/// namespaces. Then comes what is missing, the other way round: rules and elements are in force before the links
+/// they judge come up.
+pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let elements = wanted_elements(desired, &observed.state);
+    lower(desired, &observed.state, &mut changes);
+    remove_elements(desired, &elements, &observed.state, &mut changes);
+    remove_objects(desired, &observed.state, &mut changes);
+    let missing: BTreeSet<Element> = if observed.state.structure == Structure::Current {
+        elements.difference(&observed.state.elements).cloned().collect()
+    } else {
+        let elements = elements.union(&observed.elements_beyond).cloned().collect();
+        changes.push(Change::InstallFirewall { elements });
+        BTreeSet::new()
+    };
+    raise(desired, &observed.state, missing, &mut changes);
+    changes
+}
+
+/// The elements desired, and the guard if Fabric has turned on forwarding or is about to.
+fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
+    let mut elements = desired.elements.clone();
+    let turns_on = desired.forwarding != Forwarding::Off && observed.forwarding == Forwarding::Off;
+    if turns_on || observed.forwarding == Forwarding::TurnedOn {
+        elements.insert(Element::ForwardingGuard);
+    }
+    elements
+}
+
+/// Links that are no longer desired go down before anything that protects them goes away.
+fn lower(desired: &State, observed: &State, changes: &mut Vec<Change>) {
+    let veths = observed.veths.iter().filter(|(name, _)| !desired.veths.contains_key(*name));
+    let bridges = observed.bridges.iter().filter(|(name, _)| !desired.bridges.contains_key(*name));
+    let up = veths
+        .filter(|(_, veth)| veth.admin == Admin::Up)
+        .map(|(name, _)| name)
+        .chain(bridges.filter(|(_, bridge)| bridge.admin == Admin::Up).map(|(name, _)| name));
+    for name in up {
+        let settings = LinkSettings { admin: Some(Admin::Down), ..LinkSettings::default() };
+        changes.push(Change::SetLink { name: name.clone(), settings });
+    }
+}
+
+fn remove_elements(desired: &State, wanted: &BTreeSet<Element>, observed: &State, changes: &mut Vec<Change>) {
+    let gone: BTreeSet<Element> = observed.elements.difference(wanted).cloned().collect();
+    if !gone.is_empty() && observed.structure == Structure::Current {
+        changes.push(Change::RemoveElements { elements: gone.clone() });
+    }
+    let addresses = |state: &State| -> BTreeSet<_> {
+        let insides = state.veths.values().filter_map(|veth| veth.inside.as_ref());
+        insides.flat_map(|inside| inside.addresses.iter().map(|net| net.addr())).collect()
+    };
+    let kept = addresses(desired);
+    let freed: BTreeSet<_> = addresses(observed).difference(&kept).copied().collect();
+    let flows = gone
+        .iter()
+        .filter_map(Element::flows)
+        .filter(|flows| !matches!(flows, Flows::Published { to, .. } if freed.contains(to.ip())));
+    changes.extend(freed.iter().map(|address| Flows::Of(*address)).chain(flows).map(Change::ForgetFlows));
+}
+
+fn remove_objects(desired: &State, observed: &State, changes: &mut Vec<Change>) {
+    let veths = observed.veths.keys().filter(|name| !desired.veths.contains_key(*name));
+    let bridges = observed.bridges.keys().filter(|name| !desired.bridges.contains_key(*name));
+    changes.extend(veths.chain(bridges).cloned().map(Change::RemoveLink));
+    let namespaces = observed.namespaces.keys().filter(|name| !desired.namespaces.contains_key(*name));
+    changes.extend(namespaces.cloned().map(Change::RemoveNamespace));
+}
+
+/// What is missing or differs, in the order of dependence.
+fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, changes: &mut Vec<Change>) {
+    if desired.forwarding != Forwarding::Off && observed.forwarding == Forwarding::Off {
+        if missing.remove(&Element::ForwardingGuard) {
+            add_elements(None, [Element::ForwardingGuard].into(), changes);
+        }
+        changes.push(Change::AllowForwarding);
+    }
+    for name in desired.namespaces.keys() {
+        match observed.namespaces.get(name) {
+            None | Some(Namespace::Unpinned) => changes.push(Change::CreateNamespace(name.clone())),
+            Some(Namespace::Unprepared) => changes.push(Change::PrepareNamespace(name.clone())),
+            Some(Namespace::Ready) => {}
+        }
+    }
+    let mut elements = by_owner(desired, missing);
+    for (name, bridge) in &desired.bridges {
+        let own = elements.remove(&Some(name)).unwrap_or_default();
+        raise_bridge(name, bridge, observed.bridges.get(name), own, changes);
+    }
+    for (name, veth) in &desired.veths {
+        let own = elements.remove(&Some(name)).unwrap_or_default();
+        raise_veth(name, veth, observed.veths.get(name), own, changes);
+    }
+    add_elements(None, elements.into_values().flatten().collect(), changes);
+}
+
+/// Firewall elements by the interface they are there for.
+fn by_owner(desired: &State, elements: BTreeSet<Element>) -> BTreeMap<Option<&IfName>, BTreeSet<Element>> {
+    let mut holders = BTreeMap::new();
+    for (name, veth) in &desired.veths {
+        holders.extend(veth.inside.iter().flat_map(|inside| &inside.addresses).map(|net| (net.addr(), name)));
+    }
+    let mut owned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for element in elements {
+        let owner = match &element {
+            Element::Bridge(name) | Element::SameBridge(name) => {
+                desired.bridges.get_key_value(name).map(|(name, _)| name)
+            }
+            Element::Published { to, .. } => holders.get(to.ip()).copied(),
+            Element::ForwardingGuard => None,
+        };
+        owned.entry(owner).or_default().insert(element);
+    }
+    owned
+}
+
+fn add_elements(of: Option<&IfName>, elements: BTreeSet<Element>, changes: &mut Vec<Change>) {
+    if !elements.is_empty() {
+        changes.push(Change::AddElements { of: of.cloned(), elements });
+    }
+}
+
+fn set_link(name: &IfName, settings: LinkSettings, changes: &mut Vec<Change>) {
+    if !settings.is_empty() {
+        changes.push(Change::SetLink { name: name.clone(), settings });
+    }
+}
+
+fn raise_bridge(
+    name: &IfName,
+    desired: &Bridge,
+    observed: Option<&Bridge>,
+    elements: BTreeSet<Element>,
+    changes: &mut Vec<Change>,
+) {
+    // What the kernel makes of a creating message that names MAC address and MTU.
+    let fresh = Bridge {
+        alias: String::new(),
+        admin: Admin::Down,
+        addresses: BTreeSet::new(),
+        ipv6: Switch::On,
+        loopback_routing: Switch::Off,
+        ..desired.clone()
+    };
+    if observed.is_none() {
+        changes.push(Change::CreateBridge { name: name.clone(), bridge: desired.clone() });
+    }
+    let observed = observed.unwrap_or(&fresh);
+    add_elements(Some(name), elements, changes);
+    if observed.ipv6 != desired.ipv6 {
+        changes.push(Change::SetIpv6 { name: name.clone(), to: desired.ipv6 });
+    }
+    if observed.loopback_routing != desired.loopback_routing {
+        changes.push(Change::SetLoopbackRouting { name: name.clone(), to: desired.loopback_routing });
+    }
+    for address in observed.addresses.difference(&desired.addresses) {
+        changes.push(Change::RemoveAddress { name: name.clone(), address: *address });
+    }
+    for address in desired.addresses.difference(&observed.addresses) {
+        changes.push(Change::AddAddress { name: name.clone(), address: *address });
+    }
+    let settings = LinkSettings {
+        master: None,
+        mac: (observed.mac != desired.mac).then_some(desired.mac),
+        mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
+        alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
+        admin: (observed.admin != desired.admin).then_some(desired.admin),
+    };
+    set_link(name, settings, changes);
+}
+
+fn raise_veth(
+    name: &IfName,
+    desired: &Veth,
+    observed: Option<&Veth>,
+    elements: BTreeSet<Element>,
+    changes: &mut Vec<Change>,
+) {
+    let fresh = Veth {
+        alias: String::new(),
+        admin: Admin::Down,
+        inside: desired.inside.clone().map(|inside| Inside {
+            admin: Admin::Down,
+            addresses: BTreeSet::new(),
+            gateway: None,
+            ..inside
+        }),
+        ..desired.clone()
+    };
+    let place = |veth: &Veth| veth.inside.as_ref().map(|inside| (inside.namespace.clone(), inside.interface.clone()));
+    // A pair cannot be mended when the container's end is elsewhere: the kernel moves no end it does not see.
+    let misplaced = observed.is_some_and(|observed| place(observed) != place(desired));
+    if misplaced {
+        changes.push(Change::RemoveLink(name.clone()));
+    }
+    let observed = observed.filter(|_| !misplaced);
+    if observed.is_none() {
+        changes.push(Change::CreateVeth { name: name.clone(), veth: desired.clone() });
+    }
+    let observed = observed.unwrap_or(&fresh);
+    if let (Some(inside), Some(seen)) = (&desired.inside, &observed.inside)
+        && inside != seen
+    {
+        let remove = seen.addresses.difference(&inside.addresses).copied().collect();
+        changes.push(Change::ConfigureInside { name: name.clone(), inside: inside.clone(), remove });
+    }
+    add_elements(Some(name), elements, changes);
+    let settings = LinkSettings {
+        master: if observed.bridge == desired.bridge { None } else { desired.bridge.clone() },
+        mac: None,
+        mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
+        alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
+        admin: (observed.admin != desired.admin).then_some(desired.admin),
+    };
+    set_link(name, settings, changes);
+}
