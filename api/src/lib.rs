@@ -6,6 +6,7 @@
 //! Requests refuse unknown fields; answers may gain fields, so clients ignore what they do not know.
 
 mod checked;
+mod client;
 mod container;
 mod host;
 mod image;
@@ -16,6 +17,9 @@ mod reference;
 pub mod route;
 mod signal;
 
+pub use client::{
+    Client, ClientError, FrameError, FrameReader, FrameStream, FrameWriter, LogStream, Upload, UploadWriter, upload,
+};
 pub use container::{
     Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, RemoveQuery, State, StopQuery, Until,
     WaitQuery, Waited,

@@ -1,0 +1,181 @@
+//! The daemon's API as typed calls over its Unix socket.
+
+mod connection;
+mod error;
+mod frames;
+mod log_stream;
+mod upload;
+
+use std::path::{Path, PathBuf};
+
+use hyper::Method;
+use model::{ImageName, NetworkName};
+use serde::Serialize;
+
+use self::connection::Request;
+pub use self::{
+    error::ClientError,
+    frames::{FrameError, FrameReader, FrameStream, FrameWriter},
+    log_stream::LogStream,
+    upload::{Upload, UploadWriter, upload},
+};
+use crate::{
+    Container, ContainerCreate, ContainersQuery, Doctor, ExecCreate, Image, ImportQuery, KillQuery, LogsQuery, Network,
+    NetworkCreate, Reference, RemoveQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
+};
+
+/// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
+///
+/// Every method fails with [`ClientError`]: the daemon cannot be reached, it refused, or it does not speak this API.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Where the daemon listens if it was not told otherwise.
+    pub const DEFAULT_SOCKET: &str = "/run/fabric/netd.sock";
+
+    /// A client of the daemon that listens on `socket`; nothing is connected yet. The path may be of any length.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// Where the daemon listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What the daemon is.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        self.get(route::VERSION).json().await
+    }
+
+    /// What the daemon looks after.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get(route::STATUS).json().await
+    }
+
+    /// The desired state held against the host's.
+    pub async fn doctor(&self) -> Result<Doctor, ClientError> {
+        self.get(route::DOCTOR).json().await
+    }
+
+    /// All networks.
+    pub async fn networks(&self) -> Result<Vec<Network>, ClientError> {
+        self.get(route::NETWORKS).json().await
+    }
+
+    /// One network.
+    pub async fn network(&self, name: &NetworkName) -> Result<Network, ClientError> {
+        self.get(&route::fill(route::NETWORK, name.as_str())).json().await
+    }
+
+    /// Makes a network.
+    pub async fn create_network(&self, create: &NetworkCreate) -> Result<Network, ClientError> {
+        self.post(route::NETWORKS).with_json(create).json().await
+    }
+
+    /// Removes a network that nothing is attached to.
+    pub async fn remove_network(&self, name: &NetworkName) -> Result<(), ClientError> {
+        self.delete(&route::fill(route::NETWORK, name.as_str())).empty().await
+    }
+
+    /// Containers: those that run, or all.
+    pub async fn containers(&self, query: ContainersQuery) -> Result<Vec<Container>, ClientError> {
+        self.get(route::CONTAINERS).with_query(&query).json().await
+    }
+
+    /// One container.
+    pub async fn container(&self, reference: &Reference) -> Result<Container, ClientError> {
+        self.get(&route::fill(route::CONTAINER, reference.as_str())).json().await
+    }
+
+    /// Makes a container, without starting it.
+    pub async fn create_container(&self, create: &ContainerCreate) -> Result<Container, ClientError> {
+        self.post(route::CONTAINERS).with_json(create).json().await
+    }
+
+    /// Removes a container.
+    pub async fn remove_container(&self, reference: &Reference, query: RemoveQuery) -> Result<(), ClientError> {
+        self.delete(&route::fill(route::CONTAINER, reference.as_str())).with_query(&query).empty().await
+    }
+
+    /// Starts a container.
+    pub async fn start_container(&self, reference: &Reference) -> Result<Container, ClientError> {
+        self.post(&route::fill(route::CONTAINER_START, reference.as_str())).json().await
+    }
+
+    /// Stops a container and waits until it has exited.
+    pub async fn stop_container(&self, reference: &Reference, query: StopQuery) -> Result<Container, ClientError> {
+        self.post(&route::fill(route::CONTAINER_STOP, reference.as_str())).with_query(&query).json().await
+    }
+
+    /// Sends a signal to a container's first process.
+    pub async fn kill_container(&self, reference: &Reference, query: KillQuery) -> Result<(), ClientError> {
+        self.post(&route::fill(route::CONTAINER_KILL, reference.as_str())).with_query(&query).empty().await
+    }
+
+    /// Waits for an event in a container's life.
+    pub async fn wait_container(&self, reference: &Reference, query: WaitQuery) -> Result<Waited, ClientError> {
+        self.get(&route::fill(route::CONTAINER_WAIT, reference.as_str())).with_query(&query).json().await
+    }
+
+    /// What a container wrote.
+    pub async fn logs(&self, reference: &Reference, query: LogsQuery) -> Result<LogStream, ClientError> {
+        let request = self.get(&route::fill(route::CONTAINER_LOGS, reference.as_str())).with_query(&query);
+        let name = request.name();
+        Ok(LogStream::new(name, request.send().await?))
+    }
+
+    /// Joins a container's standard streams. A container that was not started yet sends from its first octet.
+    pub async fn attach(&self, reference: &Reference) -> Result<FrameStream, ClientError> {
+        self.post(&route::fill(route::CONTAINER_ATTACH, reference.as_str())).upgrade().await
+    }
+
+    /// Runs another process in a container and joins its standard streams.
+    pub async fn exec(&self, reference: &Reference, exec: &ExecCreate) -> Result<FrameStream, ClientError> {
+        self.post(&route::fill(route::CONTAINER_EXEC, reference.as_str())).with_json(exec).upgrade().await
+    }
+
+    /// All images.
+    pub async fn images(&self) -> Result<Vec<Image>, ClientError> {
+        self.get(route::IMAGES).json().await
+    }
+
+    /// Sends a tar of a root file system, of an OCI layout or of `docker save`, and names the image it holds.
+    pub async fn import_image(&self, name: &ImageName, tar: Upload) -> Result<Image, ClientError> {
+        self.post(route::IMAGES).with_query(&ImportQuery { name: name.clone() }).with_body(tar).json().await
+    }
+
+    /// Takes an image's name away, and its content if nothing else has it.
+    pub async fn remove_image(&self, name: &ImageName) -> Result<(), ClientError> {
+        self.delete(&route::fill(route::IMAGE, name.as_str())).empty().await
+    }
+
+    fn get(&self, path: &str) -> Request<'_> {
+        Request::new(&self.socket, Method::GET, path)
+    }
+
+    fn post(&self, path: &str) -> Request<'_> {
+        Request::new(&self.socket, Method::POST, path)
+    }
+
+    fn delete(&self, path: &str) -> Request<'_> {
+        Request::new(&self.socket, Method::DELETE, path)
+    }
+}
+
+/// The query string that stands for `query`, an object of scalars; absent members are left out.
+fn query_string(query: &impl Serialize) -> String {
+    let value = serde_json::to_value(query).expect("query types have text keys and scalar values");
+    let pairs = value.as_object().into_iter().flatten().filter_map(|(key, value)| {
+        let text = match value {
+            serde_json::Value::Null => return None,
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some(format!("{key}={}", route::percent_encode(&text)))
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}

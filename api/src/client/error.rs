@@ -1,0 +1,124 @@
+//! Why a call failed.
+
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    path::PathBuf,
+};
+
+use crate::Problem;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody can be reached at the socket.
+    #[error("cannot connect to netd at {}", .socket.display())]
+    Connect {
+        /// Where the daemon was expected.
+        socket: PathBuf,
+        /// Why it cannot be reached.
+        #[source]
+        source: io::Error,
+    },
+    /// The daemon refused, or failed.
+    #[error("{problem}")]
+    Problem {
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        problem: Problem,
+    },
+    /// The daemon, or what answers in its place, refused without saying why.
+    #[error("netd answered {request} with status {status} and no explanation")]
+    Refused {
+        /// Method and path.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The connection broke before the answer.
+    #[error("the connection to netd broke during {request}")]
+    Exchange {
+        /// Method and path.
+        request: String,
+        /// What broke.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The connection broke during the answer, or the answer has no end.
+    #[error("the answer of netd to {request} cannot be read")]
+    Unreadable {
+        /// Method and path.
+        request: String,
+        /// What broke.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The answer is not what this API says.
+    #[error("the answer of netd to {request} is not understood")]
+    Answer {
+        /// Method and path.
+        request: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The answer should have been a stream of frames.
+    #[error("netd answered {request} with status {status} instead of a stream")]
+    NotUpgraded {
+        /// Method and path.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+    },
+}
+
+impl ClientError {
+    /// Why it failed, from the nearest cause to the farthest, wherever the causes were known.
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Problem { problem, .. } => problem.causes.clone(),
+            other => {
+                std::iter::successors(other.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { source, .. } => Some(
+                match source.kind() {
+                    ErrorKind::PermissionDenied => {
+                        "run it as root, or as a member of the group that owns the socket: usermod -aG fabric USER"
+                    }
+                    _ => "start netd, or say where it listens with --socket or FABRIC_SOCKET",
+                }
+                .to_owned(),
+            ),
+            Self::Problem { problem, .. } => problem.hint.clone(),
+            Self::Answer { .. } | Self::NotUpgraded { .. } | Self::Refused { .. } => {
+                Some("check that fabric and netd are of one version: fabric version".to_owned())
+            }
+            Self::Exchange { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// The HTTP status, if the daemon answered.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Problem { status, .. } | Self::Refused { status, .. } | Self::NotUpgraded { status, .. } => {
+                Some(*status)
+            }
+            _ => None,
+        }
+    }
+
+    /// What `fabric run` and `fabric exec` are to exit with, if the daemon said so.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Problem { problem, .. } => problem.exit_code,
+            _ => None,
+        }
+    }
+}

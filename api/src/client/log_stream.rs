@@ -1,0 +1,72 @@
+//! Log lines as they arrive.
+
+use http_body_util::BodyExt;
+use hyper::{
+    Response,
+    body::{Bytes, Incoming},
+};
+
+use super::ClientError;
+use crate::LogLine;
+
+/// The lines of a container's log, as they arrive.
+#[derive(Debug)]
+pub struct LogStream {
+    request: String,
+    body: Incoming,
+    pending: Vec<u8>,
+    /// How many octets of `pending` are known to hold no line feed.
+    searched: usize,
+}
+
+impl LogStream {
+    pub(super) fn new(request: String, response: Response<Incoming>) -> Self {
+        Self { request, body: response.into_body(), pending: Vec::new(), searched: 0 }
+    }
+
+    /// The next line; none when the daemon has sent the last. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreadable`] when the connection breaks, [`ClientError::Answer`] when it sends something else.
+    pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
+        loop {
+            if let Some(line) = self.take_line() {
+                return self.parse(&line).map(Some);
+            }
+            match self.chunk().await? {
+                Some(bytes) => self.pending.extend_from_slice(&bytes),
+                None if self.pending.is_empty() => return Ok(None),
+                None => {
+                    let rest = std::mem::take(&mut self.pending);
+                    self.searched = 0;
+                    return self.parse(&rest).map(Some);
+                }
+            }
+        }
+    }
+
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let Some(offset) = self.pending[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.pending.len();
+            return None;
+        };
+        let end = self.searched + offset;
+        self.searched = 0;
+        Some(self.pending.drain(..=end).collect())
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame
+                .map_err(|source| ClientError::Unreadable { request: self.request.clone(), source: source.into() })?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    fn parse(&self, line: &[u8]) -> Result<LogLine, ClientError> {
+        serde_json::from_slice(line).map_err(|source| ClientError::Answer { request: self.request.clone(), source })
+    }
+}
