@@ -1,0 +1,159 @@
+//! The containers' cgroups: one per container below one parent, in each hierarchy, in either layout.
+//!
+//! In the legacy and hybrid layouts every directory of `/sys/fs/cgroup` is the root of a hierarchy; in the unified
+//! layout it is itself the only one.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{RuntimeError, device_filter, system};
+
+const ROOT: &str = "/sys/fs/cgroup";
+/// `statfs.f_type` of a cgroup2 file system (`include/uapi/linux/magic.h`).
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+/// How long killed processes may take to leave: a process in an uninterruptible system call is not gone at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How the machine's cgroups are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One hierarchy per controller, with or without an additional empty unified one.
+    Legacy,
+    /// One hierarchy for all.
+    Unified,
+}
+
+impl Layout {
+    /// The layout that this process sees.
+    pub(crate) fn detect() -> io::Result<Self> {
+        let kind = rustix::fs::statfs(ROOT)?.f_type;
+        Ok(if kind as u64 == CGROUP2_SUPER_MAGIC { Self::Unified } else { Self::Legacy })
+    }
+}
+
+/// Makes the cgroup in the hierarchy that decides about devices, and confines it to Docker's default devices.
+/// libcontainer then finds it, and makes the rest. Without this CAP_MKNOD would open every disk of the host.
+pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {
+    match layout {
+        Layout::Legacy => {
+            let directory = Path::new(ROOT).join("devices").join(cgroup);
+            fs::create_dir_all(&directory)?;
+            fs::write(directory.join("devices.deny"), "a")?;
+            for rule in device_filter::RULES {
+                fs::write(directory.join("devices.allow"), rule.to_string())?;
+            }
+            Ok(())
+        }
+        Layout::Unified => {
+            let directory = Path::new(ROOT).join(cgroup);
+            let parent = directory.parent().expect("a cgroup has a parent");
+            fs::create_dir_all(parent)?;
+            enable_controllers(parent);
+            fs::create_dir_all(&directory)?;
+            device_filter::attach(&directory)
+        }
+    }
+}
+
+/// Gives the children of `parent` the controllers that it has. What the machine did not give the parent stays so.
+fn enable_controllers(parent: &Path) {
+    let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_whitespace() {
+        // One at a time: a controller that cannot be enabled must not keep the others from it.
+        let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
+}
+
+/// Kills whatever is in the cgroup or below and removes it, in every hierarchy.
+pub(crate) fn remove(cgroup: &Path) -> Result<(), RuntimeError> {
+    for hierarchy in hierarchies()? {
+        let directory = hierarchy.join(cgroup);
+        remove_directory(&directory).map_err(|source| RuntimeError::path("remove", directory, source))?;
+    }
+    Ok(())
+}
+
+/// Removes the parent in every hierarchy where nothing is in it.
+pub(crate) fn remove_parent(parent: &str) -> Result<(), RuntimeError> {
+    for hierarchy in hierarchies()? {
+        let directory = hierarchy.join(parent);
+        match fs::remove_dir(&directory) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy) => {
+                return Err(RuntimeError::path("remove", directory, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn hierarchies() -> Result<Vec<PathBuf>, RuntimeError> {
+    let failed = |source| RuntimeError::path("list", ROOT, source);
+    match Layout::detect().map_err(failed)? {
+        Layout::Unified => Ok(vec![ROOT.into()]),
+        Layout::Legacy => {
+            let entries = fs::read_dir(ROOT).map_err(failed)?;
+            // Links are second names of hierarchies with several controllers (`cpu` of `cpu,cpuacct`).
+            Ok(entries
+                .filter_map(Result::ok)
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path())
+                .collect())
+        }
+    }
+}
+
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match remove_tree(directory) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                kill_tree(directory);
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => return result,
+        }
+    }
+}
+
+/// Removes a cgroup and those the container made below it, deepest first.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let children = children(directory);
+            if children.is_empty() {
+                return Err(error);
+            }
+            children.iter().try_for_each(|child| remove_tree(child))?;
+            fs::remove_dir(directory)
+        }
+        result => result,
+    }
+}
+
+fn kill_tree(directory: &Path) {
+    // Linux 5.14, unified hierarchy only; it includes what is below, and cannot be outrun by forking.
+    if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    children(directory).iter().for_each(|child| kill_tree(child));
+    let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    processes.lines().filter_map(|line| line.parse().ok()).for_each(system::kill_by_number);
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}

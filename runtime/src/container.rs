@@ -1,0 +1,111 @@
+//! What a container is made of, and what can be seen of it.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use model::{Command, ContainerId, Hostname};
+use serde::{Deserialize, Serialize};
+
+/// Where the runtime keeps its state. All paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directories {
+    /// One directory per container that a reboot may forget: the shim's socket, libcontainer's state, mount points.
+    pub run: PathBuf,
+    /// One directory per container that outlives a reboot: `log.jsonl` and `exit.json`.
+    pub data: PathBuf,
+    /// The one cgroup, directly below the root of each hierarchy, that holds a cgroup per container. It must be
+    /// unique to the data directory, for it is removed when it is empty.
+    pub cgroup_parent: String,
+}
+
+impl Directories {
+    /// The container's directory for run-time state.
+    pub fn run_of(&self, id: &ContainerId) -> PathBuf {
+        self.run.join(id.as_str())
+    }
+
+    /// The container's directory for what outlives a reboot.
+    pub fn data_of(&self, id: &ContainerId) -> PathBuf {
+        self.data.join(id.as_str())
+    }
+
+    /// The container's log, one JSON object per line ([`crate::LogLine`]).
+    pub fn log_of(&self, id: &ContainerId) -> PathBuf {
+        self.data_of(id).join("log.jsonl")
+    }
+
+    pub(crate) fn exit_of(&self, id: &ContainerId) -> PathBuf {
+        self.data_of(id).join("exit.json")
+    }
+
+    /// The container's cgroup, relative to the root of a hierarchy.
+    pub(crate) fn cgroup_of(&self, id: &ContainerId) -> PathBuf {
+        Path::new(&self.cgroup_parent).join(id.as_str())
+    }
+}
+
+/// A container to be created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Names the container's directories and cgroup.
+    pub id: ContainerId,
+    /// The host name its processes see.
+    pub hostname: Hostname,
+    /// What it runs.
+    pub command: Command,
+    /// The read-only directories that are stacked to its root file system, topmost first; at least one.
+    pub lower: Vec<PathBuf>,
+    /// The directory that takes its changes.
+    pub upper: PathBuf,
+    /// overlayfs' own directory, empty and on the same file system as `upper`.
+    pub work: PathBuf,
+    /// A file that is a network namespace.
+    pub network_namespace: PathBuf,
+    /// Files and directories of the host that appear inside.
+    pub mounts: Vec<BindMount>,
+    /// Whether standard input is a pipe that attached clients write to; otherwise it is `/dev/null`.
+    pub open_stdin: bool,
+}
+
+/// A file or directory of the host that appears inside a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindMount {
+    /// An absolute path on the host.
+    pub source: PathBuf,
+    /// An absolute path inside the container, created where it is missing.
+    pub destination: PathBuf,
+    /// Whether the container cannot write to it.
+    pub read_only: bool,
+}
+
+/// A container that was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// Its first process, in the host's PID namespace, which waits for [`crate::Runtime::start`].
+    pub pid: i32,
+}
+
+/// What a container's first process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Observed {
+    /// It waits to be started.
+    Created {
+        /// Its identifier in the host's PID namespace.
+        pid: i32,
+    },
+    /// It runs the container's program.
+    Running {
+        /// Its identifier in the host's PID namespace.
+        pid: i32,
+        /// When it was started.
+        started_at: Timestamp,
+    },
+    /// It has ended.
+    Exited {
+        /// Its exit code, or 128 and the number of the signal that ended it, or [`crate::Exit::LOST`].
+        exit_code: i32,
+        /// When it ended, or when its loss was noticed.
+        finished_at: Timestamp,
+    },
+}

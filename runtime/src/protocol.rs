@@ -1,0 +1,42 @@
+//! What the daemon says to the zygote and to a shim, and what they answer.
+
+use model::Command;
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerSpec, Created, Directories, Exit, Failure, Observed};
+
+/// To the zygote, with one descriptor: the socket on which the new shim sends its [`Reply::Created`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CreateRequest {
+    pub(crate) spec: ContainerSpec,
+    pub(crate) directories: Directories,
+}
+
+/// To a shim; one per connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Execute the container's program.
+    Start,
+    /// Tell what the first process does.
+    State,
+    /// Send a signal to the first process.
+    Kill { signal: i32 },
+    /// Connect a client, the one descriptor that comes along, to the standard streams.
+    Attach { already_read: Vec<u8> },
+    /// Run another program in the container, with the descriptor that comes along as its client.
+    Exec { command: Command, stdin: bool, already_read: Vec<u8> },
+    /// Answer when the first process has ended.
+    Wait,
+    /// Kill the container and end.
+    Delete,
+}
+
+/// What a zygote's child or a shim answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Created(Created),
+    Done,
+    State(Observed),
+    Exited(Exit),
+    Failed(Failure),
+}

@@ -1,0 +1,227 @@
+//! The system calls that no safe crate offers, each behind a function that is safe to call as documented.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, CString},
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{MemfdFlags, Mode, OFlags, SealFlags},
+    io::Errno,
+    process::{Pid, Signal},
+};
+
+/// Which of the two processes this is.
+pub(crate) enum Fork {
+    /// The new one.
+    Child,
+    /// The old one, with the new one's identifier.
+    Parent(Pid),
+}
+
+/// Forks. The caller must be single-threaded: in the child no other thread exists to release a lock it held, and the
+/// allocator's are among them.
+pub(crate) fn fork() -> Result<Fork, Errno> {
+    // SAFETY: fork has no memory preconditions; the child of a single-threaded process may do everything.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(Pid::from_raw(pid).expect("fork returns a positive identifier to the parent"))),
+    }
+}
+
+/// Ends the process without running anything of the parent's: no destructors, no `atexit` handlers, no flushing.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes any number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Takes ownership of a descriptor that this program's previous image prepared.
+pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: nothing in this process image owns the descriptor; it was inherited through exec by agreement. Should
+    // it not be open, every use returns EBADF.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// A copy of the running program in memory that nobody can change.
+pub(crate) fn sealed_copy_of_self() -> io::Result<OwnedFd> {
+    let mut program = File::open("/proc/self/exe")?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create(c"fabric", flags | MemfdFlags::EXEC)
+        // MFD_EXEC came with Linux 6.3; before, every memfd was executable.
+        .or_else(|_| rustix::fs::memfd_create(c"fabric", flags))?;
+    let mut copy = File::from(copy);
+    io::copy(&mut program, &mut copy)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    Ok(copy.into())
+}
+
+/// Executes `program` under `name` with nothing open but `/dev/null` as 0, 1 and 2, and `socket` as descriptor `number`.
+/// Returns only if that fails, and has then also written the error number to `failure`.
+pub(crate) fn become_program(
+    program: &OwnedFd,
+    name: &str,
+    socket: OwnedFd,
+    number: RawFd,
+    failure: BorrowedFd<'_>,
+) -> Errno {
+    let error = match try_become_program(program, name, socket, number, failure) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    let _ = rustix::io::write(failure, &error.raw_os_error().to_ne_bytes());
+    error
+}
+
+fn try_become_program(
+    program: &OwnedFd,
+    name: &str,
+    socket: OwnedFd,
+    number: RawFd,
+    failure: BorrowedFd<'_>,
+) -> Result<std::convert::Infallible, Errno> {
+    // Out of the way of the numbers that are about to be assigned.
+    let program = rustix::io::fcntl_dupfd_cloexec(program, number + 16)?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(&socket, number + 16)?;
+    let _failure = rustix::io::fcntl_dupfd_cloexec(failure, number + 16)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    for standard in 0..3 {
+        duplicate_to(&null, standard)?;
+    }
+    duplicate_to(&socket, number)?;
+    close_range_on_exec(number + 1)?;
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    let arguments = [name.as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null::<libc::c_char>()];
+    // SAFETY: path and both vectors are NUL-terminated and outlive the call.
+    unsafe {
+        libc::execveat(
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr().cast(),
+            environment.as_ptr().cast(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(last_error())
+}
+
+/// Makes `number` a second name for the descriptor, one that stays open across exec.
+pub(crate) fn duplicate_to(descriptor: impl AsFd, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: the callers own what `number` was: a standard stream, or a number they agreed on with another image.
+    if unsafe { libc::dup2(descriptor.as_fd().as_raw_fd(), number) } < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Marks every descriptor from `first` on to be closed by exec.
+fn close_range_on_exec(first: RawFd) -> Result<(), Errno> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: RawFd, flags: u32) -> Result<(), Errno> {
+    // SAFETY: only the mark or the openness of descriptors changes; see the callers for their owners.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
+    if result < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Closes every descriptor but the standard streams and those given, which are returned, in order, under new numbers.
+///
+/// For a process that was just forked, and that never returns into the frames which own the closed ones.
+pub(crate) fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> Result<[OwnedFd; N], Errno> {
+    let count = i32::try_from(N).expect("a handful");
+    // First above all the numbers to be assigned, so that none of them overwrites another.
+    let mut above = Vec::with_capacity(N);
+    for descriptor in &descriptors {
+        above.push(rustix::io::fcntl_dupfd_cloexec(descriptor, 3 + count)?);
+    }
+    // Their numbers are about to be reused.
+    std::mem::forget(descriptors);
+    for (number, descriptor) in (3..).zip(&above) {
+        // SAFETY: the numbers from 3 on belong to frames that are never returned to.
+        if unsafe { libc::dup3(descriptor.as_raw_fd(), number, libc::O_CLOEXEC) } < 0 {
+            return Err(last_error());
+        }
+    }
+    std::mem::forget(above);
+    close_range(3 + count, 0)?;
+    let mut numbers = 3..;
+    Ok(std::array::from_fn(|_| adopt(numbers.next().expect("an endless range"))))
+}
+
+/// Replaces the program. Returns only if that fails.
+pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let vector = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (vector(arguments), vector(environment));
+    // SAFETY: all strings and both vectors are NUL-terminated and outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    last_error()
+}
+
+/// Gives every signal its default action and unblocks all. Rust ignores SIGPIPE, and what is ignored stays so across
+/// exec, which breaks `yes | head`.
+pub(crate) fn reset_signals() {
+    // SAFETY: signal and sigprocmask with a valid, empty set have no memory preconditions. SIGKILL, SIGSTOP and the
+    // two that libc keeps for itself return EINVAL, which is what is wanted.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Sends a signal by number to the process behind a pidfd.
+pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: no information block is passed; the kernel checks both numbers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    if result < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Puts this process under a seccomp filter, for good.
+pub(crate) fn load_seccomp(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::TOOBIG)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: `program` describes memory that outlives the call, and the kernel only reads it.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) };
+    if result < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Leaves the mount namespace for a copy of it.
+pub(crate) fn unshare_mounts() -> Result<(), Errno> {
+    // SAFETY: of the namespaces only the mount namespace changes; no descriptor table or memory is unshared.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+}
+
+/// The `bpf` system call with a command's attributes.
+pub(crate) fn bpf<T>(command: u32, attributes: &T) -> Result<i32, Errno> {
+    // SAFETY: the callers pass the prefix of `union bpf_attr` that the command reads, whose pointers outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), std::mem::size_of::<T>()) };
+    if result < 0 { Err(last_error()) } else { Ok(i32::try_from(result).expect("a descriptor or zero")) }
+}
+
+/// Kills a process that is known only by number.
+pub(crate) fn kill_by_number(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid).filter(|pid| !pid.is_init()) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Opens a directory to be named through its descriptor.
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn last_error() -> Errno {
+    Errno::from_raw_os_error(io::Error::last_os_error().raw_os_error().expect("made from errno"))
+}

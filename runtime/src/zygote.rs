@@ -1,0 +1,117 @@
+//! The single-threaded process that shims are forked from.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{DumpableBehavior, WaitOptions},
+};
+
+use crate::{
+    Runtime, RuntimeError,
+    protocol::CreateRequest,
+    seccomp::Filter,
+    shim,
+    system::{self, Fork},
+    wire,
+};
+
+/// The daemon's connection to its zygote, which ends when this is dropped. Shims and containers do not.
+#[derive(Debug)]
+pub struct Zygote {
+    socket: OwnedFd,
+}
+
+impl Zygote {
+    /// The socket for orders, non-blocking.
+    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+        let socket = self.socket.try_clone()?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(socket)
+    }
+}
+
+/// `argv[0]` of the zygote.
+const NAME: &str = "fabric-zygote";
+/// Where the zygote finds its socket.
+const SOCKET: i32 = 3;
+
+/// Must come first in the daemon's `main`. In the process that [`Runtime::spawn_zygote`] executed it runs the zygote
+/// and never returns; in every other it returns at once.
+pub fn run_if_zygote() {
+    if std::env::args_os().next().is_some_and(|name| name == NAME) {
+        let status = run(system::adopt(SOCKET));
+        std::process::exit(status);
+    }
+}
+
+impl Runtime {
+    /// Starts the zygote. Must be called before the process has a second thread, for it forks.
+    ///
+    /// What runs is a sealed copy of this program in memory, so that no container can ever write to the program on disk
+    /// by way of a process that enters it (CVE-2019-5736).
+    ///
+    /// # Errors
+    /// [`RuntimeError::Zygote`] names the step.
+    pub fn spawn_zygote() -> Result<Zygote, RuntimeError> {
+        let at = |step| move |error: Errno| RuntimeError::Zygote { step, source: error.into() };
+        let program = system::sealed_copy_of_self()
+            .map_err(|source| RuntimeError::Zygote { step: "copy this program", source })?;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(at("socketpair"))?;
+        let (mut report, failure) = io::pipe().map_err(|source| RuntimeError::Zygote { step: "pipe", source })?;
+        match system::fork().map_err(at("fork"))? {
+            Fork::Child => {
+                let error = system::become_program(&program, NAME, theirs, SOCKET, failure.as_fd());
+                system::exit_now(error.raw_os_error())
+            }
+            Fork::Parent(_) => {
+                drop((theirs, failure));
+                let mut text = [0; 4];
+                match io::Read::read(&mut report, &mut text) {
+                    // Closed by a successful exec.
+                    Ok(0) => Ok(Zygote { socket: ours }),
+                    Ok(_) => Err(at("execveat")(Errno::from_raw_os_error(i32::from_ne_bytes(text)))),
+                    Err(source) => Err(RuntimeError::Zygote { step: "read", source }),
+                }
+            }
+        }
+    }
+}
+
+fn run(socket: OwnedFd) -> i32 {
+    // The container's processes must not look into the ones that set them up.
+    if rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
+        return 1;
+    }
+    // Once for all containers: compiling takes longer than everything else a start does together.
+    let filter = Filter::docker_default();
+    loop {
+        let (request, descriptors) = match wire::receive::<CreateRequest>(&socket) {
+            Ok(Some(order)) => order,
+            Ok(None) => return 0,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
+            Err(_) => return 1,
+        };
+        let Ok([reply, listener]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+            continue;
+        };
+        match system::fork() {
+            // Forks once more, so that the shim is nobody's child, and this process never has to reap it.
+            Ok(Fork::Child) => match system::fork() {
+                Ok(Fork::Child) => shim::run(request, filter, reply, listener),
+                Ok(Fork::Parent(_)) => system::exit_now(0),
+                Err(error) => system::exit_now(error.raw_os_error()),
+            },
+            Ok(Fork::Parent(child)) => {
+                let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
+            }
+            // The reply's descriptor closes, which tells the daemon.
+            Err(_) => {}
+        }
+    }
+}
