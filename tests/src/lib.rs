@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The rig of the black-box tests: hosts that are network namespaces, each with a `netd` of its own.
+//!
+//! It owns what the tests make on the machine and takes all of it away again; a test that leaves something behind
+//! fails. It does not know how Fabric works inside: it drives the two binaries, and looks at the kernel.
+
+mod binaries;
+mod flow;
+mod host;
+mod http;
+mod lan;
+mod leftovers;
+mod namespace;
+mod outcome;
+mod ping;
+mod processes;
+mod snapshot;
+mod wait;
+
+pub use binaries::busybox_tar;
+pub use flow::{Flow, FlowReport};
+pub use host::{Attached, Host};
+pub use http::{fetch, serve};
+pub use lan::Lan;
+pub use namespace::Namespace;
+pub use outcome::Outcome;
+pub use ping::{Ping, PingReport};
+pub use wait::{eventually, within};

@@ -1,0 +1,116 @@
+//! The host's daemon: how it is started, and the ways it ends.
+
+use std::{
+    fs::{self, File},
+    os::unix::{net::UnixStream, process::ExitStatusExt},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Host;
+use crate::{binaries, within};
+
+impl Host {
+    /// Where the daemon writes its log.
+    fn log(&self) -> PathBuf {
+        self.path("netd.log")
+    }
+
+    /// The daemon's command line, to be run by the test itself.
+    pub fn netd_command(&self) -> Command {
+        let mut command = self.namespace.command(binaries::netd());
+        command.arg("--config").arg(self.path("netd.toml"));
+        command.arg("--data-dir").arg(self.data_dir()).arg("--run-dir").arg(self.run_dir());
+        let log = File::options().append(true).create(true).open(self.log()).expect("the directory is ours");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+        command
+    }
+
+    /// Starts the daemon and waits until it answers.
+    #[track_caller]
+    pub fn start(&self) {
+        self.spawn(&mut self.netd_command());
+        self.wait_until_ready();
+    }
+
+    /// Starts the daemon as `command` has it, and does not wait.
+    pub fn spawn(&self, command: &mut Command) {
+        let mut netd = self.netd();
+        assert!(netd.is_none(), "the host has one daemon");
+        *netd = Some(command.spawn().expect("nsenter runs"));
+    }
+
+    /// Waits until the daemon answers; the test fails if it ends or takes ten seconds.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        let ready = within(Duration::from_secs(10), || {
+            let ended = self.netd().as_mut().map(|netd| netd.try_wait().expect("it is our child"));
+            match ended {
+                Some(None) => {}
+                other => panic!("netd ended: {other:?}\n{}", self.log_tail()),
+            }
+            UnixStream::connect(self.run_dir().join("netd.sock")).ok()?;
+            (self.fabric(&["status"]).code == 0).then_some(())
+        });
+        assert!(ready.is_some(), "netd is not ready after 10 s:\n{}", self.log_tail());
+    }
+
+    /// The daemon's process.
+    ///
+    /// `nsenter` becomes the daemon, so they are one process.
+    pub fn netd_pid(&self) -> Pid {
+        Pid::from_child(self.netd().as_ref().expect("the daemon was started"))
+    }
+
+    /// Ends the daemon as a crash does: SIGKILL.
+    pub fn kill(&self) {
+        let mut netd = self.netd().take().expect("the daemon was started");
+        netd.kill().expect("it is our child");
+        netd.wait().expect("it is our child");
+    }
+
+    /// Waits until the daemon has ended by itself, and returns the signal that ended it; none if it goes on.
+    pub fn ended_by(&self, limit: Duration) -> Option<i32> {
+        let mut netd = self.netd();
+        let child = netd.as_mut().expect("the daemon was started");
+        let status = within(limit, || child.try_wait().expect("it is our child"))?;
+        *netd = None;
+        status.signal()
+    }
+
+    /// Ends the daemon as a service manager does: SIGTERM; it must end well, within ten seconds.
+    #[track_caller]
+    pub fn terminate(&self) {
+        let mut netd = self.netd().take().expect("the daemon was started");
+        kill_process(Pid::from_child(&netd), Signal::TERM).expect("it is our child");
+        let status = within(Duration::from_secs(10), || netd.try_wait().expect("it is our child"));
+        let Some(status) = status else {
+            let _ = netd.kill();
+            let _ = netd.wait();
+            panic!("netd did not end within 10 s of SIGTERM:\n{}", self.log_tail());
+        };
+        assert!(status.success(), "netd ended with {status}:\n{}", self.log_tail());
+    }
+
+    /// `kill -9` and a new start.
+    #[track_caller]
+    pub fn restart(&self) {
+        self.kill();
+        self.start();
+    }
+
+    /// The last lines of the daemon's log.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("--- netd.log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+    }
+
+    pub(super) fn netd(&self) -> MutexGuard<'_, Option<Child>> {
+        self.netd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

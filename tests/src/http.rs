@@ -1,0 +1,43 @@
+//! The least HTTP that shows who reaches whom.
+
+use std::{
+    io::{Error, ErrorKind, Read, Result, Write},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::Namespace;
+
+/// How long a connection may take; what takes longer is filtered.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The body of `http://ADDRESS:PORT/PATH`, asked for from `namespace`.
+///
+/// # Errors
+/// Whatever the connection met: refused, timed out, or an answer other than 200.
+pub fn fetch(namespace: &Namespace, address: Ipv4Addr, port: u16, path: &str) -> Result<String> {
+    namespace.enter(|| {
+        let to = SocketAddr::V4(SocketAddrV4::new(address, port));
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::InvalidData)?;
+        let status = head.lines().next().unwrap_or_default();
+        if status.split(' ').nth(1) == Some("200") { Ok(body.trim().to_owned()) } else { Err(Error::other(status)) }
+    })
+}
+
+/// Answers one request on `address:port` in `namespace` with the address of who asked.
+pub fn serve(namespace: &Namespace, address: Ipv4Addr, port: u16) -> JoinHandle<()> {
+    let listener = namespace.enter(|| TcpListener::bind((address, port)).expect("the port is free"));
+    std::thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().expect("a client comes");
+        let mut request = [0; 1024];
+        // The request's content does not matter.
+        let _ = stream.read(&mut request);
+        let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{}", peer.ip());
+    })
+}

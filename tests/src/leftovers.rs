@@ -1,0 +1,96 @@
+//! What is left of a host when nothing should be.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::{Namespace, processes};
+
+/// Mount points below `directory`, the innermost first.
+pub(crate) fn mounts(directory: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("proc is mounted");
+    // The fifth field is the mount point, its white space escaped in octal, which the rig's directories have none of.
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut points: Vec<PathBuf> = points.filter(|point| point.starts_with(directory)).collect();
+    points.reverse();
+    points
+}
+
+/// Control groups whose names hold one of `ids`, in every hierarchy, the innermost first.
+pub(crate) fn cgroups(ids: &[String]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(Path::new("/sys/fs/cgroup"), &mut |path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if ids.iter().any(|id| name.contains(id)) {
+            found.push(path.to_path_buf());
+        }
+    });
+    found
+}
+
+fn collect(directory: &Path, visit: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(directory).into_iter().flatten().map_while(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), visit);
+            visit(&entry.path());
+        }
+    }
+}
+
+/// Fabric's links in the host's namespace.
+pub(crate) fn links(host: &Namespace) -> Vec<String> {
+    let links = host.run(&["ip", "-o", "link", "show"]);
+    let names = links.lines().filter_map(|line| line.split(": ").nth(1));
+    names.filter(|name| name.starts_with("fb-") || name.starts_with("fe-")).map(str::to_owned).collect()
+}
+
+/// One line for each thing that should not be there, and is.
+pub(crate) fn survey(directory: &Path, host: &Namespace, pinned: &[PathBuf], ids: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
+    let mounts = mounts(directory);
+    let own = mounts.iter().filter(|point| !pinned.contains(point));
+    left.extend(own.map(|point| format!("mount {}", point.display())));
+    for process in processes::belonging_to(directory, &[host]) {
+        left.push(format!("process {} `{}`, by {}", process.pid, process.command_line, process.because));
+    }
+    left.extend(cgroups(ids).iter().map(|path| format!("control group {}", path.display())));
+    left.extend(links(host).iter().map(|name| format!("link {name}")));
+    let tables = host.run(&["nft", "list", "tables"]);
+    left.extend(tables.lines().map(|table| format!("nft {table}")));
+    left
+}
+
+/// How many mounts, processes and control groups a host has, by kind; names of no two containers are equal, counts are.
+pub(crate) fn holdings(directory: &Path, host: &Namespace, run: &Path, ids: &[String]) -> Vec<String> {
+    let (namespaces, others): (Vec<_>, Vec<_>) =
+        mounts(directory).into_iter().partition(|point| point.starts_with(run.join("netns")));
+    let entries = |path: PathBuf| fs::read_dir(path).map_or(0, Iterator::count);
+    vec![
+        format!("{} pinned namespaces, {} files for them", namespaces.len(), entries(run.join("netns"))),
+        format!("{} other mounts", others.len()),
+        format!("{} processes", processes::belonging_to(directory, &[host]).len()),
+        format!("{} control groups", cgroups(ids).len()),
+        format!("{} run directories of containers", entries(run.join("containers"))),
+    ]
+}
+
+/// Takes away by force what [`survey`] finds and lives outside the host's namespace, which takes the rest with it.
+pub(crate) fn clear(directory: &Path, host: &Namespace, ids: &[String]) {
+    // Twice: a shim that dies may leave its container behind for a moment.
+    for _ in 0..2 {
+        for process in processes::belonging_to(directory, &[host]) {
+            process.kill();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    for point in mounts(directory) {
+        // What cannot be unmounted shows when the directory is removed.
+        let _ = unmount(&point, UnmountFlags::DETACH);
+    }
+    for group in cgroups(ids) {
+        let _ = fs::remove_dir(group);
+    }
+}

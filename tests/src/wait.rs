@@ -1,0 +1,26 @@
+//! Waiting for what happens soon.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Asks until there is an answer, for at most `limit`.
+pub fn within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Asks until there is an answer, and fails the test after ten seconds without one.
+#[track_caller]
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(Duration::from_secs(10), ask).unwrap_or_else(|| panic!("after 10 s still not: {what}"))
+}
