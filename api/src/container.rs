@@ -99,7 +99,7 @@ pub struct Endpoint {
     pub interface: IfName,
 }
 
-/// Asks for a container: `POST /v1/containers`. It is created, not started.
+/// Asks for a container: `POST /v1/containers`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerCreate {
@@ -138,6 +138,10 @@ pub struct ContainerCreate {
     /// Whether it is removed as soon as it has exited.
     #[serde(default)]
     pub auto_remove: bool,
+    /// Whether it is started as well; if that fails, nothing of it is left. Otherwise it waits for its start, so that
+    /// a client can attach before its program writes anything.
+    #[serde(default)]
+    pub start: bool,
     /// `USER[:GROUP]` by name or number; the image's if absent.
     #[serde(default)]
     pub user: Option<String>,
@@ -159,6 +163,7 @@ impl ContainerCreate {
             working_directory: None,
             open_stdin: false,
             auto_remove: false,
+            start: false,
             user: None,
         }
     }

@@ -1,0 +1,92 @@
+//! What can be typed, and how it is read.
+
+mod container;
+mod image;
+mod network;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::{
+    container::{
+        EnvironmentArgument, ExecArguments, InspectArguments, KillArguments, LogsArguments, PsArguments, RmArguments,
+        RunArguments, StopArguments, WaitArguments,
+    },
+    image::{ImageCommand, ImportArguments, RemoveImagesArguments},
+    network::{CreateNetworkArguments, InspectNetworkArguments, NetworkCommand, RemoveNetworksArguments},
+};
+
+/// Containers that are born on a network.
+#[derive(Debug, Parser)]
+#[command(name = "fabric", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArguments {
+    /// Where netd listens.
+    #[arg(
+        long,
+        global = true,
+        env = "FABRIC_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH",
+        default_value = api::Client::DEFAULT_SOCKET,
+        help_heading = "Global options"
+    )]
+    pub(crate) socket: PathBuf,
+    /// How to print what was asked for.
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
+    pub(crate) format: Format,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: columns of text.
+    #[default]
+    Table,
+    /// For programs: one object or one array.
+    Json,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, list, show and remove networks.
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Make a container from an image and start it.
+    Run(RunArguments),
+    /// List containers.
+    Ps(PsArguments),
+    /// Show everything about a container.
+    Inspect(InspectArguments),
+    /// Print what a container wrote.
+    Logs(LogsArguments),
+    /// Run another program in a running container.
+    Exec(ExecArguments),
+    /// Stop containers: SIGTERM, and SIGKILL to those that do not end.
+    Stop(StopArguments),
+    /// Send a signal to containers.
+    Kill(KillArguments),
+    /// Wait until containers have exited, and print their exit codes.
+    Wait(WaitArguments),
+    /// Remove containers.
+    Rm(RmArguments),
+    /// Import, list and remove images.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Show what netd looks after.
+    Status,
+    /// Hold what should be against what is; exits with 1 if there are problems.
+    Doctor,
+    /// Show the versions of fabric and netd.
+    Version,
+}

@@ -1,0 +1,164 @@
+//! Arguments about containers.
+
+use std::{path::PathBuf, str::FromStr};
+
+use api::{Reference, Signal, StopQuery};
+use clap::Args;
+use model::{
+    ContainerName, EnvironmentVariable, Hostname, ImageName, Label, NetworkName, ParseEnvironmentError, Publish,
+};
+
+/// `fabric run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Leave it running and print its id.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Remove it as soon as it has exited.
+    #[arg(long = "rm")]
+    pub(crate) remove: bool,
+    /// The container's name: lower-case letters, digits and hyphens [default: drawn at random].
+    #[arg(long)]
+    pub(crate) name: Option<ContainerName>,
+    /// The network to attach it to [default: none, only the loopback interface].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<NetworkName>,
+    /// The host name it sees [default: its short id].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<Hostname>,
+    /// Lead a port of the host to it; can be repeated.
+    #[arg(short, long, value_name = "[ADDRESS:]PORT:CONTAINER_PORT[/udp]", requires = "network")]
+    pub(crate) publish: Vec<Publish>,
+    /// Set an environment variable, or pass one on; can be repeated.
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<EnvironmentArgument>,
+    /// Attach a label; can be repeated.
+    #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
+    pub(crate) labels: Vec<Label>,
+    /// The directory it starts in [default: the image's].
+    #[arg(short, long, value_name = "PATH", value_parser = absolute_path)]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Pass standard input on to it.
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// The image's name.
+    pub(crate) image: ImageName,
+    /// What to run in place of the image's command.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `fabric exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArguments {
+    /// Pass standard input on to it.
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Set an environment variable, or pass one on; can be repeated.
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<EnvironmentArgument>,
+    /// The directory it starts in [default: the container's].
+    #[arg(short, long, value_name = "PATH", value_parser = absolute_path)]
+    pub(crate) workdir: Option<PathBuf>,
+    /// The container's name or id.
+    pub(crate) container: Reference,
+    /// The program and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `fabric ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArguments {
+    /// Also those that do not run.
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+/// `fabric inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The container's name or id.
+    pub(crate) container: Reference,
+}
+
+/// `fabric logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// Go on printing until it has exited.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin with so many of the last lines [default: all].
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u64>,
+    /// The container's name or id.
+    pub(crate) container: Reference,
+}
+
+/// `fabric stop`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArguments {
+    /// How long to wait before SIGKILL.
+    #[arg(short, long = "timeout", value_name = "SECONDS", default_value_t = StopQuery::DEFAULT_TIMEOUT_SECONDS)]
+    pub(crate) timeout_seconds: u32,
+    /// The containers' names or ids.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<Reference>,
+}
+
+/// `fabric kill`.
+#[derive(Debug, Args)]
+pub(crate) struct KillArguments {
+    /// The signal's name or number.
+    #[arg(short, long, default_value_t = Signal::kill())]
+    pub(crate) signal: Signal,
+    /// The containers' names or ids.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<Reference>,
+}
+
+/// `fabric wait`.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArguments {
+    /// The containers' names or ids.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<Reference>,
+}
+
+/// `fabric rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArguments {
+    /// Also if it runs: kill it first.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The containers' names or ids.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<Reference>,
+}
+
+/// A variable for a container's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnvironmentArgument {
+    /// `NAME=VALUE`.
+    Given(EnvironmentVariable),
+    /// `NAME`: as it is in the environment of `fabric`, and not at all if it is not set there.
+    PassedOn(String),
+}
+
+impl FromStr for EnvironmentArgument {
+    type Err = ParseEnvironmentError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEnvironmentError> {
+        if text.contains('=') {
+            return text.parse().map(Self::Given);
+        }
+        // Only the name is of interest: it must be one that could stand before a `=`.
+        let probe: EnvironmentVariable = format!("{text}=").parse()?;
+        Ok(Self::PassedOn(probe.name().to_owned()))
+    }
+}
+
+fn absolute_path(text: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("it must be an absolute path") }
+}

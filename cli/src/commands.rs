@@ -1,0 +1,88 @@
+//! What each command does. Every one returns what to exit with, or why it failed.
+
+mod doctor;
+mod exec;
+mod image;
+mod inspect;
+mod kill;
+mod logs;
+mod network;
+mod ps;
+mod rm;
+mod run;
+mod status;
+mod stop;
+mod version;
+mod wait;
+
+use std::process::ExitCode;
+
+use api::{Client, ClientError};
+use model::EnvironmentVariable;
+use serde::Serialize;
+
+use crate::{
+    arguments::{Arguments, Command, EnvironmentArgument},
+    failure::Failure,
+    output::Output,
+};
+
+/// Does what was asked for.
+pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let client = Client::new(arguments.global.socket);
+    let output = Output::new(arguments.global.format);
+    match arguments.command {
+        Command::Run(run) => return run::run(&client, output, run).await.map_err(Failure::not_run),
+        Command::Exec(exec) => return exec::exec(&client, exec).await.map_err(Failure::not_run),
+        Command::Doctor => return doctor::doctor(&client, output).await,
+        Command::Network(network) => network::network(&client, output, network).await,
+        Command::Ps(ps) => ps::ps(&client, output, ps).await,
+        Command::Inspect(inspect) => inspect::inspect(&client, output, inspect).await,
+        Command::Logs(logs) => logs::logs(&client, output, logs).await,
+        Command::Stop(stop) => stop::stop(&client, output, stop).await,
+        Command::Kill(kill) => kill::kill(&client, output, kill).await,
+        Command::Wait(wait) => wait::wait(&client, output, wait).await,
+        Command::Rm(rm) => rm::rm(&client, output, rm).await,
+        Command::Image(image) => image::image(&client, output, image).await,
+        Command::Status => status::status(&client, output).await,
+        Command::Version => version::version(&client, output).await,
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// Asks for each of several objects in turn and goes on after a failure. A request answers with a line for people and
+/// a value for programs.
+async fn each<'a, T, V: Serialize>(
+    output: Output,
+    objects: &'a [T],
+    request: impl AsyncFn(&'a T) -> Result<(String, V), ClientError>,
+) -> Result<(), Failure> {
+    let (mut values, mut failures) = (Vec::new(), Vec::new());
+    for object in objects {
+        match request(object).await {
+            Ok((line, value)) => {
+                output.progress(&line)?;
+                values.push(value);
+            }
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    output.finish(&values)?;
+    Failure::from_several(failures)
+}
+
+/// The variables to ask for: those given, and those of this process's own environment that were named and are set.
+fn environment(arguments: Vec<EnvironmentArgument>) -> Result<Vec<EnvironmentVariable>, Failure> {
+    let resolve = |argument| match argument {
+        EnvironmentArgument::Given(variable) => Some(Ok(variable)),
+        EnvironmentArgument::PassedOn(name) => {
+            let value = std::env::var_os(&name)?;
+            let Ok(value) = value.into_string() else {
+                return Some(Err(Failure::Environment { name, source: "its value is not UTF-8".into() }));
+            };
+            let variable = format!("{name}={value}").parse();
+            Some(variable.map_err(|error| Failure::Environment { name, source: Box::new(error) }))
+        }
+    };
+    arguments.into_iter().filter_map(resolve).collect()
+}

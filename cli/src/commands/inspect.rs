@@ -1,0 +1,59 @@
+//! `fabric inspect`.
+
+use api::{Client, Container};
+
+use super::ps::{port, state};
+use crate::{
+    arguments::InspectArguments,
+    failure::Failure,
+    output::Output,
+    table::{NOTHING, fields, joined, table},
+};
+
+pub(super) async fn inspect(client: &Client, output: Output, arguments: InspectArguments) -> Result<(), Failure> {
+    let container = client.container(&arguments.container).await?;
+    output.print(&container, || render(&container))
+}
+
+fn render(container: &Container) -> String {
+    let or_nothing = |value: Option<String>| value.unwrap_or_else(|| NOTHING.to_owned());
+    let mut text = fields(
+        [
+            ["id", &container.id.to_string()],
+            ["name", container.name.as_str()],
+            ["image", container.image.as_str()],
+            ["state", &state(container)],
+            ["pid", &or_nothing(container.pid.map(|pid| pid.to_string()))],
+            ["hostname", container.hostname.as_str()],
+            ["command", &container.command.join(" ")],
+            ["created", &container.created_at.to_string()],
+            ["started", &or_nothing(container.started_at.map(|time| time.to_string()))],
+            ["finished", &or_nothing(container.finished_at.map(|time| time.to_string()))],
+            ["ports", &joined(container.publishes.iter().map(port))],
+            ["labels", &joined(container.labels.iter().map(|(key, value)| format!("{key}={value}")))],
+        ]
+        .map(|row| row.map(str::to_owned)),
+    );
+    if !container.endpoints.is_empty() {
+        text.push('\n');
+        text.push_str(&table(
+            ["ENDPOINT", "NETWORK", "INTERFACE", "IPV4", "IPV6", "MAC", "GATEWAY", "ALIASES"],
+            container.endpoints.iter().map(|endpoint| {
+                [
+                    endpoint.id.short().to_owned(),
+                    endpoint.network.to_string(),
+                    endpoint.interface.to_string(),
+                    endpoint.ipv4.to_string(),
+                    or_nothing(endpoint.ipv6.map(|address| address.to_string())),
+                    endpoint.mac.to_string(),
+                    endpoint.gateway.to_string(),
+                    joined(endpoint.aliases.iter().map(ToString::to_string)),
+                ]
+            }),
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! `fabric network`.
+
+use api::{Client, Network, NetworkCreate};
+use jiff::Timestamp;
+
+use super::each;
+use crate::{
+    arguments::{CreateNetworkArguments, InspectNetworkArguments, NetworkCommand, RemoveNetworksArguments},
+    failure::Failure,
+    output::Output,
+    table::{age, fields, joined, table},
+};
+
+pub(super) async fn network(client: &Client, output: Output, command: NetworkCommand) -> Result<(), Failure> {
+    match command {
+        NetworkCommand::Create(arguments) => create(client, output, arguments).await,
+        NetworkCommand::Ls => list(client, output).await,
+        NetworkCommand::Inspect(arguments) => inspect(client, output, arguments).await,
+        NetworkCommand::Rm(arguments) => remove(client, output, arguments).await,
+    }
+}
+
+async fn create(client: &Client, output: Output, arguments: CreateNetworkArguments) -> Result<(), Failure> {
+    let request = NetworkCreate {
+        driver: arguments.driver,
+        subnet: arguments.subnet,
+        gateway: arguments.gateway,
+        mtu: arguments.mtu,
+        labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        ..NetworkCreate::new(arguments.name)
+    };
+    let network = client.create_network(&request).await?;
+    output.print(&network, || format!("{}\n", network.name))
+}
+
+async fn list(client: &Client, output: Output) -> Result<(), Failure> {
+    let networks = client.networks().await?;
+    output.print(&networks, || render_list(&networks, Timestamp::now()))
+}
+
+async fn inspect(client: &Client, output: Output, arguments: InspectNetworkArguments) -> Result<(), Failure> {
+    let network = client.network(&arguments.name).await?;
+    output.print(&network, || render(&network))
+}
+
+async fn remove(client: &Client, output: Output, arguments: RemoveNetworksArguments) -> Result<(), Failure> {
+    each(output, &arguments.names, async |name| {
+        client.remove_network(name).await?;
+        Ok((name.to_string(), name))
+    })
+    .await
+}
+
+fn render_list(networks: &[Network], now: Timestamp) -> String {
+    table(
+        ["NETWORK ID", "NAME", "DRIVER", "SUBNET", "CONTAINERS", "CREATED"],
+        networks.iter().map(|network| {
+            [
+                network.id.short().to_owned(),
+                network.name.to_string(),
+                network.driver.to_string(),
+                joined(network.subnets.iter().map(|subnet| subnet.range().to_string())),
+                network.endpoints.len().to_string(),
+                age(network.created_at, now),
+            ]
+        }),
+    )
+}
+
+fn render(network: &Network) -> String {
+    let mut text = fields(
+        [
+            ["id", network.id.as_str()],
+            ["name", network.name.as_str()],
+            ["driver", &network.driver.to_string()],
+            ["subnet", &joined(network.subnets.iter().map(|subnet| subnet.range().to_string()))],
+            ["gateway", &joined(network.subnets.iter().map(|subnet| subnet.gateway().to_string()))],
+            ["mtu", &network.mtu.to_string()],
+            ["addresses", &format!("{} of {} used", network.usage.used, network.usage.capacity)],
+            ["created", &network.created_at.to_string()],
+            ["labels", &joined(network.labels.iter().map(|(key, value)| format!("{key}={value}")))],
+        ]
+        .map(|row| row.map(str::to_owned)),
+    );
+    if !network.endpoints.is_empty() {
+        text.push('\n');
+        text.push_str(&table(
+            ["ENDPOINT", "CONTAINER", "CONTAINER ID", "IPV4", "MAC"],
+            network.endpoints.iter().map(|endpoint| {
+                [
+                    endpoint.id.short().to_owned(),
+                    endpoint.container.to_string(),
+                    endpoint.container_id.short().to_owned(),
+                    endpoint.ipv4.to_string(),
+                    endpoint.mac.to_string(),
+                ]
+            }),
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

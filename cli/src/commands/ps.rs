@@ -1,0 +1,52 @@
+//! `fabric ps`.
+
+use api::{Client, Container, ContainersQuery, State};
+use jiff::Timestamp;
+use model::Publish;
+
+use crate::{
+    arguments::PsArguments,
+    failure::Failure,
+    output::Output,
+    table::{age, joined, table},
+};
+
+pub(super) async fn ps(client: &Client, output: Output, arguments: PsArguments) -> Result<(), Failure> {
+    let containers = client.containers(ContainersQuery { all: arguments.all }).await?;
+    output.print(&containers, || render(&containers, Timestamp::now()))
+}
+
+fn render(containers: &[Container], now: Timestamp) -> String {
+    table(
+        ["CONTAINER ID", "NAME", "IMAGE", "STATE", "NETWORK", "ADDRESS", "PORTS", "CREATED"],
+        containers.iter().map(|container| {
+            [
+                container.id.short().to_owned(),
+                container.name.to_string(),
+                container.image.to_string(),
+                state(container),
+                joined(container.endpoints.iter().map(|endpoint| endpoint.network.to_string())),
+                joined(container.endpoints.iter().map(|endpoint| endpoint.ipv4.to_string())),
+                joined(container.publishes.iter().map(port)),
+                age(container.created_at, now),
+            ]
+        }),
+    )
+}
+
+/// The state in one word, with the exit code where there is one.
+pub(super) fn state(container: &Container) -> String {
+    match (container.state, container.exit_code) {
+        (State::Exited, Some(code)) => format!("exited ({code})"),
+        (state, _) => state.as_str().to_owned(),
+    }
+}
+
+/// A published port as container tools show it.
+pub(super) fn port(publish: &Publish) -> String {
+    let address = publish.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string());
+    format!("{address}:{}->{}/{}", publish.host_port, publish.container_port, publish.protocol)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! `fabric run`.
+
+use std::{io::ErrorKind, pin::pin, process::ExitCode, time::Duration};
+
+use api::{Client, ClientError, Container, ContainerCreate, Reference, RemoveQuery, Until, WaitQuery};
+
+use super::environment;
+use crate::{
+    arguments::RunArguments,
+    attached::{Input, pump},
+    failure::Failure,
+    output::Output,
+    signals::Signals,
+};
+
+/// How long the end of a run waits until a container that removes itself is gone.
+const REMOVAL: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments) -> Result<ExitCode, Failure> {
+    let (detach, remove) = (arguments.detach, arguments.remove);
+    let input = if arguments.interactive && !detach { Input::PassedOn } else { Input::LeftAlone };
+    let container = client.create_container(&request(arguments)?).await?;
+    let reference = Reference::from(&container.id);
+    let result = if detach {
+        start(client, &reference, output).await
+    } else {
+        attached(client, &container, &reference, input).await
+    };
+    match (&result, remove) {
+        (Err(failure), true) if !matches!(failure, Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {
+            discard(client, &reference).await;
+        }
+        (Ok(_), true) if !detach => gone(client, &reference).await,
+        _ => {}
+    }
+    result
+}
+
+fn request(arguments: RunArguments) -> Result<ContainerCreate, Failure> {
+    Ok(ContainerCreate {
+        name: arguments.name,
+        network: arguments.network,
+        command: arguments.command,
+        hostname: arguments.hostname,
+        publish: arguments.publish,
+        env: environment(arguments.env)?,
+        labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        working_directory: arguments.workdir,
+        open_stdin: arguments.interactive,
+        auto_remove: arguments.remove,
+        ..ContainerCreate::new(arguments.image)
+    })
+}
+
+async fn start(client: &Client, reference: &Reference, output: Output) -> Result<ExitCode, Failure> {
+    let container = client.start_container(reference).await?;
+    output.print(&container, || format!("{}\n", container.id))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Attaches first, then starts, so that not one octet of output is missed.
+async fn attached(
+    client: &Client,
+    container: &Container,
+    reference: &Reference,
+    input: Input,
+) -> Result<ExitCode, Failure> {
+    let stream = client.attach(reference).await?;
+    let mut signals = Signals::take().map_err(Failure::Signals)?;
+    let mut pumped = pin!(pump(stream, input, &mut signals, container.name.as_str()));
+    let mut started = pin!(client.start_container(reference));
+    let ended = tokio::select! {
+        started = &mut started => {
+            started?;
+            pumped.await
+        }
+        // A short process ends before the daemon has answered that it was started.
+        ended = &mut pumped => match (ended, started.await) {
+            (Ok(code), _) => Ok(code),
+            // The daemon knows better than a stream that just ended why there is nothing to attach to.
+            (Err(_), Err(refused @ ClientError::Problem { .. })) => Err(refused.into()),
+            (Err(failure), _) => Err(failure),
+        },
+    };
+    if let Err(Failure::Output(error)) = &ended
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        let name = &container.name;
+        anstream::eprintln!("the output was closed; container `{name}` goes on until: fabric stop {name}");
+    }
+    ended.map(ExitCode::from)
+}
+
+/// Removes a container that was never of use; whoever asked hears of the failure before.
+async fn discard(client: &Client, reference: &Reference) {
+    let _ = client.remove_container(reference, RemoveQuery { force: true }).await;
+}
+
+/// Waits until a container that removes itself is gone, so that its name and ports are free when the run has ended.
+/// The run itself is over, so neither a daemon that is away nor one that takes long makes it fail.
+async fn gone(client: &Client, reference: &Reference) {
+    let wait = client.wait_container(reference, WaitQuery { until: Until::Removed });
+    let _ = tokio::time::timeout(REMOVAL, wait).await;
+}

@@ -1,0 +1,15 @@
+//! `fabric wait`.
+
+use api::{Client, Until, WaitQuery};
+
+use super::each;
+use crate::{arguments::WaitArguments, failure::Failure, output::Output};
+
+pub(super) async fn wait(client: &Client, output: Output, arguments: WaitArguments) -> Result<(), Failure> {
+    let query = WaitQuery { until: Until::Exited };
+    each(output, &arguments.containers, async |reference| {
+        let waited = client.wait_container(reference, query).await?;
+        Ok((waited.exit_code.to_string(), waited))
+    })
+    .await
+}

@@ -1,0 +1,69 @@
+//! Standard output: data for people or for programs.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::{arguments::Format, failure::Failure};
+
+/// Prints data in the format that was asked for. Nothing else writes to standard output, except the pumps of
+/// container output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// Output in this format.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Prints `value` for programs, or `text` for people.
+    pub(crate) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => write_stdout(text().as_bytes()),
+            Format::Json => {
+                let mut json = serde_json::to_string_pretty(value).expect("what is printed has text keys");
+                json.push('\n');
+                write_stdout(json.as_bytes())
+            }
+        }
+    }
+
+    /// Prints one line for people as soon as its object is done; programs get [`Output::finish`].
+    pub(crate) fn progress(self, line: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => write_stdout(format!("{line}\n").as_bytes()),
+            Format::Json => Ok(()),
+        }
+    }
+
+    /// Prints for programs what [`Output::progress`] printed for people.
+    pub(crate) fn finish(self, values: &[impl Serialize]) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => Ok(()),
+            Format::Json => self.print(&values, String::new),
+        }
+    }
+
+    /// Prints one value of an endless sequence: a line of JSON for programs, or `text` as it is on `stream`.
+    pub(crate) fn stream(self, value: &impl Serialize, stream: model::Stream, text: &str) -> Result<(), Failure> {
+        match (self.format, stream) {
+            (Format::Json, _) => {
+                let mut json = serde_json::to_string(value).expect("what is printed has text keys");
+                json.push('\n');
+                write_stdout(json.as_bytes())
+            }
+            (Format::Table, model::Stream::Stdout) => write_stdout(text.as_bytes()),
+            (Format::Table, model::Stream::Stderr) => {
+                io::stderr().lock().write_all(text.as_bytes()).map_err(Failure::Output)
+            }
+        }
+    }
+}
+
+fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::Output)
+}
