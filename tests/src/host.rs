@@ -155,11 +155,9 @@ impl Host {
         let container = self.json(&["inspect", name]);
         assert_eq!(container["state"], "running", "{container:#}");
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text in {container:#}")).to_owned();
-        Attached {
-            id: text(&container["id"]),
-            pid: container["pid"].as_i64().expect("a running container has a process"),
-            ipv4: text(&container["endpoints"][0]["ipv4"]).parse().expect("an address"),
-        }
+        let (id, pid) = (text(&container["id"]), container["pid"].as_i64().expect("a running container has a process"));
+        self.ids.lock().expect("no holder panics").extend(leftovers::cgroup_parent(pid, &id));
+        Attached { id, pid, ipv4: text(&container["endpoints"][0]["ipv4"]).parse().expect("an address") }
     }
 
     /// A new neighbour on a cable to the host; the first one is the host's way out.

@@ -19,6 +19,14 @@ pub(crate) fn mounts(directory: &Path) -> Vec<PathBuf> {
     points
 }
 
+/// The name of the control group around that of the container `id`, whose first process is `pid`.
+pub(crate) fn cgroup_parent(pid: i64, id: &str) -> Option<String> {
+    let table = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let own = table.lines().filter_map(|line| line.split(':').nth(2)).find(|path| path.contains(id))?;
+    let parent = Path::new(own).parent()?.file_name()?;
+    parent.to_str().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 /// Control groups whose names hold one of `ids`, in every hierarchy, the innermost first.
 pub(crate) fn cgroups(ids: &[String]) -> Vec<PathBuf> {
     let mut found = Vec::new();

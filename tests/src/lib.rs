@@ -4,6 +4,7 @@
 //! fails. It does not know how Fabric works inside: it drives the two binaries, and looks at the kernel.
 
 mod binaries;
+mod dns;
 mod flow;
 mod host;
 mod http;
@@ -17,6 +18,7 @@ mod snapshot;
 mod wait;
 
 pub use binaries::busybox_tar;
+pub use dns::{Answer, RecordType, answer_everything, ask};
 pub use flow::{Flow, FlowReport};
 pub use host::{Attached, Host};
 pub use http::{fetch, serve};

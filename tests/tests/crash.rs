@@ -1,0 +1,133 @@
+//! `kill -9` of the daemon right after each of its steps: nothing leaks, nothing is half there, no flow is lost.
+//!
+//! The list of steps is the daemon's own: each scenario is first run to its end with `NETD_STEP_LOG`, and then once
+//! for each step that this wrote, with `NETD_CRASH_AT`.
+
+use std::{fs, net::Ipv4Addr, time::Duration};
+
+use tests::{Attached, Flow, Host, Lan, Ping, eventually, fetch, within};
+
+const SERVER: [&str; 7] = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
+
+/// What a healthy host looks like while only the bystanders run.
+struct Baseline {
+    kernel: String,
+    holdings: Vec<String>,
+}
+
+impl Baseline {
+    fn of(host: &Host) -> Self {
+        Self { kernel: host.kernel_state(), holdings: host.holdings() }
+    }
+
+    #[track_caller]
+    fn assert_reached(&self, host: &Host, when: &str) {
+        let mut seen = (String::new(), Vec::new());
+        let reached = within(Duration::from_secs(5), || {
+            seen = (host.kernel_state(), host.holdings());
+            (seen.0 == self.kernel && seen.1 == self.holdings).then_some(())
+        });
+        let used = &host.json(&["network", "inspect", "web"])["usage"]["used"];
+        assert_eq!(*used, 2, "{when}: leases of the two bystanders");
+        if reached.is_none() {
+            assert_eq!(seen.1, self.holdings, "{when}: mounts, processes and groups");
+            assert_eq!(seen.0, self.kernel, "{when}: links, addresses, routes and rules");
+        }
+    }
+}
+
+fn bystanders(host: &Host, lan: &Lan) -> (Flow, Ping) {
+    let server: Attached = host.run("server", "web", &["-p", "7000:7"], &["nc", "-ll", "-p", "7", "-e", "cat"]);
+    let client = host.run("client", "web", &[], &["sleep", "10000"]);
+    let listening = || server.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
+    eventually("the server listens", || (!listening().is_empty()).then_some(()));
+    let flow = Flow::start(&lan.namespace, lan.host_address, 7000);
+    (flow, Ping::start(&client.namespace(), server.ipv4))
+}
+
+/// The steps that the daemon takes for `scenario` when nothing stops it.
+fn steps(host: &Host, scenario: &[Vec<&str>]) -> Vec<String> {
+    let log = host.path("steps");
+    host.terminate();
+    host.spawn(host.netd_command().env("NETD_STEP_LOG", &log));
+    host.wait_until_ready();
+    for request in scenario {
+        host.ok(request);
+    }
+    // Some steps follow the answer.
+    std::thread::sleep(Duration::from_millis(500));
+    let text = fs::read_to_string(&log).expect("the daemon wrote its steps");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn assert_whole_or_gone(host: &Host, when: &str) {
+    let outcome = host.fabric(&["inspect", "victim", "--format", "json"]);
+    if outcome.code == 0 {
+        let running = outcome.stdout.contains("\"running\"");
+        assert!(running || outcome.stdout.contains("\"created\""), "{when}: neither running nor waiting\n{outcome}");
+        if running {
+            assert_works(host, when);
+        }
+        host.ok(&["rm", "-f", "victim"]);
+    }
+}
+
+fn assert_works(host: &Host, when: &str) {
+    let answer = || fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8081, "hostname").ok();
+    assert!(within(Duration::from_secs(3), answer).is_some(), "{when}: the published port is dead");
+    host.ok(&["exec", "victim", "nslookup", "server"]);
+}
+
+fn crash_after_each_step_of(scenario: &[Vec<&str>]) {
+    let host = Host::with_config("upstreams = []");
+    let lan = host.lan();
+    host.ok(&["network", "create", "web"]);
+    let (flow, ping) = bystanders(&host, &lan);
+    let steps = steps(&host, scenario);
+    assert!(steps.len() > 5, "too few steps to be all: {steps:?}");
+    host.terminate();
+    host.start();
+    let baseline = Baseline::of(&host);
+
+    let mut passed_by = Vec::new();
+    for (number, step) in (1..).zip(&steps) {
+        let when = format!("after step {number} of {}, {step}", steps.len());
+        host.terminate();
+        host.spawn(host.netd_command().env("NETD_CRASH_AT", number.to_string()));
+        host.wait_until_ready();
+        for request in scenario {
+            // Fails from the crash on, as it must.
+            host.fabric(request);
+        }
+        match host.ended_by(Duration::from_secs(1)) {
+            Some(signal) => assert_eq!(signal, 9, "{when}: netd ended by itself\n{}", host.log_tail()),
+            None => {
+                passed_by.push(when.clone());
+                host.kill();
+            }
+        }
+        host.start();
+        host.assert_healthy();
+        assert_whole_or_gone(&host, &when);
+        let again = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
+        host.ok(&[&again, &SERVER[..]].concat());
+        assert_works(&host, &when);
+        host.ok(&["rm", "-f", "victim"]);
+        baseline.assert_reached(&host, &when);
+    }
+    assert!(passed_by.is_empty(), "netd did not come to these steps:\n{}", passed_by.join("\n"));
+    flow.finish().assert_nothing_lost();
+    ping.finish().assert_nothing_lost();
+}
+
+#[test]
+fn run_in_the_background_then_removal() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
+    crash_after_each_step_of(&[[&run, &SERVER[..]].concat(), vec!["rm", "-f", "victim"]]);
+}
+
+#[test]
+fn a_run_that_removes_itself() {
+    let run = ["run", "--rm", "--name", "victim", "--network", "web", "-p", "8081:80", "busybox", "true"];
+    crash_after_each_step_of(&[run.to_vec()]);
+}

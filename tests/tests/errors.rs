@@ -1,0 +1,92 @@
+//! What a person is told when a request fails: the error, its causes, a hint; and nothing has changed.
+
+use std::fmt::Write;
+
+use tests::Host;
+
+#[test]
+fn a_bad_request_is_explained_and_changes_nothing() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    host.run("api", "web", &["-p", "8080:80"], &["sleep", "1000"]);
+    host.ok(&["run", "-d", "--name", "done", "busybox", "true"]);
+    host.ok(&["wait", "done"]);
+    let long = "a".repeat(5000);
+    let requests: &[&[&str]] = &[
+        &["network", "create", "web"],
+        &["network", "create", "Web"],
+        &["network", "create", "w;reboot"],
+        &["network", "create", "new\nline"],
+        &["network", "create", &long],
+        &["network", "create", "same", "--subnet", "10.9.8.0/25"],
+        &["network", "create", "bits", "--subnet", "10.1.2.3/24"],
+        &["network", "create", "small", "--subnet", "10.1.2.0/30"],
+        &["network", "create", "odd", "--subnet", "10.1.2.0/24", "--gateway", "10.3.0.1"],
+        &["network", "rm", "web"],
+        &["network", "rm", "wbe"],
+        &["network", "inspect", "wbe"],
+        &["run", "-d", "--name", "api", "--network", "web", "busybox", "true"],
+        &["run", "-d", "--network", "wbe", "busybox", "true"],
+        &["run", "-d", "--network", "web", "bussybox", "true"],
+        &["run", "-d", "--network", "web", "-p", "8080:80", "busybox", "true"],
+        &["run", "-d", "--network", "web", "-p", "99999:80", "busybox", "true"],
+        &["run", "-d", "-p", "8081:80", "busybox", "true"],
+        &["run", "--rm", "--network", "web", "busybox", "no-such-program"],
+        &["run", "--rm", "--network", "web", "busybox", "/etc/passwd"],
+        &["run", "--rm", "--network", "web", "-w", "tmp", "busybox", "true"],
+        &["exec", "apy", "true"],
+        &["exec", "done", "true"],
+        &["exec", "api", "no-such-program"],
+        &["logs", "apy"],
+        &["stop", "apy"],
+        &["kill", "done"],
+        &["kill", "-s", "NOSUCH", "api"],
+        &["wait", "apy"],
+        &["rm", "api"],
+        &["rm", "apy"],
+        &["inspect", "apy"],
+        &["image", "rm", "busybox"],
+        &["image", "rm", "bussybox"],
+        &["image", "import", "/no/such/file", "other"],
+        &["image", "import", "/etc/hostname", "other"],
+        &["no-such-command"],
+    ];
+    let state = || {
+        let lists: [&[&str]; 3] = [&["ps", "-a"], &["network", "ls"], &["image", "ls"]];
+        (host.kernel_state(), host.holdings(), lists.map(|list| host.json(list)))
+    };
+    let before = state();
+    let mut text = String::new();
+    for request in requests {
+        let outcome = host.fabric(request);
+        assert_ne!(outcome.code, 0, "{outcome}");
+        assert_eq!(outcome.stdout, "", "errors are not data: {outcome}");
+        assert!(outcome.stderr.len() < 2000, "an error is short enough to read: {outcome}");
+        let line = outcome.line.replace(&long, "a…").escape_debug().to_string();
+        writeln!(text, "$ {line}\n{}\n[exit code {}]\n", outcome.stderr.trim_end(), outcome.code).expect("a String");
+        tests::eventually("nothing has changed", || (state() == before).then_some(()));
+    }
+    let filters =
+        [(r"\b[0-9a-f]{32}\b", "[id]"), (r"\b[0-9a-f]{12}\b", "[short id]"), (r"/tmp/fabric-test-\w+", "[host]")];
+    insta::with_settings!({ filters => filters, omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("errors", text);
+    });
+}
+
+#[test]
+fn without_a_daemon_the_socket_is_named() {
+    let host = Host::stopped("");
+    let outcome = host.fabric(&["ps"]).expect_code(1);
+    assert!(outcome.stderr.contains("netd.sock") && outcome.stderr.contains("hint:"), "{outcome}");
+    let outcome = host.fabric(&["run", "--rm", "busybox", "true"]).expect_code(125);
+    assert!(outcome.stderr.contains("netd.sock"), "{outcome}");
+}
+
+#[test]
+fn a_bad_configuration_is_refused_by_line() {
+    let host = Host::stopped("domain = 'fabric.internal'\nupstream = []");
+    let status = host.netd_command().status().expect("nsenter runs");
+    assert_eq!(status.code(), Some(1));
+    let log = host.log_tail();
+    assert!(log.contains("netd.toml") && log.contains("line 2") && log.contains("upstream"), "{log}");
+}

@@ -1,0 +1,48 @@
+//! Networks are apart.
+
+use std::net::Ipv4Addr;
+
+use tests::{Host, Ping, eventually, fetch};
+
+#[test]
+fn two_networks_do_not_reach_each_other() {
+    let host = Host::new();
+    // With a route between the namespaces' subnets, which every host has.
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "db"]);
+    let server = ["httpd", "-f", "-p", "80", "-h", "/etc"];
+    let neighbour = host.run("neighbour", "web", &[], &server);
+    let stranger = host.run("stranger", "db", &["-p", "8080:80"], &server);
+    let client = host.run("client", "web", &[], &["sleep", "1000"]).namespace();
+    for container in [&neighbour, &stranger] {
+        let listens = || fetch(&container.namespace(), Ipv4Addr::LOCALHOST, 80, "hostname").ok();
+        eventually("the server listens", listens);
+    }
+    fetch(&client, neighbour.ipv4, 80, "hostname").expect("the control: same network");
+    fetch(host.namespace(), stranger.ipv4, 80, "hostname").expect("the control: the server answers the host");
+    Ping::start(&client, neighbour.ipv4).finish();
+    let direct = fetch(&client, stranger.ipv4, 80, "hostname");
+    assert!(direct.is_err(), "a container of `web` reached one of `db`");
+    let ping = client.try_run(&["ping", "-n", "-c", "2", "-i", "0.1", "-W", "1", &stranger.ipv4.to_string()]);
+    assert_ne!(ping.code, 0, "{ping}");
+}
+
+#[test]
+fn ipv6_is_off_on_a_network_without_it() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let addresses = host.ok(&["run", "--rm", "--network", "web", "busybox", "ip", "-6", "-o", "address"]);
+    assert_eq!(addresses, "", "no IPv6 address, not even a link-local one");
+}
+
+#[test]
+fn a_container_has_no_descriptor_of_its_makers() {
+    let host = Host::new();
+    for command in [&["run", "--rm", "busybox"][..], &["exec", "long"]] {
+        if command[0] == "exec" {
+            host.ok(&["run", "-d", "--name", "long", "busybox", "sleep", "1000"]);
+        }
+        let listed = host.ok(&[command, &["sh", "-c", "cd /proc/self/fd; echo *"]].concat());
+        assert_eq!(listed, "0 1 2", "{command:?}");
+    }
+}

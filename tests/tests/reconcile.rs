@@ -1,0 +1,106 @@
+//! The kernel is brought to what was asked for, from wherever it is.
+
+use std::net::Ipv4Addr;
+
+use tests::{Attached, Host, eventually, fetch};
+
+fn host_with_a_server() -> (Host, Attached) {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let api = host.run("api", "web", &["-p", "8080:80"], &["httpd", "-f", "-p", "80", "-h", "/etc"]);
+    eventually("the server listens", || works(&host, &api).then_some(()));
+    (host, api)
+}
+
+/// Whether the container is reached by its address, by its published port, and by its name from a neighbour.
+fn works(host: &Host, api: &Attached) -> bool {
+    let direct = fetch(host.namespace(), api.ipv4, 80, "hostname").is_ok();
+    let published = fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname").is_ok();
+    let named = ["run", "--rm", "--network", "web", "busybox", "wget", "-T", "2", "-qO-", "http://api/hostname"];
+    direct && published && host.fabric(&named).code == 0
+}
+
+fn link(host: &Host, prefix: &str) -> String {
+    let links = host.namespace().run(&["ip", "-o", "link"]);
+    let name = links.lines().filter_map(|line| line.split(": ").nth(1)).find(|name| name.starts_with(prefix));
+    name.unwrap_or_else(|| panic!("no {prefix}* in:\n{links}")).split('@').next().expect("a name").to_owned()
+}
+
+#[test]
+fn reconciling_again_changes_nothing() {
+    let (host, _) = host_with_a_server();
+    host.restart();
+    let first = host.kernel_state();
+    host.restart();
+    assert_eq!(host.kernel_state(), first);
+    host.terminate();
+    assert_eq!(host.kernel_state(), first, "the daemon's end changes nothing");
+    host.start();
+    assert_eq!(host.kernel_state(), first);
+    host.assert_healthy();
+}
+
+#[test]
+fn damage_from_outside_is_seen_by_doctor_and_repaired_by_a_restart() {
+    let bridge = |host: &Host| link(host, "fb-");
+    let port = |host: &Host| link(host, "fe-");
+    type Damage<'a> = (&'a str, Box<dyn Fn(&Host) -> Vec<String>>);
+    let words = |line: &str, link: String| line.split(' ').map(|word| word.replace("LINK", &link)).collect();
+    let damages: Vec<Damage<'_>> = vec![
+        ("the firewall is flushed", Box::new(|_| ["nft", "flush", "ruleset"].map(str::to_owned).to_vec())),
+        ("the bridge is gone", Box::new(move |host| words("ip link delete LINK", bridge(host)))),
+        ("the bridge is down", Box::new(move |host| words("ip link set LINK down", bridge(host)))),
+        ("the gateway's address is gone", Box::new(move |host| words("ip address flush dev LINK", bridge(host)))),
+        ("the port has left the bridge", Box::new(move |host| words("ip link set LINK nomaster", port(host)))),
+        ("the port is down", Box::new(move |host| words("ip link set LINK down", port(host)))),
+        ("the veth pair is gone", Box::new(move |host| words("ip link delete LINK", port(host)))),
+        ("forwarding is off", Box::new(|_| ["sysctl", "-qw", "net.ipv4.ip_forward=0"].map(str::to_owned).to_vec())),
+    ];
+    let (host, api) = host_with_a_server();
+    let lan = host.lan();
+    let outside = || fetch(&lan.namespace, lan.host_address, 8080, "hostname").is_ok();
+    for (what, damage) in damages {
+        host.kill();
+        let command = damage(&host);
+        host.namespace().run(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(!outside(), "the control, {what}: it did harm");
+        host.start();
+        let again = || (works(&host, &api) && outside()).then_some(());
+        assert!(
+            tests::within(std::time::Duration::from_secs(3), again).is_some(),
+            "{what}: not repaired\n{}",
+            host.kernel_state()
+        );
+        host.assert_healthy();
+        assert_eq!(host.attached("api"), api, "{what}: the container itself went on");
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_not_touched() {
+    let host = Host::stopped("");
+    let namespace = host.namespace();
+    namespace.run(&["ip", "link", "add", "br-other", "type", "bridge"]);
+    namespace.run(&["ip", "address", "add", "10.200.0.1/24", "dev", "br-other"]);
+    namespace.run(&["ip", "link", "set", "br-other", "up"]);
+    namespace.run(&["nft", "add table inet other"]);
+    namespace.run(&["nft", "add chain inet other input { type filter hook input priority 0; policy accept; }"]);
+    namespace.run(&["nft", "add rule inet other input tcp dport 22 accept"]);
+    let theirs = |host: &Host| {
+        [
+            host.namespace().run(&["ip", "-d", "-o", "link", "show", "br-other"]),
+            host.namespace().run(&["ip", "-o", "address", "show", "br-other"]),
+            host.namespace().run(&["nft", "list", "table", "inet", "other"]),
+        ]
+    };
+    let before = theirs(&host);
+    host.start();
+    host.import_busybox();
+    host.ok(&["network", "create", "web"]);
+    host.run("api", "web", &["-p", "8080:80"], &["sleep", "1000"]);
+    host.restart();
+    host.ok(&["rm", "-f", "api"]);
+    host.ok(&["network", "rm", "web"]);
+    assert_eq!(theirs(&host), before);
+    namespace.run(&["nft", "delete table inet other"]);
+}

@@ -1,0 +1,112 @@
+//! The daemon may die and return at any time; containers and their traffic do not notice.
+
+use std::time::Duration;
+
+use tests::{Attached, Flow, Host, Ping, eventually, fetch};
+
+const ECHO: [&str; 6] = ["nc", "-ll", "-p", "7", "-e", "cat"];
+
+/// An echo server, reachable as soon as this returns.
+fn echo_server(host: &Host, name: &str, options: &[&str]) -> Attached {
+    let container = host.run(name, "web", options, &ECHO);
+    let listening = || container.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
+    eventually("the server listens", || (!listening().is_empty()).then_some(()));
+    container
+}
+
+#[test]
+fn killing_the_daemon_loses_no_packet() {
+    let host = Host::new();
+    let lan = host.lan();
+    host.ok(&["network", "create", "web"]);
+    let server = echo_server(&host, "server", &["-p", "7000:7"]);
+    let client = host.run("client", "web", &[], &["sleep", "1000"]);
+    let published = Flow::start(&lan.namespace, lan.host_address, 7000);
+    let between = Flow::start(&client.namespace(), server.ipv4, 7);
+    let ping = Ping::start(&client.namespace(), server.ipv4);
+    let progress = |what| {
+        let (flow, packets) = (published.echoed(), ping.answered());
+        eventually(what, || (published.echoed() > flow + 20 && ping.answered() > packets + 20).then_some(()));
+    };
+    for _ in 0..3 {
+        progress("traffic with the daemon");
+        host.kill();
+        progress("traffic without the daemon");
+        host.start();
+    }
+    host.terminate();
+    progress("traffic after SIGTERM");
+    host.start();
+    progress("traffic with the new daemon");
+    published.finish().assert_nothing_lost();
+    between.finish().assert_nothing_lost();
+    ping.finish().assert_nothing_lost();
+    assert_eq!((host.attached("server"), host.attached("client")), (server, client));
+    host.assert_healthy();
+}
+
+#[test]
+fn a_new_daemon_finds_its_containers_again() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let script = "trap 'echo stopped; exit 4' TERM; i=0; while :; do echo line$i; i=$((i+1)); sleep 0.05; done";
+    let api = host.run("api", "web", &[], &["sh", "-c", script]);
+    eventually("the first lines", || host.ok(&["logs", "api"]).contains("line2").then_some(()));
+    host.restart();
+    assert_eq!(host.attached("api"), api);
+    assert_eq!(host.ok(&["exec", "api", "echo", "here"]), "here");
+    assert_eq!(host.fabric_with_input(&["exec", "-i", "api", "cat"], b"octets"), (b"octets".to_vec(), 0));
+    let seen = host.ok(&["logs", "api"]).lines().count();
+    eventually("logs go on", || (host.ok(&["logs", "api"]).lines().count() > seen).then_some(()));
+    host.ok(&["stop", "api"]);
+    assert_eq!(host.ok(&["wait", "api"]), "4");
+    let lines: Vec<String> = host.ok(&["logs", "api"]).lines().map(str::to_owned).collect();
+    let expected = (0..lines.len() - 1).map(|number| format!("line{number}")).chain(["stopped".to_owned()]);
+    assert_eq!(lines, expected.collect::<Vec<_>>(), "no line is missing");
+    host.ok(&["rm", "api"]);
+}
+
+#[test]
+fn what_ended_meanwhile_is_known_afterwards() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["run", "-d", "--name", "job", "--network", "web", "busybox", "sh", "-c", "sleep 0.5; exit 6"]);
+    host.ok(&["run", "-d", "--rm", "--name", "brief", "--network", "web", "busybox", "sleep", "0.5"]);
+    host.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    host.start();
+    assert_eq!(host.ok(&["wait", "job"]), "6");
+    let gone = || (host.fabric(&["inspect", "brief"]).code == 1).then_some(());
+    eventually("what was to remove itself has done so", gone);
+    host.ok(&["rm", "job"]);
+    assert_eq!(host.json(&["network", "inspect", "web"])["usage"]["used"], 0);
+}
+
+#[test]
+fn two_daemons_live_side_by_side() {
+    let (one, two) = (Host::new(), Host::new());
+    let mut contents = Vec::new();
+    for (host, name) in [(&one, "one"), (&two, "two")] {
+        host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+        let options = ["-p", "8080:80", "--hostname", name];
+        host.run("api", "web", &options, &["httpd", "-f", "-p", "80", "-h", "/etc"]);
+        let ask = || fetch(host.namespace(), std::net::Ipv4Addr::LOCALHOST, 8080, "hostname").ok();
+        contents.push(eventually("the published port answers", ask));
+    }
+    assert_eq!(contents, ["one", "two"]);
+    one.kill();
+    assert_eq!(two.json(&["ps"]).as_array().map(Vec::len), Some(1));
+    one.start();
+    one.ok(&["rm", "-f", "api"]);
+    two.assert_healthy();
+    fetch(two.namespace(), std::net::Ipv4Addr::LOCALHOST, 8080, "hostname").expect("untouched by the other");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_directories_is_refused() {
+    let host = Host::new();
+    let status = host.netd_command().status().expect("nsenter runs");
+    assert_eq!(status.code(), Some(1));
+    assert!(host.log_tail().contains("in use"), "{}", host.log_tail());
+    host.assert_healthy();
+}
