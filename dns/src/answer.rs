@@ -58,7 +58,7 @@ impl Answerer {
     pub(crate) fn first(&self, source: SocketAddr, listener: SocketAddr, transport: Transport, octets: &[u8]) -> First {
         let client = source.ip();
         let asker = Asker { source: client, listener: listener.ip() };
-        // Nobody can answer to port 0, and an answer to a name server's port may be taken for a query there.
+        // Nothing can be sent to port 0.
         if source.port() == 0 {
             return First::Silence;
         }

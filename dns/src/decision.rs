@@ -196,4 +196,4 @@ fn octets(labels: [&[u8]; 4]) -> Option<Ipv4Addr> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,195 @@
+//! Names that are not ours.
+
+use std::time::{Duration, Instant};
+
+use dns::ForwarderConfig;
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
+
+use crate::{
+    Running,
+    client::{Client, query},
+    upstream::{Reaction, Upstream, answer, truncated},
+};
+
+fn silent() -> Reaction {
+    Reaction::Send(Vec::new())
+}
+
+fn code(reply: &[u8]) -> ResponseCode {
+    Message::from_vec(reply).expect("a well-formed answer").metadata.response_code
+}
+
+#[tokio::test]
+async fn octets_go_through_both_ways_with_nothing_but_the_id_changed() {
+    let upstream = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, b"\xffwhatever\0")])).await;
+    let running = Running::start(21, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    // A type nobody knows, and an EDNS option nobody knows.
+    let mut asked = query("eXample.COM", RecordType::from(65_280));
+    asked[11] = 1;
+    asked.extend(*b"\0\0\x29\x04\xd0\0\0\0\0\0\x06\xfd\xe9\0\x02hi");
+    for transport in ["UDP", "TCP"] {
+        let reply = match transport {
+            "UDP" => client.udp(&asked).await,
+            _ => client.tcp(&asked).await,
+        };
+        assert_eq!(reply.expect("an answer"), answer(&asked, 0, b"\xffwhatever\0"), "{transport}");
+    }
+    let seen = upstream.seen.lock().expect("nobody panicked");
+    let [first, second] = &**seen else { panic!("one query each way, not {seen:?}") };
+    assert_eq!((first.tcp, second.tcp), (false, true));
+    assert_eq!((&first.query[2..], &second.query[2..]), (&asked[2..], &asked[2..]));
+}
+
+#[tokio::test]
+async fn ids_and_ports_are_not_to_be_guessed() {
+    let upstream = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, &[])])).await;
+    let running = Running::start(22, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    for _ in 0..64 {
+        client.udp(&query("example.com", RecordType::A)).await.expect("an answer");
+    }
+    let seen = upstream.seen.lock().expect("nobody panicked");
+    let distinct = |mut values: Vec<u16>| {
+        values.sort_unstable();
+        values.dedup();
+        values.len()
+    };
+    assert!(distinct(seen.iter().map(|seen| seen.source.port()).collect()) > 55);
+    assert!(distinct(seen.iter().map(|seen| u16::from_be_bytes([seen.query[0], seen.query[1]])).collect()) > 60);
+}
+
+#[tokio::test]
+async fn a_silent_upstream_costs_a_second_once() {
+    let dead = Upstream::start(|_, _, _| silent()).await;
+    let alive = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, &[])])).await;
+    let running = Running::start(23, vec![dead.address, alive.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    for (round, least, most) in [(0, 900, 2000), (1, 0, 500), (2, 0, 500)] {
+        let start = Instant::now();
+        client.udp(&query("example.com", RecordType::A)).await.expect("an answer");
+        let taken = start.elapsed().as_millis();
+        assert!((least..most).contains(&taken), "round {round} took {taken} ms");
+    }
+    assert_eq!((dead.count(), alive.count()), (1, 3));
+}
+
+#[tokio::test]
+async fn a_lost_datagram_is_sent_again() {
+    let upstream = Upstream::start(|count, _, query| match count {
+        0 => silent(),
+        _ => Reaction::Send(vec![answer(query, 3, &[])]),
+    })
+    .await;
+    let running = Running::start(24, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let reply = client.udp(&query("example.com", RecordType::A)).await.expect("an answer");
+    assert_eq!(code(&reply), ResponseCode::NXDomain);
+}
+
+#[tokio::test]
+async fn who_refuses_is_passed_over() {
+    let refuses = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 5, &[])])).await;
+    let fails = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 2, &[])])).await;
+    let answers = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, b"yes")])).await;
+    let running = Running::start(25, vec![refuses.address, fails.address, answers.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let asked = query("example.com", RecordType::A);
+    assert_eq!(client.udp(&asked).await.expect("an answer"), answer(&asked, 0, b"yes"));
+
+    running
+        .server
+        .forward_to(ForwarderConfig { upstreams: vec![refuses.address, fails.address], ..ForwarderConfig::default() });
+    let start = Instant::now();
+    assert_eq!(code(&client.udp(&asked).await.expect("an answer")), ResponseCode::ServFail);
+    assert!(start.elapsed() < Duration::from_millis(500), "nobody is asked twice to say no");
+}
+
+#[tokio::test]
+async fn forged_answers_are_not_taken() {
+    let upstream = Upstream::start(|_, _, query| {
+        let mut other_id = answer(query, 0, b"forged");
+        other_id[0] ^= 1;
+        let mut other_name = answer(query, 0, b"forged");
+        other_name[13] ^= 1;
+        let not_a_response = query.to_vec();
+        Reaction::Send(vec![vec![], vec![0; 5], other_id, other_name, not_a_response, answer(query, 0, b"true")])
+    })
+    .await;
+    let running = Running::start(26, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let asked = query("example.com", RecordType::A);
+    assert_eq!(client.udp(&asked).await.expect("an answer"), answer(&asked, 0, b"true"));
+}
+
+#[tokio::test]
+async fn truncated_answers_are_fetched_by_tcp() {
+    let upstream = Upstream::start(|_, tcp, query| {
+        let length = if query.windows(3).any(|part| part == b"big") { 2000 } else { 300 };
+        Reaction::Send(vec![if tcp { answer(query, 0, &vec![7; length]) } else { truncated(answer(query, 0, &[])) }])
+    })
+    .await;
+    let running = Running::start(27, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let (small, big) = (query("small.example.com", RecordType::A), query("big.example.com", RecordType::A));
+    assert_eq!(client.udp(&small).await.expect("an answer"), answer(&small, 0, &[7; 300]));
+    assert_eq!(client.udp(&big).await.expect("an answer"), truncated(answer(&big, 0, &[])));
+    assert_eq!(client.tcp(&big).await.expect("an answer"), answer(&big, 0, &[7; 2000]));
+}
+
+#[tokio::test]
+async fn an_answer_too_large_for_the_client_is_cut() {
+    let upstream = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, &[7; 1000])])).await;
+    let running = Running::start(28, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let asked = query("example.com", RecordType::A);
+    assert_eq!(client.udp(&asked).await.expect("an answer"), truncated(answer(&asked, 0, &[])));
+}
+
+#[tokio::test]
+async fn without_upstreams_names_fail_at_once() {
+    let running = Running::start(29, Vec::new()).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let start = Instant::now();
+    assert_eq!(client.addresses("example.com").await, Err(ResponseCode::ServFail));
+    assert!(start.elapsed() < Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn when_all_are_silent_the_client_hears_so_in_time() {
+    let dead = Upstream::start(|_, _, _| silent()).await;
+    let running = Running::start(30, vec![dead.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let start = Instant::now();
+    assert_eq!(client.addresses("example.com").await, Err(ResponseCode::ServFail));
+    assert!(start.elapsed() < Duration::from_secs(5), "the C library's patience is 5 s");
+}
+
+#[tokio::test]
+async fn our_names_are_nobodys_business() {
+    let upstream = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, &[])])).await;
+    let running = Running::start(31, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    for name in ["nobody", "db", "nobody.web", "x.y.fabric.internal", "9.0.31.127.in-addr.arpa"] {
+        assert_eq!(client.addresses(name).await, Err(ResponseCode::NXDomain), "{name}");
+    }
+    assert_eq!(upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn one_clients_flood_leaves_upstreams_to_others() {
+    let upstream =
+        Upstream::start(|_, _, query| Reaction::Later(Duration::from_millis(600), answer(query, 0, &[]))).await;
+    let running = Running::start(32, vec![upstream.address]).await;
+    let flood = tokio::net::UdpSocket::bind((running.address(0, 2), 0)).await.expect("loopback has free ports");
+    for _ in 0..2000 {
+        flood.send_to(&query("flood.example.com", RecordType::A), running.gateway(0)).await.expect("loopback");
+    }
+    let other = Client::new(running.address(0, 3), running.gateway(0));
+    assert_eq!(other.addresses("example.com").await, Ok(Vec::new()), "answered by the upstream");
+    assert_eq!(other.addresses("api").await, Ok(vec![running.address(0, 2)]));
+    assert!(upstream.count() <= 65, "{}", upstream.count());
+}

@@ -1,0 +1,110 @@
+//! Sockets come and go; queries to those that stay are never lost.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use dns::{DnsError, ForwarderConfig, Server, Transport, Zones};
+use hickory_proto::rr::RecordType;
+use tokio::net::{TcpListener, UdpSocket};
+
+use crate::{
+    Running,
+    client::{Client, query, read_framed, write_framed},
+    free_port, snapshot,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconciling_listeners_loses_no_query_on_those_that_stay() {
+    let running = Running::start(41, Vec::new()).await;
+    let (source, expected) = (running.address(0, 3), vec![running.address(0, 2)]);
+    let mut stream = Client::new(source, running.gateway(0)).connect().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asker = {
+        let (client, stop) = (Client::new(source, running.gateway(0)), stop.clone());
+        tokio::spawn(async move {
+            let mut answers = 0;
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(client.addresses("api").await, Ok(expected.clone()));
+                answers += 1;
+            }
+            answers
+        })
+    };
+    for round in 0..100 {
+        let mut wanted = BTreeSet::from([running.gateway(0)]);
+        if round % 2 == 0 {
+            wanted.extend((10..20).map(|fourth| SocketAddr::from((running.address(1, fourth), running.port))));
+        }
+        running.server.listen(wanted.clone()).await.expect("the addresses are free");
+        assert_eq!(running.server.addresses().await, wanted);
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(asker.await.expect("no query was lost") > 0);
+    write_framed(&mut stream, &query("api", RecordType::A)).await;
+    assert!(read_framed(&mut stream).await.is_some(), "the connection has lived on");
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_longer_wanted_is_free_at_once() {
+    let running = Running::start(42, Vec::new()).await;
+    let idle = Client::new(running.address(0, 2), running.gateway(0)).connect().await;
+    for _ in 0..20 {
+        running.server.listen(BTreeSet::new()).await.expect("closing does not fail");
+        UdpSocket::bind(running.gateway(0)).await.expect("the UDP address is free");
+        TcpListener::bind(running.gateway(0)).await.expect("the TCP address is free");
+        running.server.listen(running.gateways()).await.expect("the addresses are free");
+    }
+    drop(idle);
+    running.server.shutdown().await;
+    UdpSocket::bind(running.gateway(0)).await.expect("the UDP address is free");
+}
+
+/// 198.51.100.0/24 is for documentation (RFC 5737) and on no interface.
+#[tokio::test]
+async fn an_address_may_come_up_later() {
+    let server = Server::new(Zones::new(snapshot(43)), ForwarderConfig::default());
+    let wanted = BTreeSet::from([SocketAddr::from(([198, 51, 100, 1], free_port([127, 43, 0, 1].into())))]);
+    server.listen(wanted.clone()).await.expect("it can be bound before it is there");
+    assert_eq!(server.addresses().await, wanted);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_and_the_others_are_served() {
+    let running = Running::start(44, Vec::new()).await;
+    let other = SocketAddr::from((running.address(1, 9), running.port));
+    let squatter = UdpSocket::bind(other).await.expect("the address is free");
+    let mut wanted = running.gateways();
+    wanted.insert(other);
+    wanted.insert(SocketAddr::from((running.address(1, 10), running.port)));
+    let error = running.server.listen(wanted.clone()).await.expect_err("the address is in use");
+    assert!(
+        matches!(&error, DnsError::AddressInUse { address, transport: Transport::Udp, .. } if *address == other),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&other.to_string()), "{error}");
+    assert_eq!(running.server.addresses().await.len(), 3);
+    drop(squatter);
+    running.server.listen(wanted.clone()).await.expect("the address is free");
+    assert_eq!(running.server.addresses().await, wanted);
+}
+
+#[tokio::test]
+async fn a_dropped_server_closes_its_sockets() {
+    let running = Running::start(45, Vec::new()).await;
+    let gateway = running.gateway(0);
+    drop(running);
+    for _ in 0..100 {
+        if UdpSocket::bind(gateway).await.is_ok() && TcpListener::bind(gateway).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{gateway} is still held");
+}
