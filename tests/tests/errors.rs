@@ -81,12 +81,3 @@ fn without_a_daemon_the_socket_is_named() {
     let outcome = host.fabric(&["run", "--rm", "busybox", "true"]).expect_code(125);
     assert!(outcome.stderr.contains("netd.sock"), "{outcome}");
 }
-
-#[test]
-fn a_bad_configuration_is_refused_by_line() {
-    let host = Host::stopped("domain = 'fabric.internal'\nupstream = []");
-    let status = host.netd_command().status().expect("nsenter runs");
-    assert_eq!(status.code(), Some(1));
-    let log = host.log_tail();
-    assert!(log.contains("netd.toml") && log.contains("line 2") && log.contains("upstream"), "{log}");
-}

@@ -101,12 +101,3 @@ fn two_daemons_live_side_by_side() {
     two.assert_healthy();
     fetch(two.namespace(), std::net::Ipv4Addr::LOCALHOST, 8080, "hostname").expect("untouched by the other");
 }
-
-#[test]
-fn a_second_daemon_on_the_same_directories_is_refused() {
-    let host = Host::new();
-    let status = host.netd_command().status().expect("nsenter runs");
-    assert_eq!(status.code(), Some(1));
-    assert!(host.log_tail().contains("in use"), "{}", host.log_tail());
-    host.assert_healthy();
-}
