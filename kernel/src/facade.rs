@@ -1,18 +1,25 @@
 //! The kernel's network as the daemon sees it.
 
-use std::path::Path;
+use std::{path::Path, sync::mpsc, thread};
 
 use ipnet::Ipv4Net;
 use model::{Change, NamespaceName, Scope, State};
+use tokio::{sync::oneshot, task};
 
-use crate::KernelError;
+use crate::{KernelError, host, namespace::Namespaces, worker::Worker};
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
 /// A handle to the network namespace that [`Kernel::open`] was called in.
 ///
 /// All work is done, one piece after the other, on a thread of its own: it enters containers' namespaces, which no
-/// thread of an async runtime may.
+/// thread of an async runtime may. The thread ends with the last handle. Work that has been handed over is done even
+/// if the future that waits for it is dropped.
 #[derive(Debug, Clone)]
-pub struct Kernel {}
+pub struct Kernel {
+    jobs: mpsc::Sender<Job>,
+    namespaces: Namespaces,
+}
 
 /// What a reconcile did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,8 +37,15 @@ impl Kernel {
     /// # Errors
     /// When the directory cannot be made or no netlink socket can be opened.
     pub fn open(run_dir: &Path) -> Result<Self, KernelError> {
-        let _ = run_dir;
-        Err(KernelError::Stopped)
+        let namespaces = Namespaces::open(&run_dir.join("netns"))?;
+        let mut worker = Worker::open(run_dir, namespaces.clone())?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        // A new thread starts in the namespace of the thread that makes it.
+        thread::Builder::new()
+            .name("fabric-kernel".into())
+            .spawn(move || queue.into_iter().for_each(|job| job(&mut worker)))
+            .map_err(|source| KernelError::System { action: "start the kernel thread".into(), source })?;
+        Ok(Self { jobs, namespaces })
     }
 
     /// Brings the part of the host within `scope` to the state that `desired` returns.
@@ -44,25 +58,27 @@ impl Kernel {
     /// elements beyond the scope may be missing until [`Scope::Everything`] has been reconciled.
     ///
     /// # Errors
-    /// [`KernelError::Changes`] lists each change that failed; the others have been applied. Any other error means
-    /// that the state could not be observed and nothing was changed.
+    /// [`KernelError::Changes`] lists each change that failed; those that did not depend on it have been applied. Any
+    /// other error means that the state could not be observed and nothing was changed.
     pub async fn reconcile(
         &self,
         scope: Scope,
         desired: impl FnOnce() -> State + Send + 'static,
         after: impl Fn(&Change) + Send + 'static,
     ) -> Result<Report, KernelError> {
-        let _ = (scope, desired, after);
-        Err(KernelError::Stopped)
+        self.run(move |worker| worker.reconcile(&scope, desired(), &after)).await
     }
 
-    /// Makes, prepares and pins a namespace, without waiting for a running reconcile. It is "already there" if it is.
+    /// Makes, prepares and pins a namespace, without waiting for a running reconcile. If it is there already it is
+    /// only prepared.
+    ///
+    /// A reconcile of everything removes namespaces that are not desired, so the name must be before this is called.
     ///
     /// # Errors
     /// When it cannot be made, prepared or pinned.
     pub async fn make_namespace(&self, name: NamespaceName) -> Result<(), KernelError> {
-        let _ = name;
-        Err(KernelError::Stopped)
+        let namespaces = self.namespaces.clone();
+        task::spawn_blocking(move || namespaces.create(&name)).await.unwrap_or(Err(KernelError::Stopped))
     }
 
     /// What the host's addresses and routes occupy, those of Fabric's own interfaces and default routes left out:
@@ -71,7 +87,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel does not answer.
     pub async fn host_routes(&self) -> Result<Vec<Ipv4Net>, KernelError> {
-        Err(KernelError::Stopped)
+        self.run(|worker| host::routes(&mut worker.route)).await
     }
 
     /// The maximum transmission unit, in octets, of the interface with the default route; 1500 if there is none.
@@ -79,6 +95,19 @@ impl Kernel {
     /// # Errors
     /// When the kernel does not answer.
     pub async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        Err(KernelError::Stopped)
+        self.run(|worker| host::uplink_mtu(&mut worker.route)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Worker) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, KernelError> {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |worker| {
+            // Nobody waits for the result any more if sending fails.
+            let _ = answer.send(work(worker));
+        });
+        self.jobs.send(job).map_err(|_| KernelError::Stopped)?;
+        result.await.unwrap_or(Err(KernelError::Stopped))
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, Publish};
+use crate::{ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish};
 
 /// A container as it was asked for and completed; what its processes do is [`ContainerState`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub struct Container {
     pub labels: Labels,
     /// When it was created.
     pub created_at: Timestamp,
-    /// The network namespace it lives in: the name of a file in the run directory's `netns`.
-    pub namespace: String,
+    /// The network namespace it lives in.
+    pub namespace: NamespaceName,
     /// Its attachments, the first of which has the default route.
     pub endpoints: Vec<Endpoint>,
     /// Host ports that lead to its first endpoint.

@@ -25,6 +25,8 @@ pub enum Scope {
     /// It carries the endpoint as it was intended last, so that the objects of an endpoint that is desired no more
     /// are found without a look at its neighbours.
     Endpoint(Box<Attachment>),
+    /// One namespace, with nothing in it that is Fabric's: that of a container on no network.
+    Namespace(NamespaceName),
 }
 
 impl NetworkId {
@@ -42,10 +44,10 @@ impl Attachment {
 }
 
 impl Scope {
-    /// The one network whose bridge is in scope; none if all are.
+    /// The one network whose bridge is in scope; none if all are, or none is.
     pub fn network(&self) -> Option<&NetworkId> {
         match self {
-            Self::Everything => None,
+            Self::Everything | Self::Namespace(_) => None,
             Self::Network(id) => Some(id),
             Self::Endpoint(attachment) => Some(&attachment.endpoint.network),
         }
@@ -53,14 +55,14 @@ impl Scope {
 
     /// Whether a network's bridge is in scope.
     pub fn covers_network(&self, id: &NetworkId) -> bool {
-        self.network().is_none_or(|network| network == id)
+        *self == Self::Everything || self.network() == Some(id)
     }
 
     /// Whether an endpoint's veth pair is in scope.
     pub fn covers_endpoint(&self, id: &EndpointId) -> bool {
         match self {
             Self::Everything => true,
-            Self::Network(_) => false,
+            Self::Network(_) | Self::Namespace(_) => false,
             Self::Endpoint(attachment) => attachment.endpoint.id == *id,
         }
     }
@@ -71,6 +73,7 @@ impl Scope {
             Self::Everything => true,
             Self::Network(_) => false,
             Self::Endpoint(attachment) => attachment.namespace == *name,
+            Self::Namespace(own) => own == name,
         }
     }
 
@@ -79,12 +82,10 @@ impl Scope {
         match (self, element) {
             (Self::Everything, _) | (_, Element::ForwardingGuard) => true,
             (_, Element::Bridge(name) | Element::SameBridge(name)) => {
-                self.network().is_none_or(|id| id.bridge() == *name)
+                self.network().is_some_and(|id| id.bridge() == *name)
             }
-            (Self::Network(_), Element::Published { .. }) => false,
-            (Self::Endpoint(attachment), Element::Published { to, .. }) => {
-                *to.ip() == attachment.endpoint.ipv4 || attachment.elements().any(|own| own.same_key(element))
-            }
+            (Self::Network(_) | Self::Namespace(_), Element::Published { .. }) => false,
+            (Self::Endpoint(attachment), Element::Published { to, .. }) => *to.ip() == attachment.endpoint.ipv4,
         }
     }
 }

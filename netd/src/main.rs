@@ -1,2 +1,63 @@
-//! The daemon.
-fn main() {}
+//! The daemon: owns state, decides when. `main` parses, wires and exits; see `daemon` for the parts.
+
+mod arguments;
+mod boot;
+mod config;
+mod containers;
+mod daemon;
+mod directories;
+mod doctor;
+mod failure;
+mod files;
+mod images;
+mod life;
+mod lifecycle;
+mod logs;
+mod names;
+mod namespaces;
+mod networks;
+mod record;
+mod server;
+mod step;
+mod streams;
+mod view;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{arguments::Arguments, boot::StartError, config::Config, directories::Directories};
+
+fn main() -> ExitCode {
+    // The zygote is this program, executed once more from a sealed copy.
+    runtime::run_if_zygote();
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                eprintln!("  caused by: {error}");
+                cause = error.source();
+            }
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), StartError> {
+    let config = Config::load(arguments.config.as_deref())?;
+    let filter: EnvFilter =
+        config.log.parse().map_err(|source| StartError::Log { filter: config.log.clone(), source })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let directories = Directories::claim(&arguments.data_dir, &arguments.run_dir)?;
+    // Before the first thread: the zygote is forked.
+    let zygote = runtime::Runtime::spawn_zygote()?;
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Threads)?;
+    tokio.block_on(boot::run(config, directories, zygote))
+}

@@ -1,0 +1,236 @@
+//! How the daemon starts, continues what the last one left, and stops.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use model::{ContainerId, Network, Scope};
+use sha2::{Digest, Sha256};
+use store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::{Config, ConfigError},
+    daemon::{Daemon, chain},
+    directories::{Directories, DirectoryError},
+    failure::Failure,
+    record::{self, RecordError},
+    server,
+    step::Steps,
+    world::World,
+};
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("`log = \"{filter}\"` in the configuration is not a log filter")]
+    Log {
+        filter: String,
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Runtime(#[from] runtime::RuntimeError),
+    #[error("cannot start threads")]
+    Threads(#[source] io::Error),
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
+    #[error("cannot read the state file")]
+    Read(#[from] store::StoreError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("cannot read a lease")]
+    Lease(#[from] ipam::IpamError),
+    #[error("cannot work on this host's network")]
+    Kernel(#[from] kernel::KernelError),
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
+    #[error("`pools` in the configuration cannot be used")]
+    Pools(#[from] ipam::PoolError),
+    #[error("cannot open {} for crash tests", .0)]
+    Steps(&'static str, #[source] io::Error),
+    #[error("cannot serve the API on {}", .path.display())]
+    Socket {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// What to do about it, where that is not said already.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Directory(DirectoryError::Prepare { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("netd must be run by root")
+            }
+            Self::Record(_) | Self::Lease(_) => Some("was it written by a newer netd? nothing of it was changed"),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the daemon until it is told to end.
+pub(crate) async fn run(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Threads)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
+    let socket = directories.socket();
+    let daemon = wire(config, directories, zygote).await?;
+    daemon.recover().await;
+    daemon.fill_pool();
+    let listener = server::listen(&socket, group("fabric"))
+        .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
+    tracing::info!(socket = %socket.display(), "ready");
+    tokio::select! {
+        () = server::serve(daemon.clone(), listener) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    daemon.stop().await;
+    let _ = std::fs::remove_file(&socket);
+    Ok(())
+}
+
+/// Opens everything the daemon works with; changes nothing yet.
+async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<Arc<Daemon>, StartError> {
+    let steps = Steps::from_environment().map_err(|source| StartError::Steps("NETD_STEP_LOG", source))?;
+    let store = store::Embedded::open(directories.data())?;
+    let world = load(&store).await?;
+    let images = image::Images::open(&directories.images(), image::Limits::default())?;
+    let kernel = kernel::Kernel::open(directories.run())?;
+    let runtime = runtime::Runtime::new(
+        zygote,
+        runtime::Directories {
+            run: directories.running(),
+            data: directories.containers(),
+            cgroup_parent: cgroup_parent(&directories),
+        },
+    );
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let host = dns::upstreams(&resolv_conf, &Default::default());
+    let upstreams = match &config.upstreams {
+        Some(upstreams) => upstreams.iter().map(|upstream| upstream.0).collect(),
+        None => host.servers,
+    };
+    let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone()));
+    let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig { upstreams, ..Default::default() });
+    let pools = match &config.pools {
+        Some(ranges) => ranges
+            .iter()
+            .map(|range| ipam::Pool::new(*range, range.prefix_len().max(24)))
+            .collect::<Result<Vec<_>, _>>()?,
+        None => ipam::default_pools().into(),
+    };
+    Ok(Arc::new(Daemon {
+        directories,
+        config,
+        store: Box::new(store),
+        kernel,
+        images: Arc::new(images),
+        runtime,
+        zones,
+        dns,
+        steps,
+        started_at: Timestamp::now(),
+        pools,
+        search: host.search,
+        world: Arc::new(Mutex::new(world)),
+        deaf: Mutex::new(None),
+    }))
+}
+
+/// The world as the store has it.
+async fn load(store: &dyn Store) -> Result<World, StartError> {
+    let mut world = World::default();
+    for (key, entry) in &store.list(record::NETWORKS).await?.entries {
+        let network: Network = record::parse(key, &entry.value)?;
+        let leases = store.list(&ipam::Lease::prefix(&network.id)).await?;
+        let leases = ipam::LeaseTable::from_listing(network.id.clone(), network.subnet, &leases)?;
+        world.insert_committed_network(network, leases);
+    }
+    for (key, entry) in &store.list(record::CONTAINERS).await?.entries {
+        world.insert_committed_container(record::parse(key, &entry.value)?);
+    }
+    Ok(world)
+}
+
+impl Daemon {
+    /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails
+    /// is told and left to the doctor: a container that cannot be continued is no reason to leave the others alone.
+    async fn recover(self: &Arc<Self>) {
+        let tell = |result: Result<(), Failure>| {
+            if let Err(failure) = result {
+                tracing::error!(failure = chain(&failure), "cannot restore the state of this host");
+            }
+        };
+        tell(self.reconcile("restore networks", Scope::Everything).await);
+        let networks: Vec<Network> = self.world().networks().cloned().collect();
+        for network in &networks {
+            tell(self.open_zone(network));
+        }
+        tell(self.listen().await);
+        tell(self.clear_strays().await);
+        let ids: Vec<ContainerId> = self.world().records().map(|record| record.container.id.clone()).collect();
+        for id in ids {
+            tell(self.resume(&id).await);
+        }
+    }
+
+    /// Removes what belongs to no container: a removal was committed, and the daemon killed before it was done.
+    async fn clear_strays(self: &Arc<Self>) -> Result<(), Failure> {
+        let strays: Vec<ContainerId> = match self.runtime.list() {
+            Ok(ids) => ids.into_iter().filter(|id| self.world().record(id).is_none()).collect(),
+            Err(source) => return Err(Failure::Runtime { doing: "list", name: "*".into(), source: source.into() }),
+        };
+        for id in strays {
+            let deleted = self.runtime.delete(&id).await;
+            deleted.map_err(|source| Failure::Runtime {
+                doing: "clear",
+                name: id.short().to_owned(),
+                source: source.into(),
+            })?;
+            self.remove_files(&self.directories.containers().join(id.as_str())).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the daemon's own work. Containers, their networks and their flows go on.
+    async fn stop(self: &Arc<Self>) {
+        tracing::info!("ending; containers go on");
+        self.dns.shutdown().await;
+        self.world().namespaces = Default::default();
+        if let Err(failure) = self.reconcile("clear away spare namespaces", Scope::Everything).await {
+            tracing::warn!(failure = chain(&failure), "the next start of netd tries again");
+        }
+        if self.world().records().next().is_none()
+            && let Err(error) = self.runtime.remove_cgroup_parent()
+        {
+            tracing::warn!(error = chain(&error), "an empty cgroup is left");
+        }
+    }
+}
+
+/// The name of the cgroup around all containers of this data directory.
+fn cgroup_parent(directories: &Directories) -> String {
+    let digest = Sha256::digest(directories.data().as_os_str().as_encoded_bytes());
+    let hex: String = digest[..6].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("fabric-{hex}")
+}
+
+/// The number of the group of that name, if there is one (group(5)).
+fn group(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string("/etc/group").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}

@@ -1,0 +1,118 @@
+//! The configuration file: TOML, every key optional, unknown keys refused.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// The daemon's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Resolvers for names that are not containers'; none means those of the host's `/etc/resolv.conf`.
+    pub(crate) upstreams: Option<Vec<Upstream>>,
+    /// The domain under which networks are zones.
+    #[serde(deserialize_with = "domain")]
+    pub(crate) domain: dns::Domain,
+    /// Ranges that automatic subnets are cut from; none means Fabric's own.
+    pub(crate) pools: Option<Vec<Ipv4Net>>,
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`: `info`, `netd=debug,info`.
+    pub(crate) log: String,
+    /// How many network namespaces are kept ready for the next containers.
+    pub(crate) namespace_pool: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { upstreams: None, domain: dns::Domain::default(), pools: None, log: "info".to_owned(), namespace_pool: 4 }
+    }
+}
+
+fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<dns::Domain, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+/// A resolver's address, `IP` for port 53 or `IP:PORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Upstream(pub(crate) SocketAddr);
+
+impl TryFrom<String> for Upstream {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let plain = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        let with_port = || text.parse::<SocketAddr>();
+        plain.or_else(|_| with_port()).map(Self).map_err(|_| format!("`{text}` is not IP or IP:PORT"))
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read configuration file {}", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("configuration file {} is not valid", .path.display())]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    #[error("configuration file {}: namespace_pool is {size}; at most 256 make sense", .path.display())]
+    Pool { path: PathBuf, size: usize },
+}
+
+impl Config {
+    /// The settings in `path`, or the defaults without one.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        if config.namespace_pool > 256 {
+            return Err(ConfigError::Pool { path: path.into(), size: config.namespace_pool });
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("netd.toml"), text)
+    }
+
+    #[test]
+    fn every_key_is_optional_and_unknown_ones_are_refused() {
+        assert_eq!(parse("").expect("empty is valid"), Config::default());
+        let config =
+            parse("upstreams = ['10.0.0.1', '10.0.0.2:5353']\ndomain = 'lab.example'\npools = ['10.9.0.0/16']")
+                .expect("valid");
+        let upstreams: Vec<_> =
+            config.upstreams.expect("given").iter().map(|upstream| upstream.0.to_string()).collect();
+        assert_eq!(upstreams, ["10.0.0.1:53", "10.0.0.2:5353"]);
+        for text in [
+            "upstream = []",
+            "domain = 'A b'",
+            "domain = ''",
+            "pools = ['x']",
+            "upstreams = ['x']",
+            "namespace_pool = 1000",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

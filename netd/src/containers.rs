@@ -1,0 +1,338 @@
+//! What can be asked of containers.
+
+use std::{net::SocketAddrV4, sync::Arc, time::Duration};
+
+use api::{ContainerCreate, ExecCreate, Signal, Until};
+use jiff::Timestamp;
+use model::{
+    Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, Hostname, MacAddress,
+    Protocol, Publish,
+};
+
+use crate::{
+    daemon::Daemon,
+    failure::{Failure, Noun},
+    life::Life,
+    record::{self, Goal, Record},
+};
+
+/// The search path of a container whose image names none.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Daemon {
+    /// Creates a container: when this returns it is attached, resolvable, and waits for its start.
+    /// With `goal` running it is started as well; if that fails, nothing of it is left.
+    pub(crate) async fn create_container(self: Arc<Self>, request: ContainerCreate) -> Result<ContainerId, Failure> {
+        let goal = if request.start { Goal::Running } else { Goal::Created };
+        let image = self.find_image(&request.image).await?;
+        if let Some(publish) = request.publish.first().filter(|_| request.network.is_none()) {
+            return Err(Failure::PublishWithoutNetwork { publish: *publish });
+        }
+        for publish in &request.publish {
+            check_port(publish)?;
+        }
+        let namespace = self.take_namespace().await?;
+        let (record, life) = match self.reserve(request, goal, &image, namespace.clone()) {
+            Ok(reserved) => reserved,
+            Err(failure) => {
+                self.world().namespaces.give_back(namespace);
+                return Err(failure);
+            }
+        };
+        let id = record.container.id.clone();
+        let _work = life.work().await;
+        let doing = format!("create container `{}`", record.container.name);
+        match self.commit(doing, record::create_container(&record)).await {
+            Ok(revision) => self.world().confirm_container(&id, revision),
+            Err(failure) => {
+                let mut world = self.world();
+                world.forget_container(&id);
+                world.namespaces.give_back(namespace);
+                return Err(failure);
+            }
+        }
+        self.steps.after("container intended");
+        self.fill_pool();
+        let mut made = self.bring_up(&record.container, &image).await;
+        if made.is_ok() && goal == Goal::Running {
+            made = self.launch(&record.container).await;
+        }
+        if let Err(failure) = made {
+            self.withdraw(&id).await;
+            return Err(failure);
+        }
+        Ok(id)
+    }
+
+    /// Decides everything about the container and takes what it needs, all or nothing.
+    fn reserve(
+        &self,
+        request: ContainerCreate,
+        goal: Goal,
+        image: &image::Image,
+        namespace: model::NamespaceName,
+    ) -> Result<(Record, Arc<Life>), Failure> {
+        let id = ContainerId::from_bytes(self.random());
+        let name = request.name.unwrap_or_else(|| {
+            format!("c-{}", id.short()).parse().expect("a letter, a hyphen and hexadecimal digits are a DNS label")
+        });
+        let arguments = arguments(request.command, request.entrypoint, &image.config);
+        if arguments.is_empty() {
+            return Err(Failure::NoCommand { name: name.to_string(), image: request.image });
+        }
+        let hostname = request.hostname.unwrap_or_else(|| {
+            Hostname::try_from(name.to_string()).expect("a container's name is a DNS label, which is a host name")
+        });
+        let path: EnvironmentVariable = PATH.parse().expect("a literal NAME=VALUE");
+        let own_name = format!("HOSTNAME={hostname}").parse().expect("a host name holds no NUL");
+        let defaults = [path, own_name];
+        let command = Command {
+            arguments,
+            environment: environment(defaults.iter().chain(&image.config.environment).chain(&request.env)),
+            working_directory: request
+                .working_directory
+                .or_else(|| image.config.working_directory.clone())
+                .unwrap_or_else(|| "/".into()),
+            user: request.user.or_else(|| image.config.user.clone()),
+        };
+        let mut world = self.world();
+        let mut endpoints = Vec::new();
+        if let Some(network) = &request.network {
+            let network = world.network_by_name(network)?;
+            endpoints.push(Endpoint {
+                id: EndpointId::from_bytes(self.random()),
+                network: network.id.clone(),
+                ipv4: world.choose_address(network)?,
+                mac: MacAddress::local(self.random()),
+                aliases: Vec::new(),
+                interface: "eth0".parse().expect("a literal interface name"),
+            });
+        }
+        let mut labels = image.config.labels.clone();
+        labels.extend(request.labels);
+        let container = Container {
+            id,
+            name,
+            image: request.image,
+            image_digest: image.digest.clone(),
+            hostname,
+            command,
+            open_stdin: request.open_stdin,
+            auto_remove: request.auto_remove,
+            labels,
+            created_at: Timestamp::now(),
+            namespace,
+            endpoints,
+            publishes: request.publish,
+        };
+        let record = Record { container, goal, started: false, exit: None };
+        let life = world.reserve_container(record.clone())?;
+        Ok((record, life))
+    }
+
+    /// Starts a container that was created.
+    pub(crate) async fn start_container(self: Arc<Self>, reference: &str) -> Result<ContainerId, Failure> {
+        let (id, life) = self.container(reference)?;
+        let _work = life.work().await;
+        let record = self.live_record(&id, reference)?;
+        let name = record.container.name.to_string();
+        match life.state() {
+            ContainerState::Created => {}
+            ContainerState::Running { .. } => return Err(Failure::AlreadyRunning { name }),
+            ContainerState::Exited { .. } => return Err(Failure::AlreadyRan { name }),
+        }
+        let changed = self.world().change_container(&id, |record| record.goal = Goal::Running);
+        if let Some(record) = changed {
+            let doing = format!("start container `{name}`");
+            self.commit(doing, record::update_container(&record, true)).await?;
+        }
+        self.launch(&record.container).await?;
+        Ok(id)
+    }
+
+    /// Asks the container to stop with SIGTERM, ends it with SIGKILL after `patience`, and returns when it has ended.
+    /// One that has ended already is a success.
+    pub(crate) async fn stop_container(
+        self: Arc<Self>,
+        reference: &str,
+        patience: Duration,
+    ) -> Result<ContainerId, Failure> {
+        const SIGTERM: i32 = 15;
+        const SIGKILL: i32 = 9;
+        let (id, life) = self.container(reference)?;
+        let ended = || life.wait(|seen| matches!(seen.state, ContainerState::Exited { .. }));
+        match life.state() {
+            ContainerState::Exited { .. } => return Ok(id),
+            ContainerState::Running { .. } => self.signal(&id, reference, SIGTERM).await?,
+            // Its first process has not executed anything that could understand SIGTERM.
+            ContainerState::Created => self.signal(&id, reference, SIGKILL).await?,
+        }
+        if tokio::time::timeout(patience, ended()).await.is_err() {
+            match self.signal(&id, reference, SIGKILL).await {
+                // It ended just now.
+                Ok(()) | Err(Failure::NotRunning { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+            ended().await;
+        }
+        Ok(id)
+    }
+
+    /// Sends a signal to the container's first process.
+    pub(crate) async fn kill_container(self: Arc<Self>, reference: &str, signal: Signal) -> Result<(), Failure> {
+        let (id, _) = self.container(reference)?;
+        self.signal(&id, reference, signal.number().into()).await
+    }
+
+    async fn signal(&self, id: &ContainerId, reference: &str, signal: i32) -> Result<(), Failure> {
+        match self.runtime.kill(id, signal).await {
+            Ok(()) => Ok(()),
+            Err(runtime::RuntimeError::NotRunning { .. }) => Err(Failure::NotRunning { name: reference.to_owned() }),
+            Err(source) => {
+                Err(Failure::Runtime { doing: "send a signal to", name: reference.to_owned(), source: source.into() })
+            }
+        }
+    }
+
+    /// Waits for an event in the container's life; its exit code then, if it has one.
+    pub(crate) async fn wait_container(self: Arc<Self>, reference: &str, until: Until) -> Result<i32, Failure> {
+        let (_, life) = self.container(reference)?;
+        let seen =
+            life.wait(|seen| until == Until::Exited && matches!(seen.state, ContainerState::Exited { .. })).await;
+        match seen.state {
+            ContainerState::Exited { exit_code, .. } => Ok(exit_code),
+            ContainerState::Created | ContainerState::Running { .. } => Ok(runtime::Exit::LOST),
+        }
+    }
+
+    /// Removes the container and everything that belongs to it; a running one only with `force`.
+    pub(crate) async fn remove_container(self: Arc<Self>, reference: &str, force: bool) -> Result<(), Failure> {
+        let (id, life) = self.container(reference)?;
+        let _work = life.work().await;
+        if matches!(life.state(), ContainerState::Running { .. }) && !force {
+            return Err(Failure::StillRunning { name: reference.to_owned() });
+        }
+        self.take_down(&id, false).await
+    }
+
+    /// The container a person means, if a client can be attached to it.
+    pub(crate) fn attachable(&self, reference: &str) -> Result<(ContainerId, Arc<Life>), Failure> {
+        let found = self.container(reference)?;
+        if found.1.has_ended() { Err(Failure::NotRunning { name: reference.to_owned() }) } else { Ok(found) }
+    }
+
+    /// The container a person means, if it runs.
+    pub(crate) fn running(&self, reference: &str) -> Result<(ContainerId, Arc<Life>), Failure> {
+        let found = self.container(reference)?;
+        match found.1.state() {
+            ContainerState::Running { .. } => Ok(found),
+            _ => Err(Failure::NotRunning { name: reference.to_owned() }),
+        }
+    }
+
+    /// The command of an `exec`, with what the container has where the request says nothing.
+    pub(crate) fn exec_command(&self, id: &ContainerId, request: ExecCreate) -> Result<Command, Failure> {
+        if request.command.is_empty() {
+            return Err(Failure::Malformed { reason: "`command` is empty: name the program to run".into() });
+        }
+        let world = self.world();
+        let container = &world.record(id).ok_or_else(|| Failure::NotRunning { name: id.to_string() })?.container;
+        Ok(Command {
+            arguments: request.command,
+            environment: environment(container.command.environment.iter().chain(&request.env)),
+            working_directory: request.working_directory.unwrap_or_else(|| container.command.working_directory.clone()),
+            user: request.user.or_else(|| container.command.user.clone()),
+        })
+    }
+
+    /// The container a person means, and what is known of its processes.
+    pub(crate) fn container(&self, reference: &str) -> Result<(ContainerId, Arc<Life>), Failure> {
+        let world = self.world();
+        let id = world.container_by_reference(reference)?.container.id.clone();
+        let life = world.life(&id).expect("a container that was found has a life").clone();
+        Ok((id, life))
+    }
+
+    fn live_record(&self, id: &ContainerId, reference: &str) -> Result<Record, Failure> {
+        let world = self.world();
+        match world.record(id) {
+            Some(record) if record.goal == Goal::Removed => Err(Failure::BeingRemoved { name: reference.to_owned() }),
+            Some(record) => Ok(record.clone()),
+            None => Err(Failure::unknown(Noun::Container, reference, std::iter::empty())),
+        }
+    }
+}
+
+/// What is run: the image's entry point and command, each unless the request replaces it; a new entry point leaves the
+/// image's command behind, for that was written for the old one.
+fn arguments(command: Vec<String>, entrypoint: Option<Vec<String>>, image: &image::ImageConfig) -> Vec<String> {
+    let replaced = entrypoint.is_some();
+    let mut arguments = entrypoint.unwrap_or_else(|| image.entrypoint.clone());
+    if command.is_empty() && !replaced {
+        arguments.extend(image.cmd.iter().cloned());
+    } else {
+        arguments.extend(command);
+    }
+    arguments
+}
+
+/// One variable of each name, the last one that was given, in the order of first mention.
+fn environment<'a>(variables: impl Iterator<Item = &'a EnvironmentVariable>) -> Vec<EnvironmentVariable> {
+    let mut environment: Vec<EnvironmentVariable> = Vec::new();
+    for variable in variables {
+        match environment.iter_mut().find(|known| known.name() == variable.name()) {
+            Some(known) => *known = variable.clone(),
+            None => environment.push(variable.clone()),
+        }
+    }
+    environment
+}
+
+/// Whether another program listens on the host port, or the address is none of the host's. Publishing would take the
+/// port from it silently, because packets are redirected before they reach a socket.
+fn check_port(publish: &Publish) -> Result<(), Failure> {
+    let address =
+        SocketAddrV4::new(publish.host_ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED), publish.host_port.get());
+    let bound = match publish.protocol {
+        // Listening, not only binding: with SO_REUSEADDR two sockets may bind one port, but only one may listen.
+        Protocol::Tcp => std::net::TcpListener::bind(address).map(drop),
+        Protocol::Udp => std::net::UdpSocket::bind(address).map(drop),
+    };
+    bound.map_err(|source| Failure::PortUnusable { publish: *publish, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn commands_and_entry_points_replace_the_images_own() {
+        let image = image::ImageConfig { entrypoint: words("entry -e"), cmd: words("cmd -c"), ..Default::default() };
+        for (command, entrypoint, expected) in [
+            ("", None, "entry -e cmd -c"),
+            ("other", None, "entry -e other"),
+            ("", Some("mine"), "mine"),
+            ("other", Some("mine"), "mine other"),
+            ("other", Some(""), "other"),
+            ("", Some(""), ""),
+        ] {
+            assert_eq!(
+                arguments(words(command), entrypoint.map(words), &image),
+                words(expected),
+                "{command} {entrypoint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let variables: Vec<EnvironmentVariable> =
+            ["A=1", "B=2", "A=3"].map(|text| text.parse().expect("literal")).to_vec();
+        let environment: Vec<_> = environment(variables.iter()).iter().map(ToString::to_string).collect();
+        assert_eq!(environment, ["A=3", "B=2"]);
+    }
+}

@@ -1,0 +1,135 @@
+//! The daemon's parts, and the ways every request takes through them: commit, reconcile, answer names.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use jiff::Timestamp;
+use model::{Attachment, NamespaceName, Scope};
+use store::{Revision, Store, Transaction};
+
+use crate::{config::Config, directories::Directories, failure::Failure, step::Steps, world::World};
+
+/// The daemon. One value for the whole process, shared by every request.
+pub(crate) struct Daemon {
+    pub(crate) directories: Directories,
+    pub(crate) config: Config,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) kernel: kernel::Kernel,
+    pub(crate) images: Arc<image::Images>,
+    pub(crate) runtime: runtime::Runtime,
+    pub(crate) zones: dns::Zones,
+    pub(crate) dns: dns::Server,
+    pub(crate) steps: Steps,
+    pub(crate) started_at: Timestamp,
+    /// Where automatic subnets are cut from.
+    pub(crate) pools: Vec<ipam::Pool>,
+    /// The host's search domains, for containers' `resolv.conf`.
+    pub(crate) search: Vec<String>,
+    pub(crate) world: Arc<Mutex<World>>,
+    /// Why the names of networks are not answered, if they are not; for the doctor.
+    pub(crate) deaf: Mutex<Option<String>>,
+}
+
+impl Daemon {
+    /// The world, for as long as the guard lives: never across an `await`.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("no holder of the world panics")
+    }
+
+    /// Random octets for identifiers and MAC addresses.
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut octets = [0; N];
+        getrandom::fill(&mut octets).expect("getrandom(2) cannot fail once the kernel has seeded it");
+        octets
+    }
+
+    pub(crate) async fn commit(&self, doing: impl Into<String>, transaction: Transaction) -> Result<Revision, Failure> {
+        let committed = self.store.commit(transaction).await;
+        committed.map_err(|source| Failure::Commit { doing: doing.into(), source: source.into() })
+    }
+
+    /// Makes the kernel what the world says, as far as `scope` reaches. The desired state is computed when its turn
+    /// comes, so that of two reconciles the later one always wins.
+    pub(crate) async fn reconcile(&self, doing: impl Into<String>, scope: Scope) -> Result<(), Failure> {
+        let steps = self.steps.clone();
+        let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
+        let report = self.kernel.reconcile(scope.clone(), self.desired(scope), after).await;
+        report.map(drop).map_err(|source| Failure::Kernel { doing: doing.into(), source: source.into() })
+    }
+
+    /// The desired state of the host within `scope`, computed when called.
+    pub(crate) fn desired(&self, scope: Scope) -> impl FnOnce() -> model::State + Send + 'static {
+        let world = self.world.clone();
+        move || world.lock().expect("no holder of the world panics").desired(&scope)
+    }
+
+    /// Brings one attachment to what the world says of it: there, or gone.
+    pub(crate) async fn reconcile_endpoint(&self, attachment: Attachment) -> Result<(), Failure> {
+        let doing = format!("attach endpoint {}", attachment.endpoint.id.short());
+        self.reconcile(doing, Scope::Endpoint(Box::new(attachment))).await
+    }
+
+    /// Listens for DNS on the gateway of every network.
+    pub(crate) async fn listen(&self) -> Result<(), Failure> {
+        let gateways: BTreeSet<SocketAddr> = {
+            let world = self.world();
+            world.networks().map(|network| (IpAddr::from(network.subnet.gateway()), 53).into()).collect()
+        };
+        let listening = self.dns.listen(gateways).await;
+        *self.deaf.lock().expect("nobody panics with it") = listening.as_ref().err().map(chain);
+        listening.map_err(|source| Failure::Dns { doing: "answer DNS for containers".into(), source: source.into() })
+    }
+
+    /// Makes namespaces until the pool is full, in the background: attaching takes one that is ready.
+    pub(crate) fn fill_pool(self: &Arc<Self>) {
+        let daemon = self.clone();
+        tokio::spawn(async move {
+            while daemon.world().namespaces.idle() < daemon.config.namespace_pool {
+                match daemon.make_namespace().await {
+                    Ok(name) => daemon.world().namespaces.give_back(name),
+                    Err(failure) => {
+                        tracing::warn!(failure = chain(&failure), "cannot make a network namespace ahead of time");
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// A namespace that is ready for a container: one from the pool, or a new one.
+    pub(crate) async fn take_namespace(&self) -> Result<NamespaceName, Failure> {
+        let idle = self.world().namespaces.take();
+        match idle {
+            Some(name) => Ok(name),
+            None => self.make_namespace().await,
+        }
+    }
+
+    async fn make_namespace(&self) -> Result<NamespaceName, Failure> {
+        let name = format!("ns-{:016x}", u64::from_ne_bytes(self.random()));
+        let name: NamespaceName = name.parse().expect("letters, a hyphen and hexadecimal digits name a namespace");
+        self.world().namespaces.reserve(name.clone());
+        let made = self.kernel.make_namespace(name.clone()).await;
+        if made.is_err() {
+            self.world().namespaces.forget(&name);
+        }
+        made.map_err(|source| Failure::Kernel { doing: "make a network namespace".into(), source: source.into() })?;
+        self.steps.after("namespace made");
+        Ok(name)
+    }
+}
+
+/// An error and its causes on one line, for the log.
+pub(crate) fn chain<E: std::error::Error>(error: &E) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,240 @@
+//! Why a request was not carried out, and how that is told.
+
+use std::{io, path::PathBuf};
+
+use api::Problem;
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use model::{ImageName, NetworkName, Publish};
+
+/// What a name can belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noun {
+    Network,
+    Container,
+    Image,
+}
+
+impl Noun {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Container => "container",
+            Self::Image => "image",
+        }
+    }
+}
+
+/// Why a request was not carried out. The state before it still stands.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("there is no {} `{name}`", .noun.word())]
+    Unknown { noun: Noun, name: String, nearest: Option<String> },
+    #[error("`{reference}` begins the id of more than one container")]
+    Ambiguous { reference: String },
+    #[error("there is already a {} `{name}`", .noun.word())]
+    NameTaken { noun: Noun, name: String },
+    #[error("network `{network}` is in use by {}", listed(.containers))]
+    NetworkInUse { network: NetworkName, containers: Vec<String> },
+    #[error("network `{network}` cannot have subnet {range}")]
+    Range {
+        network: NetworkName,
+        range: ipnet::Ipv4Net,
+        #[source]
+        source: Box<ipam::IpamError>,
+    },
+    #[error("there is no subnet for network `{network}`")]
+    NoRange {
+        network: NetworkName,
+        #[source]
+        source: Box<ipam::IpamError>,
+    },
+    #[error("network `{network}` has no address to give")]
+    Address {
+        network: NetworkName,
+        #[source]
+        source: Box<ipam::IpamError>,
+    },
+    #[error("cannot publish {publish}: the host port is already published by container `{holder}`")]
+    PortTaken { publish: Publish, holder: String },
+    #[error("cannot publish {publish}: the host port is given twice")]
+    PublishedTwice { publish: Publish },
+    #[error("cannot publish {publish}: the host port cannot be used")]
+    PortUnusable {
+        publish: Publish,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot publish {publish} of a container without a network")]
+    PublishWithoutNetwork { publish: Publish },
+    #[error("container `{name}` has nothing to run: image `{image}` has no command")]
+    NoCommand { name: String, image: ImageName },
+    #[error("container `{name}` is running")]
+    StillRunning { name: String },
+    #[error("container `{name}` is not running")]
+    NotRunning { name: String },
+    #[error("container `{name}` is already running")]
+    AlreadyRunning { name: String },
+    #[error("container `{name}` has already run")]
+    AlreadyRan { name: String },
+    #[error("image `{image}` of container `{name}` is gone")]
+    ImageGone { name: String, image: ImageName },
+    #[error("container `{name}` is being removed")]
+    BeingRemoved { name: String },
+    #[error("the request is not valid: {reason}")]
+    Malformed { reason: String },
+    #[error("the connection was not upgraded to `{}`", api::route::UPGRADE)]
+    NoUpgrade,
+    #[error("cannot {doing} container `{name}`")]
+    Runtime {
+        doing: &'static str,
+        name: String,
+        #[source]
+        source: Box<runtime::RuntimeError>,
+    },
+    #[error("cannot {doing} on this host")]
+    Kernel {
+        doing: String,
+        #[source]
+        source: Box<kernel::KernelError>,
+    },
+    #[error("cannot {doing}")]
+    Dns {
+        doing: String,
+        #[source]
+        source: Box<dns::DnsError>,
+    },
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
+    #[error("cannot {doing}")]
+    Commit {
+        doing: String,
+        #[source]
+        source: Box<store::CommitError>,
+    },
+    #[error("cannot {doing} {}", .path.display())]
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let noun = if names.len() == 1 { "container" } else { "containers" };
+    let mut text = format!("{noun} {}", names[..names.len().min(SHOWN)].join(", "));
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+impl Failure {
+    /// That `name` is unknown, with the known name nearest to it.
+    pub(crate) fn unknown<'a>(noun: Noun, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let nearest = known
+            .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+            .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+            .min()
+            .map(|(_, candidate)| candidate.to_owned());
+        Self::Unknown { noun, name: name.to_owned(), nearest }
+    }
+
+    /// That the request itself makes no sense, in the words of `error`.
+    pub(crate) fn malformed(error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let reason: Vec<_> = causes.map(ToString::to_string).collect();
+        Self::Malformed { reason: reason.join(": ") }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unknown { .. } => StatusCode::NOT_FOUND,
+            Self::Ambiguous { .. }
+            | Self::NameTaken { .. }
+            | Self::NetworkInUse { .. }
+            | Self::Range { .. }
+            | Self::NoRange { .. }
+            | Self::Address { .. }
+            | Self::PortTaken { .. }
+            | Self::PortUnusable { .. }
+            | Self::StillRunning { .. }
+            | Self::NotRunning { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::AlreadyRan { .. }
+            | Self::ImageGone { .. }
+            | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
+            Self::Malformed { .. } | Self::NoUpgrade => StatusCode::BAD_REQUEST,
+            Self::PublishedTwice { .. }
+            | Self::PublishWithoutNetwork { .. }
+            | Self::NoCommand { .. }
+            | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Runtime { .. } | Self::Kernel { .. } | Self::Dns { .. } | Self::Commit { .. } | Self::File { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Unknown { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
+            Self::Unknown { noun: Noun::Network, name, .. } => {
+                format!("`fabric network ls` lists those there are; `fabric network create {name}` makes it")
+            }
+            Self::Unknown { noun: Noun::Container, .. } => "`fabric ps -a` lists those there are".into(),
+            Self::Unknown { noun: Noun::Image, name, .. } => {
+                format!("`fabric image ls` lists those there are; `fabric image import PATH {name}` adds it")
+            }
+            Self::Ambiguous { .. } => "give more of the id, or the name".into(),
+            Self::NameTaken { noun: Noun::Container, name } => {
+                format!("choose another name, or remove that one with `fabric rm {name}`")
+            }
+            Self::NameTaken { noun, name } => {
+                format!("choose another name, or remove that one with `fabric {} rm {name}`", noun.word())
+            }
+            Self::NetworkInUse { .. } => {
+                "remove them first with `fabric rm`; stopped ones count, `fabric ps -a` shows them".into()
+            }
+            Self::PortTaken { .. } | Self::PublishedTwice { .. } => "choose another host port".into(),
+            Self::PortUnusable { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program listens there: choose another host port, or stop it (`ss -lntup` shows it)".into()
+            }
+            Self::PortUnusable { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                "the address must be one of this host's".into()
+            }
+            Self::PublishWithoutNetwork { .. } => "add `--network NAME`".into(),
+            Self::NoCommand { .. } => "name the program to run after the image".into(),
+            Self::StillRunning { name } => {
+                format!("stop it first with `fabric stop {name}`, or use `fabric rm -f {name}`")
+            }
+            Self::NotRunning { .. } => "`fabric ps -a` shows what its state is, `fabric logs` what it wrote".into(),
+            Self::AlreadyRan { name } => format!("remove it with `fabric rm {name}` and run it anew"),
+            Self::Kernel { .. } => "`fabric doctor` compares what should be with what is".into(),
+            _ => return None,
+        };
+        Some(text)
+    }
+
+    /// The failure as it goes over the wire.
+    pub(crate) fn problem(&self) -> Problem {
+        let mut problem = Problem::from_error(self);
+        problem.hint = self.hint();
+        if let Self::Runtime { source, .. } = self {
+            problem.exit_code = Some(source.exit_code());
+        }
+        problem
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        tracing::debug!(failure = %self, "request not carried out");
+        (self.status(), Json(self.problem())).into_response()
+    }
+}

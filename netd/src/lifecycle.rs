@@ -1,0 +1,262 @@
+//! How a container comes up, ends and goes: every way through its life, from a request or after a crash.
+//!
+//! ```text
+//! intent committed -> files, kernel and runtime made -> names answered -> started
+//! exit seen        -> recorded -> names withdrawn -> kernel cleared -> (auto-remove: taken down)
+//! removal intended -> names withdrawn -> processes ended -> kernel cleared -> files removed -> record deleted
+//! ```
+//!
+//! Each step may be repeated. Whoever calls holds the container's work lock ([`crate::life::Life::work`]).
+
+use std::{path::Path, sync::Arc};
+
+use model::{Container, ContainerId, ContainerState, Scope};
+use runtime::{BindMount, ContainerSpec, Exit, Observed};
+
+use crate::{
+    daemon::{Daemon, chain},
+    failure::Failure,
+    files::Surroundings,
+    images::blocking,
+    names::attachments,
+    record::{self, Goal, Record},
+};
+
+impl Daemon {
+    /// Makes the container, as far as the moment before its own program.
+    pub(crate) async fn bring_up(self: &Arc<Self>, container: &Container, image: &image::Image) -> Result<(), Failure> {
+        let spec = self.write_files(container, image).await?;
+        if spec.network_namespace.exists() {
+            // Neither needs the other: the namespace both work on was made ahead of time.
+            let (attached, created) = tokio::join!(self.attach(container), self.create(container, &spec));
+            attached.and(created)?;
+        } else {
+            self.attach(container).await?;
+            self.create(container, &spec).await?;
+        }
+        self.publish_names(container)?;
+        self.watch_exit(container.id.clone());
+        Ok(())
+    }
+
+    async fn write_files(&self, container: &Container, image: &image::Image) -> Result<ContainerSpec, Failure> {
+        let directory = self.directories.containers().join(container.id.as_str());
+        let network = container.endpoints.first().and_then(|endpoint| self.world().network(&endpoint.network).cloned());
+        let lower = self.images.layers(image);
+        let (image, container, search) = (image.clone(), container.clone(), self.search.clone());
+        let namespace = self.directories.netns().join(container.namespace.as_str());
+        let written = blocking(move || -> Result<ContainerSpec, Failure> {
+            let fail = |source| Failure::File { doing: "write", path: directory.clone(), source };
+            std::fs::create_dir_all(&directory).map_err(fail)?;
+            let snapshot = image::Snapshot::prepare(&image, &directory)?;
+            let address = container.endpoints.first().map(|endpoint| endpoint.ipv4);
+            let surroundings = Surroundings {
+                hostname: &container.hostname,
+                attachment: network.as_ref().zip(address),
+                search: &search,
+            };
+            let mounts = surroundings.write(&directory).map_err(fail)?;
+            let mounts =
+                mounts.into_iter().map(|(source, destination)| BindMount { source, destination, read_only: false });
+            Ok(ContainerSpec {
+                id: container.id.clone(),
+                hostname: container.hostname.clone(),
+                command: container.command.clone(),
+                lower,
+                upper: snapshot.upper,
+                work: snapshot.work,
+                network_namespace: namespace,
+                mounts: mounts.collect(),
+                open_stdin: container.open_stdin,
+            })
+        });
+        let spec = written.await?;
+        self.steps.after("files written");
+        Ok(spec)
+    }
+
+    /// Makes the kernel fit the container's attachments: there while it lives, gone afterwards.
+    async fn attach(&self, container: &Container) -> Result<(), Failure> {
+        for attachment in attachments(container) {
+            self.reconcile_endpoint(attachment).await?;
+        }
+        if container.endpoints.is_empty() {
+            let doing = format!("isolate container `{}`", container.name);
+            self.reconcile(doing, Scope::Namespace(container.namespace.clone())).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, container: &Container, spec: &ContainerSpec) -> Result<(), Failure> {
+        let created = self.runtime.create(spec).await;
+        created.map_err(|source| runtime_failure("create", container, source))?;
+        self.steps.after("container created");
+        Ok(())
+    }
+
+    /// Executes the container's program.
+    pub(crate) async fn launch(&self, container: &Container) -> Result<(), Failure> {
+        let started = self.runtime.start(&container.id).await;
+        started.map_err(|source| runtime_failure("start", container, source))?;
+        self.steps.after("container started");
+        self.observe(&container.id).await?;
+        let record = self.world().change_container(&container.id, |record| record.started = true);
+        if let Some(record) = record {
+            let doing = format!("remember that container `{}` was started", container.name);
+            self.commit(doing, record::update_container(&record, true)).await?;
+            self.steps.after("start recorded");
+        }
+        Ok(())
+    }
+
+    /// Looks at what the container's processes do; none if nothing of them is left.
+    async fn observe(&self, id: &ContainerId) -> Result<Option<Observed>, Failure> {
+        let observed = self.runtime.state(id).await;
+        let observed = observed.map_err(|source| Failure::Runtime {
+            doing: "look at",
+            name: id.short().to_owned(),
+            source: source.into(),
+        })?;
+        // That it has ended is told once its ports are closed.
+        if let Some(Observed::Running { pid, started_at }) = observed {
+            self.set_state(id, ContainerState::Running { pid, started_at });
+        }
+        Ok(observed)
+    }
+
+    fn set_state(&self, id: &ContainerId, state: ContainerState) {
+        if let Some(life) = self.world().life(id) {
+            life.set_state(state);
+        }
+    }
+
+    /// Waits in the background for the end of the container's first process, and draws the conclusions.
+    fn watch_exit(self: &Arc<Self>, id: ContainerId) {
+        let Some(life) = self.world().life(&id).cloned() else { return };
+        let daemon = self.clone();
+        tokio::spawn(async move {
+            let exit = match daemon.runtime.wait(&id).await {
+                Ok(exit) => exit,
+                // Removed meanwhile: whoever removed it has seen to everything.
+                Err(runtime::RuntimeError::NotRunning { .. }) => return,
+                Err(error) => {
+                    tracing::warn!(container = id.short(), error = chain(&error), "cannot wait for the end");
+                    return;
+                }
+            };
+            let _work = life.work().await;
+            if let Err(failure) = daemon.after_exit(&id, exit).await {
+                tracing::error!(container = id.short(), failure = chain(&failure), "cannot clear up after it ended");
+            }
+        });
+    }
+
+    /// The container has ended: it is no longer resolvable or reachable; its name and addresses stay its own.
+    async fn after_exit(self: &Arc<Self>, id: &ContainerId, exit: Exit) -> Result<(), Failure> {
+        let Some(record) = self.world().record_exit(id, exit) else { return Ok(()) };
+        let Exit { exit_code, finished_at } = exit;
+        let state = ContainerState::Exited { exit_code, finished_at };
+        if record.container.auto_remove {
+            self.set_state(id, state);
+            return self.take_down(id, true).await;
+        }
+        let doing = format!("remember how container `{}` ended", record.container.name);
+        self.commit(doing, record::update_container(&record, true)).await?;
+        self.steps.after("exit recorded");
+        self.withdraw_names(&record.container);
+        let cleared = self.attach(&record.container).await;
+        // Told last: who waited for the end may count on it that the ports are closed.
+        self.set_state(id, state);
+        cleared
+    }
+
+    /// Removes everything that belongs to the container. `relaxed`: the intent can be concluded again after a crash.
+    pub(crate) async fn take_down(self: &Arc<Self>, id: &ContainerId, relaxed: bool) -> Result<(), Failure> {
+        let record = self.world().change_container(id, |record| record.goal = Goal::Removed);
+        let Some(Record { container, .. }) = &record else { return Ok(()) };
+        if let Some(record) = &record {
+            let doing = format!("remove container `{}`", container.name);
+            self.commit(doing, record::update_container(record, relaxed)).await?;
+            self.steps.after("removal intended");
+        }
+        self.withdraw_names(container);
+        let deleted = self.runtime.delete(id).await;
+        deleted.map_err(|source| runtime_failure("remove", container, source))?;
+        self.steps.after("container deleted");
+        self.attach(container).await?;
+        self.remove_files(&self.directories.containers().join(id.as_str())).await?;
+        self.steps.after("files removed");
+        let releases = self.world().releases(container);
+        let doing = format!("forget container `{}`", container.name);
+        self.commit(doing, record::delete_container(container, releases)).await?;
+        self.steps.after("container forgotten");
+        self.world().forget_container(id);
+        Ok(())
+    }
+
+    /// Takes back the intent of a container that could not be made.
+    pub(crate) async fn withdraw(self: &Arc<Self>, id: &ContainerId) {
+        if let Err(failure) = self.take_down(id, false).await {
+            tracing::error!(container = id.short(), failure = chain(&failure), "the next start of netd tries again");
+        }
+    }
+
+    pub(crate) async fn remove_files(&self, path: &Path) -> Result<(), Failure> {
+        let owned = path.to_owned();
+        Ok(blocking(move || image::remove_tree(&owned)).await?)
+    }
+
+    /// Continues the container's life after a restart of the daemon, wherever it stood.
+    pub(crate) async fn resume(self: &Arc<Self>, id: &ContainerId) -> Result<(), Failure> {
+        let known = {
+            let world = self.world();
+            world.record(id).cloned().zip(world.life(id).cloned())
+        };
+        let Some((record, life)) = known else { return Ok(()) };
+        let _work = life.work().await;
+        if record.goal == Goal::Removed {
+            return self.take_down(id, true).await;
+        }
+        if let Some(Exit { exit_code, finished_at }) = record.exit {
+            life.set_state(ContainerState::Exited { exit_code, finished_at });
+            return if record.container.auto_remove { self.take_down(id, true).await } else { Ok(()) };
+        }
+        match self.observe(id).await? {
+            Some(Observed::Running { .. }) => {
+                self.publish_names(&record.container)?;
+                self.watch_exit(id.clone());
+                Ok(())
+            }
+            Some(Observed::Exited { exit_code, finished_at }) if record.started || exit_code != Exit::LOST => {
+                self.after_exit(id, Exit { exit_code, finished_at }).await
+            }
+            // Its program never ran: what was half made is made anew, or taken back where nobody waits for it.
+            Some(Observed::Created { .. } | Observed::Exited { .. }) | None => self.conclude(&record).await,
+        }
+    }
+
+    async fn conclude(self: &Arc<Self>, record: &Record) -> Result<(), Failure> {
+        let container = &record.container;
+        if record.goal == Goal::Created && container.auto_remove {
+            return self.take_down(&container.id, true).await;
+        }
+        let deleted = self.runtime.delete(&container.id).await;
+        deleted.map_err(|source| runtime_failure("clear", container, source))?;
+        let (images, digest) = (self.images.clone(), container.image_digest.clone());
+        let image = blocking(move || images.by_digest(&digest)).await?;
+        let image = image
+            .ok_or_else(|| Failure::ImageGone { name: container.name.to_string(), image: container.image.clone() })?;
+        let mut made = self.bring_up(container, &image).await;
+        if made.is_ok() && record.goal == Goal::Running {
+            made = self.launch(container).await;
+        }
+        if made.is_err() {
+            self.withdraw(&container.id).await;
+        }
+        made
+    }
+}
+
+fn runtime_failure(doing: &'static str, container: &Container, source: runtime::RuntimeError) -> Failure {
+    Failure::Runtime { doing, name: container.name.to_string(), source: source.into() }
+}

@@ -1,0 +1,53 @@
+//! Namespaces that stand but belong to no container yet.
+
+use std::collections::BTreeSet;
+
+use model::NamespaceName;
+
+/// Namespaces that stand, or are being made, without a container's record that mentions them.
+#[derive(Debug, Default)]
+pub(crate) struct SpareNamespaces {
+    /// Those ready for the next container.
+    idle: Vec<NamespaceName>,
+    /// All, idle ones included: none of them is to be cleared away.
+    reserved: BTreeSet<NamespaceName>,
+}
+
+impl SpareNamespaces {
+    /// How many are ready.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Every one that is to stand.
+    pub(crate) fn reserved(&self) -> impl Iterator<Item = &NamespaceName> {
+        self.reserved.iter()
+    }
+
+    /// Whether this one is to stand.
+    pub(crate) fn is_reserved(&self, name: &NamespaceName) -> bool {
+        self.reserved.contains(name)
+    }
+
+    /// One that is ready; it stays reserved until a container's record mentions it, or it is given back.
+    pub(crate) fn take(&mut self) -> Option<NamespaceName> {
+        self.idle.pop()
+    }
+
+    /// One is being made.
+    pub(crate) fn reserve(&mut self, name: NamespaceName) {
+        self.reserved.insert(name);
+    }
+
+    /// One is ready for a container, for the first time or again because the container did not come to be.
+    pub(crate) fn give_back(&mut self, name: NamespaceName) {
+        self.reserved.insert(name.clone());
+        self.idle.push(name);
+    }
+
+    /// One was not made, or a container's record mentions it from now on.
+    pub(crate) fn forget(&mut self, name: &NamespaceName) {
+        self.reserved.remove(name);
+        self.idle.retain(|idle| idle != name);
+    }
+}

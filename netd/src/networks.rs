@@ -1,0 +1,118 @@
+//! What can be asked of networks.
+
+use std::sync::Arc;
+
+use api::NetworkCreate;
+use ipam::HostRange;
+use jiff::Timestamp;
+use model::{Driver, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
+
+use crate::{daemon::Daemon, failure::Failure, record, world::World};
+
+impl Daemon {
+    /// Creates a network: when this returns its bridge stands, and its gateway answers DNS.
+    pub(crate) async fn create_network(self: Arc<Self>, request: NetworkCreate) -> Result<Network, Failure> {
+        let asked = request.parsed_subnet().map_err(|error| Failure::malformed(&error))?;
+        let routes = self.host_ranges().await?;
+        let mtu = match request.mtu {
+            Some(mtu) => mtu.octets(),
+            None => self.uplink_mtu().await?,
+        };
+        let network = {
+            let mut world = self.world();
+            let subnet = match asked {
+                Some(subnet) => {
+                    ipam::overlap(subnet.range(), world.reserved_networks(), &routes).map_err(|source| {
+                        Failure::Range { network: request.name.clone(), range: subnet.range(), source: source.into() }
+                    })?;
+                    subnet
+                }
+                None => self.choose_subnet(&request.name, &world, &routes)?,
+            };
+            let network = Network {
+                id: NetworkId::from_bytes(self.random()),
+                name: request.name,
+                driver: request.driver.unwrap_or(Driver::Bridge),
+                subnet,
+                gateway_mac: MacAddress::local(self.random()),
+                mtu,
+                labels: request.labels,
+                created_at: Timestamp::now(),
+            };
+            world.reserve_network(network.clone())?;
+            network
+        };
+        let doing = format!("create network `{}`", network.name);
+        if let Err(failure) = self.commit(doing.clone(), record::create_network(&network)).await {
+            self.world().forget_network(&network);
+            return Err(failure);
+        }
+        self.steps.after("network intended");
+        self.world().confirm_network(&network.id);
+        let made = self.make_network(doing, &network).await;
+        if made.is_err() {
+            self.withdraw_network(&network).await;
+        }
+        made.map(|()| network)
+    }
+
+    async fn make_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
+        self.reconcile(doing, Scope::Network(network.id.clone())).await?;
+        self.open_zone(network)?;
+        self.listen().await
+    }
+
+    /// Removes a network that nothing is attached to.
+    pub(crate) async fn remove_network(self: Arc<Self>, name: NetworkName) -> Result<(), Failure> {
+        let network = self.world().retire_network(&name)?;
+        let doing = format!("remove network `{name}`");
+        if let Err(failure) = self.commit(doing.clone(), record::delete_network(&network)).await {
+            self.world().confirm_network(&network.id);
+            return Err(failure);
+        }
+        self.steps.after("network no longer intended");
+        self.close_network(doing, &network).await
+    }
+
+    /// The intent of a network that could not be made is taken back; what is left of it goes with the intent.
+    async fn withdraw_network(&self, network: &Network) {
+        let doing = format!("withdraw network `{}`", network.name);
+        let withdrawn = match self.commit(doing.clone(), record::delete_network(network)).await {
+            Ok(_) => self.close_network(doing, network).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = withdrawn {
+            tracing::error!(failure = crate::daemon::chain(&failure), "the next start of netd tries again");
+        }
+    }
+
+    async fn close_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
+        self.world().forget_network(network);
+        self.close_zone(network);
+        // The network is gone, whatever happens to the sockets: their address no longer exists.
+        let listening = self.listen().await;
+        self.reconcile(doing, Scope::Network(network.id.clone())).await?;
+        listening
+    }
+
+    fn choose_subnet(&self, network: &NetworkName, world: &World, routes: &[HostRange]) -> Result<Subnet, Failure> {
+        let networks = world.reserved_networks().map(|network| network.subnet.range());
+        let taken: Vec<_> = networks.chain(routes.iter().map(|route| route.range)).collect();
+        let range = ipam::choose_subnet(&self.pools, &taken)
+            .map_err(|source| Failure::NoRange { network: network.clone(), source: source.into() })?;
+        Ok(Subnet::new(range, None).expect("pools hold only ranges that containers can live in"))
+    }
+
+    /// Where the host's routes lead.
+    async fn host_ranges(&self) -> Result<Vec<HostRange>, Failure> {
+        let routes = self.kernel.host_routes().await;
+        let routes = routes
+            .map_err(|source| Failure::Kernel { doing: "read the host's routes".into(), source: source.into() })?;
+        Ok(routes.into_iter().map(|(interface, range)| HostRange { range, interface }).collect())
+    }
+
+    async fn uplink_mtu(&self) -> Result<u32, Failure> {
+        let mtu = self.kernel.uplink_mtu().await;
+        mtu.map_err(|source| Failure::Kernel { doing: "read the uplink's MTU".into(), source: source.into() })
+    }
+}

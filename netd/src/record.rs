@@ -1,0 +1,127 @@
+//! What the store holds, under which keys.
+//!
+//! | key | value |
+//! |---|---|
+//! | `networks/ID` | [`Network`] |
+//! | `containers/ID` | [`Record`] |
+//! | `names/networks/NAME`, `names/containers/NAME` | the identifier that has the name |
+//! | `leases/NETWORK/ADDRESS` | the lease, as `ipam` writes it |
+//!
+//! Names and leases are keys of their own because a guard on one key is what makes two of a kind impossible.
+
+use model::{Container, ContainerId, ContainerName, Network, NetworkId, NetworkName};
+use runtime::Exit;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use store::{Guard, Key, Transaction, Write};
+
+/// A container as the store holds it: what was asked for, and what cannot be observed again after a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) container: Container,
+    pub(crate) goal: Goal,
+    /// Whether its first process was ever started. A crash may lose it, so it is a hint only where no shim answers.
+    pub(crate) started: bool,
+    /// How its first process ended; none as long as nobody saw that.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// What is to become of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Goal {
+    /// It waits, attached, for its start.
+    Created,
+    /// It runs until its first process ends.
+    Running,
+    /// Nothing of it is left.
+    Removed,
+}
+
+impl Record {
+    /// Whether it is, or is about to be, attached to its networks.
+    pub(crate) fn is_live(&self) -> bool {
+        self.goal != Goal::Removed && self.exit.is_none()
+    }
+}
+
+/// Why an entry of the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("entry `{key}` of the state file is not what this version of netd writes")]
+    Parse {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Where all networks are.
+pub(crate) const NETWORKS: &str = "networks/";
+/// Where all containers are.
+pub(crate) const CONTAINERS: &str = "containers/";
+
+pub(crate) fn parse<T: DeserializeOwned>(key: &Key, value: &[u8]) -> Result<T, RecordError> {
+    serde_json::from_slice(value).map_err(|source| RecordError::Parse { key: key.to_string(), source })
+}
+
+fn value<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records are structs of texts, numbers and lists, which JSON can hold")
+}
+
+fn key(text: String) -> Key {
+    text.parse().expect("identifiers and names are shorter and plainer than any key may be")
+}
+
+fn network_key(id: &NetworkId) -> Key {
+    key(format!("{NETWORKS}{id}"))
+}
+
+fn network_name_key(name: &NetworkName) -> Key {
+    key(format!("names/networks/{name}"))
+}
+
+fn container_key(id: &ContainerId) -> Key {
+    key(format!("{CONTAINERS}{id}"))
+}
+
+fn container_name_key(name: &ContainerName) -> Key {
+    key(format!("names/containers/{name}"))
+}
+
+/// The network comes into being, if its name is free.
+pub(crate) fn create_network(network: &Network) -> Transaction {
+    Transaction::durable()
+        .create(network_name_key(&network.name), network.id.as_str())
+        .create(network_key(&network.id), value(network))
+}
+
+/// The network is no longer wanted.
+pub(crate) fn delete_network(network: &Network) -> Transaction {
+    Transaction::durable().delete(network_name_key(&network.name)).delete(network_key(&network.id))
+}
+
+/// The container comes into being with its leases, if its name and addresses are free and its networks still there.
+pub(crate) fn create_container(record: &Record) -> Transaction {
+    let container = &record.container;
+    let transaction = Transaction::durable()
+        .create(container_name_key(&container.name), container.id.as_str())
+        .create(container_key(&container.id), value(record));
+    container.endpoints.iter().fold(transaction, |transaction, endpoint| {
+        transaction.guard(Guard::Present(network_key(&endpoint.network))).guarded(crate::world::lease(endpoint).claim())
+    })
+}
+
+/// The container's record changes. `relaxed` is for what a crash may lose because it can be observed again.
+pub(crate) fn update_container(record: &Record, relaxed: bool) -> Transaction {
+    let transaction = if relaxed { Transaction::relaxed() } else { Transaction::durable() };
+    let key = container_key(&record.container.id);
+    transaction.guard(Guard::Present(key.clone())).put(key, value(record))
+}
+
+/// Nothing of the container is left, so nothing of it is remembered, and `releases` give its addresses back. Relaxed: if
+/// a crash loses this, the record still says [`Goal::Removed`], and removing once more finds nothing to do.
+pub(crate) fn delete_container(container: &Container, releases: Vec<(Guard, Write)>) -> Transaction {
+    let transaction =
+        Transaction::relaxed().delete(container_name_key(&container.name)).delete(container_key(&container.id));
+    releases.into_iter().fold(transaction, Transaction::guarded)
+}

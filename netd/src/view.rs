@@ -1,0 +1,84 @@
+//! What the API shows of the world.
+
+use model::{ContainerState, Network};
+
+use crate::{record::Record, world::World};
+
+/// The container as a client sees it.
+pub(crate) fn container(world: &World, record: &Record) -> api::Container {
+    let container = &record.container;
+    let state = world.life(&container.id).map_or(ContainerState::Created, |life| life.state());
+    let (mut pid, mut started_at, mut exit_code, mut finished_at) = (None, None, None, None);
+    match state {
+        ContainerState::Created => {}
+        ContainerState::Running { pid: running, started_at: at } => (pid, started_at) = (Some(running), Some(at)),
+        ContainerState::Exited { exit_code: code, finished_at: at } => {
+            (exit_code, finished_at) = (Some(code), Some(at));
+        }
+    }
+    let endpoints = container.endpoints.iter().filter_map(|endpoint| {
+        let network = world.network(&endpoint.network)?;
+        Some(api::Endpoint {
+            id: endpoint.id.clone(),
+            network: network.name.clone(),
+            ipv4: endpoint.ipv4,
+            ipv6: None,
+            mac: endpoint.mac,
+            gateway: network.subnet.gateway(),
+            aliases: endpoint.aliases.clone(),
+            interface: endpoint.interface.clone(),
+        })
+    });
+    api::Container {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        image: container.image.clone(),
+        state: api::State::from(&state),
+        exit_code,
+        pid,
+        created_at: container.created_at,
+        started_at,
+        finished_at,
+        hostname: container.hostname.clone(),
+        command: container.command.arguments.clone(),
+        labels: container.labels.clone(),
+        publishes: container.publishes.clone(),
+        endpoints: endpoints.collect(),
+    }
+}
+
+/// The network as a client sees it.
+pub(crate) fn network(world: &World, network: &Network) -> api::Network {
+    let attached = world.on_network(&network.id).flat_map(|record| {
+        let endpoints = record.container.endpoints.iter().filter(|endpoint| endpoint.network == network.id);
+        endpoints.map(|endpoint| api::NetworkEndpoint {
+            id: endpoint.id.clone(),
+            container: record.container.name.clone(),
+            container_id: record.container.id.clone(),
+            ipv4: endpoint.ipv4,
+            mac: endpoint.mac,
+        })
+    });
+    let usage = world.usage(network);
+    api::Network {
+        id: network.id.clone(),
+        name: network.name.clone(),
+        driver: network.driver,
+        subnets: vec![network.subnet],
+        mtu: network.mtu,
+        labels: network.labels.clone(),
+        created_at: network.created_at,
+        endpoints: attached.collect(),
+        usage: api::Usage { capacity: usage.capacity, used: usage.used },
+    }
+}
+
+/// The image as a client sees it.
+pub(crate) fn image(image: &image::Image) -> api::Image {
+    api::Image {
+        name: image.name.clone(),
+        digest: image.digest.clone(),
+        size: image.size,
+        created_at: image.imported_at,
+    }
+}

@@ -1,0 +1,373 @@
+//! The daemon's memory of what the store holds, with the indexes that keep a request from looking at everything.
+//!
+//! No I/O. A request first reserves here, under one short lock, then commits, then either confirms or withdraws: so
+//! that two requests at once cannot both pass a check, and a commit that fails leaves nothing behind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ipam::{Lease, LeaseTable, Request};
+use model::{
+    Container, ContainerId, ContainerName, Endpoint, NamespaceName, Network, NetworkId, NetworkName, Protocol, Publish,
+    Scope,
+};
+use runtime::Exit;
+use store::{Guard, Revision, Write};
+
+use crate::{
+    failure::{Failure, Noun},
+    life::Life,
+    names::attachments,
+    namespaces::SpareNamespaces,
+    record::{Goal, Record},
+};
+
+/// All networks and containers.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    networks: BTreeMap<NetworkId, NetworkEntry>,
+    network_names: BTreeMap<NetworkName, NetworkId>,
+    containers: BTreeMap<ContainerId, ContainerEntry>,
+    container_names: BTreeMap<ContainerName, ContainerId>,
+    /// Host ports of live containers.
+    published: BTreeMap<(Protocol, u16), Vec<(Publish, ContainerId)>>,
+    /// Which container lives in which namespace.
+    inhabited: BTreeMap<NamespaceName, ContainerId>,
+    pub(crate) namespaces: SpareNamespaces,
+}
+
+#[derive(Debug)]
+struct NetworkEntry {
+    network: Network,
+    leases: LeaseTable,
+    containers: BTreeSet<ContainerId>,
+    committed: bool,
+}
+
+#[derive(Debug)]
+struct ContainerEntry {
+    record: Record,
+    committed: bool,
+    life: Arc<Life>,
+}
+
+/// The lease an endpoint holds.
+pub(crate) fn lease(endpoint: &Endpoint) -> Lease {
+    Lease { network: endpoint.network.clone(), address: endpoint.ipv4, endpoint: endpoint.id.clone() }
+}
+
+impl World {
+    // --- networks ---
+
+    /// Takes the network's name and range; it exists once it is confirmed.
+    pub(crate) fn reserve_network(&mut self, network: Network) -> Result<(), Failure> {
+        if self.network_names.contains_key(&network.name) {
+            return Err(Failure::NameTaken { noun: Noun::Network, name: network.name.to_string() });
+        }
+        self.insert_network(network, false);
+        Ok(())
+    }
+
+    /// The network has been committed.
+    pub(crate) fn confirm_network(&mut self, id: &NetworkId) {
+        if let Some(entry) = self.networks.get_mut(id) {
+            entry.committed = true;
+        }
+    }
+
+    /// A network read from the store.
+    pub(crate) fn insert_committed_network(&mut self, network: Network, leases: LeaseTable) {
+        self.insert_network(network.clone(), true);
+        if let Some(entry) = self.networks.get_mut(&network.id) {
+            entry.leases = leases;
+        }
+    }
+
+    fn insert_network(&mut self, network: Network, committed: bool) {
+        self.network_names.insert(network.name.clone(), network.id.clone());
+        let leases = LeaseTable::new(network.id.clone(), network.subnet);
+        self.networks
+            .insert(network.id.clone(), NetworkEntry { network, leases, containers: BTreeSet::new(), committed });
+    }
+
+    /// Checks that nothing is on the network, and takes it out of use: no container can join it from now on.
+    pub(crate) fn retire_network(&mut self, name: &NetworkName) -> Result<Network, Failure> {
+        let network = self.network_by_name(name)?.clone();
+        let entry = self.networks.get_mut(&network.id).expect("the name index leads to networks that exist");
+        if !entry.containers.is_empty() {
+            let containers = entry.containers.iter().filter_map(|id| self.containers.get(id));
+            let containers = containers.map(|entry| entry.record.container.name.to_string()).collect();
+            return Err(Failure::NetworkInUse { network: name.clone(), containers });
+        }
+        entry.committed = false;
+        Ok(network)
+    }
+
+    /// The network is gone, or never came to be.
+    pub(crate) fn forget_network(&mut self, network: &Network) {
+        self.networks.remove(&network.id);
+        if self.network_names.get(&network.name) == Some(&network.id) {
+            self.network_names.remove(&network.name);
+        }
+    }
+
+    pub(crate) fn network_by_name(&self, name: &NetworkName) -> Result<&Network, Failure> {
+        let found = self.network_names.get(name).and_then(|id| self.networks.get(id));
+        found.filter(|entry| entry.committed).map(|entry| &entry.network).ok_or_else(|| {
+            Failure::unknown(Noun::Network, name.as_str(), self.network_names.keys().map(NetworkName::as_str))
+        })
+    }
+
+    pub(crate) fn network(&self, id: &NetworkId) -> Option<&Network> {
+        self.networks.get(id).filter(|entry| entry.committed).map(|entry| &entry.network)
+    }
+
+    /// Every network that exists, by identifier.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &Network> {
+        self.networks.values().filter(|entry| entry.committed).map(|entry| &entry.network)
+    }
+
+    /// Every network whose range is in use, those being made or removed included.
+    pub(crate) fn reserved_networks(&self) -> impl Iterator<Item = &Network> {
+        self.networks.values().map(|entry| &entry.network)
+    }
+
+    /// How many of the network's addresses are leased.
+    pub(crate) fn usage(&self, network: &Network) -> ipam::Usage {
+        let usage = self.networks.get(&network.id).map(|entry| entry.leases.usage());
+        usage.unwrap_or(ipam::Usage { used: 0, capacity: network.subnet.capacity() })
+    }
+
+    /// Every lease, with the network it is of.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = Lease> {
+        self.networks.values().flat_map(|entry| entry.leases.leases().map(|(lease, _)| lease))
+    }
+
+    /// The containers that have an endpoint on the network, stopped ones too.
+    pub(crate) fn on_network(&self, id: &NetworkId) -> impl Iterator<Item = &Record> {
+        self.networks
+            .get(id)
+            .into_iter()
+            .flat_map(|entry| &entry.containers)
+            .filter_map(|id| self.containers.get(id))
+            .map(|entry| &entry.record)
+    }
+
+    // --- containers ---
+
+    /// Chooses an address of the network that is free now. The caller reserves it with the container in the same lock.
+    pub(crate) fn choose_address(&self, network: &Network) -> Result<std::net::Ipv4Addr, Failure> {
+        let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
+        entry
+            .leases
+            .choose(Request::Any)
+            .map_err(|source| Failure::Address { network: network.name.clone(), source: source.into() })
+    }
+
+    /// Takes the container's name, addresses and host ports; it exists once it is confirmed.
+    pub(crate) fn reserve_container(&mut self, record: Record) -> Result<Arc<Life>, Failure> {
+        let container = &record.container;
+        if self.container_names.contains_key(&container.name) {
+            return Err(Failure::NameTaken { noun: Noun::Container, name: container.name.to_string() });
+        }
+        self.check_publishes(container)?;
+        Ok(self.insert_container(record, false))
+    }
+
+    /// The container has been committed, and its leases with it.
+    pub(crate) fn confirm_container(&mut self, id: &ContainerId, revision: Revision) {
+        let Some(entry) = self.containers.get_mut(id) else { return };
+        entry.committed = true;
+        for endpoint in &entry.record.container.endpoints {
+            if let Some(network) = self.networks.get_mut(&endpoint.network) {
+                network.leases.insert(&lease(endpoint), revision);
+            }
+        }
+    }
+
+    /// A container read from the store. Its networks must have been inserted before, with their leases.
+    pub(crate) fn insert_committed_container(&mut self, record: Record) {
+        self.insert_container(record, true);
+    }
+
+    /// What a transaction needs in it to give the container's addresses back.
+    pub(crate) fn releases(&self, container: &Container) -> Vec<(Guard, Write)> {
+        let endpoints = container.endpoints.iter();
+        endpoints.filter_map(|endpoint| self.networks.get(&endpoint.network)?.leases.release(endpoint.ipv4)).collect()
+    }
+
+    fn insert_container(&mut self, record: Record, committed: bool) -> Arc<Life> {
+        let container = &record.container;
+        for endpoint in &container.endpoints {
+            if let Some(entry) = self.networks.get_mut(&endpoint.network) {
+                // The revision of the claim is known once it is committed; until then nobody can release it.
+                if entry.leases.lease(endpoint.ipv4).is_none() {
+                    entry.leases.insert(&lease(endpoint), Revision::ZERO);
+                }
+                entry.containers.insert(container.id.clone());
+            }
+        }
+        self.namespaces.forget(&container.namespace);
+        self.inhabited.insert(container.namespace.clone(), container.id.clone());
+        self.container_names.insert(container.name.clone(), container.id.clone());
+        if record.is_live() {
+            self.claim_ports(&record.container);
+        }
+        let life = Arc::new(Life::new());
+        self.containers.insert(record.container.id.clone(), ContainerEntry { record, committed, life: life.clone() });
+        life
+    }
+
+    /// The container is gone, or never came to be: its name, addresses and ports are free, and who waits for it is told.
+    pub(crate) fn forget_container(&mut self, id: &ContainerId) {
+        let Some(ContainerEntry { record, life, .. }) = self.containers.remove(id) else { return };
+        life.set_removed();
+        self.release_ports(&record.container);
+        self.container_names.remove(&record.container.name);
+        self.inhabited.remove(&record.container.namespace);
+        for endpoint in &record.container.endpoints {
+            if let Some(entry) = self.networks.get_mut(&endpoint.network) {
+                entry.leases.remove(endpoint.ipv4);
+                entry.containers.remove(id);
+            }
+        }
+    }
+
+    /// Changes what is remembered of a container and returns its record as it is now; none if it is gone.
+    pub(crate) fn change_container(&mut self, id: &ContainerId, change: impl FnOnce(&mut Record)) -> Option<Record> {
+        let entry = self.containers.get_mut(id)?;
+        let was_live = entry.record.is_live();
+        change(&mut entry.record);
+        let record = entry.record.clone();
+        if was_live && !record.is_live() {
+            self.release_ports(&record.container);
+        }
+        Some(record)
+    }
+
+    /// Records that the container's first process has ended; none if that was known or the container is gone.
+    pub(crate) fn record_exit(&mut self, id: &ContainerId, exit: Exit) -> Option<Record> {
+        if self.record(id)?.exit.is_some() {
+            return None;
+        }
+        self.change_container(id, |record| {
+            record.exit = Some(exit);
+            record.started = true;
+        })
+    }
+
+    /// What is known of the container's processes.
+    pub(crate) fn life(&self, id: &ContainerId) -> Option<&Arc<Life>> {
+        self.containers.get(id).map(|entry| &entry.life)
+    }
+
+    pub(crate) fn record(&self, id: &ContainerId) -> Option<&Record> {
+        self.containers.get(id).filter(|entry| entry.committed).map(|entry| &entry.record)
+    }
+
+    /// Every container that exists, by identifier.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.containers.values().filter(|entry| entry.committed).map(|entry| &entry.record)
+    }
+
+    /// The container that a person means by its name, its identifier, or an unambiguous beginning of the identifier.
+    pub(crate) fn container_by_reference(&self, reference: &str) -> Result<&Record, Failure> {
+        if let Some(record) = reference
+            .parse()
+            .ok()
+            .and_then(|name: ContainerName| self.container_names.get(&name))
+            .and_then(|id| self.record(id))
+        {
+            return Ok(record);
+        }
+        let mut beginning = self.records().filter(|record| record.container.id.as_str().starts_with(reference));
+        match (beginning.next(), beginning.next()) {
+            (Some(record), None) => Ok(record),
+            (Some(_), Some(_)) => Err(Failure::Ambiguous { reference: reference.to_owned() }),
+            (None, _) => Err(Failure::unknown(
+                Noun::Container,
+                reference,
+                self.container_names.keys().map(ContainerName::as_str),
+            )),
+        }
+    }
+
+    // --- host ports ---
+
+    fn check_publishes(&self, container: &Container) -> Result<(), Failure> {
+        for (index, publish) in container.publishes.iter().enumerate() {
+            if container.publishes[..index].iter().any(|other| other.collides(publish)) {
+                return Err(Failure::PublishedTwice { publish: *publish });
+            }
+            let holders = self.published.get(&(publish.protocol, publish.host_port.get())).into_iter().flatten();
+            for (other, holder) in holders {
+                if other.collides(publish) && *holder != container.id {
+                    let holder = self.containers.get(holder).map(|entry| entry.record.container.name.to_string());
+                    return Err(Failure::PortTaken { publish: *publish, holder: holder.unwrap_or_default() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_ports(&mut self, container: &Container) {
+        for publish in &container.publishes {
+            let key = (publish.protocol, publish.host_port.get());
+            self.published.entry(key).or_default().push((*publish, container.id.clone()));
+        }
+    }
+
+    fn release_ports(&mut self, container: &Container) {
+        for publish in &container.publishes {
+            let key = (publish.protocol, publish.host_port.get());
+            if let Some(holders) = self.published.get_mut(&key) {
+                holders.retain(|(_, holder)| *holder != container.id);
+                if holders.is_empty() {
+                    self.published.remove(&key);
+                }
+            }
+        }
+    }
+
+    // --- desired state ---
+
+    /// What the kernel should be like, within `scope`.
+    pub(crate) fn desired(&self, scope: &Scope) -> model::State {
+        let networks = match scope.network() {
+            None => self.networks().cloned().collect(),
+            Some(id) => self.network(id).cloned().into_iter().collect::<Vec<_>>(),
+        };
+        let attachments = match scope.network() {
+            None => self
+                .records()
+                .filter(|record| record.is_live())
+                .flat_map(|record| attachments(&record.container))
+                .collect(),
+            Some(id) => self
+                .on_network(id)
+                .filter(|record| record.is_live())
+                .flat_map(|record| attachments(&record.container))
+                .collect(),
+        };
+        let namespaces = match scope {
+            Scope::Everything => {
+                let records = self.records().filter(|record| record.goal != Goal::Removed);
+                let owned = records.map(|record| &record.container.namespace);
+                owned.chain(self.namespaces.reserved()).cloned().collect()
+            }
+            Scope::Network(_) => BTreeSet::new(),
+            Scope::Endpoint(attachment) => self.standing(&attachment.namespace),
+            Scope::Namespace(name) => self.standing(name),
+        };
+        drivers::desired(scope, &drivers::Intent { networks, attachments, namespaces })
+    }
+
+    /// The namespace, if it is to stand.
+    fn standing(&self, name: &NamespaceName) -> BTreeSet<NamespaceName> {
+        let inhabitant = self.inhabited.get(name).and_then(|id| self.containers.get(id));
+        let inhabited = inhabitant.is_some_and(|entry| entry.record.goal != Goal::Removed);
+        (inhabited || self.namespaces.is_reserved(name)).then(|| name.clone()).into_iter().collect()
+    }
+}
