@@ -20,18 +20,18 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
     let (detach, remove) = (arguments.detach, arguments.remove);
     let input = if arguments.interactive && !detach { Input::PassedOn } else { Input::LeftAlone };
     let container = client.create_container(&request(arguments)?).await?;
+    if detach {
+        output.print(&container, || format!("{}\n", container.id))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let reference = Reference::from(&container.id);
-    let result = if detach {
-        start(client, &reference, output).await
-    } else {
-        attached(client, &container, &reference, input).await
-    };
-    match (&result, remove) {
-        (Err(failure), true) if !matches!(failure, Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {
-            discard(client, &reference).await;
-        }
-        (Ok(_), true) if !detach => gone(client, &reference).await,
-        _ => {}
+    let result = attached(client, &container, &reference, input).await;
+    match &result {
+        // It was started, and goes on without its client.
+        Err(Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {}
+        Err(_) => discard(client, &reference).await,
+        Ok(_) if remove => gone(client, &reference).await,
+        Ok(_) => {}
     }
     result
 }
@@ -48,14 +48,9 @@ fn request(arguments: RunArguments) -> Result<ContainerCreate, Failure> {
         working_directory: arguments.workdir,
         open_stdin: arguments.interactive,
         auto_remove: arguments.remove,
+        start: arguments.detach,
         ..ContainerCreate::new(arguments.image)
     })
-}
-
-async fn start(client: &Client, reference: &Reference, output: Output) -> Result<ExitCode, Failure> {
-    let container = client.start_container(reference).await?;
-    output.print(&container, || format!("{}\n", container.id))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Attaches first, then starts, so that not one octet of output is missed.
@@ -91,7 +86,7 @@ async fn attached(
     ended.map(ExitCode::from)
 }
 
-/// Removes a container that was never of use; whoever asked hears of the failure before.
+/// Removes a container that was never started; whoever asked hears of the failure that kept it from that.
 async fn discard(client: &Client, reference: &Reference) {
     let _ = client.remove_container(reference, RemoveQuery { force: true }).await;
 }
