@@ -1,6 +1,6 @@
 //! What goes when nothing needs it any more. Runs under the exclusive lock.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use model::Digest;
 
@@ -8,14 +8,19 @@ use crate::{
     ImageError, Images, Removed,
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
-    remove_tree,
+    spool::Spool,
 };
 
 /// Removes images without a name that are not `in_use`, then blobs, layers and directories that no image needs.
-/// `untagged` is only reported.
+/// `untagged` is only reported. Unpacked layers are moved to `spool`, whose removal takes its time without the lock.
 ///
 /// Records go before what they describe, so that an interruption leaves strays and never a record of nothing.
-pub(crate) fn collect(images: &Images, untagged: Digest, in_use: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
+pub(crate) fn collect(
+    images: &Images,
+    spool: &Spool,
+    untagged: Digest,
+    in_use: &BTreeSet<Digest>,
+) -> Result<Removed, ImageError> {
     let mut removed = Removed { digest: untagged, images: Vec::new(), layers: 0, octets: 0 };
     let named: BTreeSet<Digest> = files::records::<NameRecord>(&images.directory.join("names"))?
         .into_iter()
@@ -48,19 +53,20 @@ pub(crate) fn collect(images: &Images, untagged: Digest, in_use: &BTreeSet<Diges
             files::remove(&path)?;
         }
     }
-    strays(images)?;
+    strays(images, spool)?;
     Ok(removed)
 }
 
-/// Removes directories of layers that have no record.
-pub(crate) fn strays(images: &Images) -> Result<(), ImageError> {
+/// Moves directories of layers that have no record to `spool`.
+pub(crate) fn strays(images: &Images, spool: &Spool) -> Result<(), ImageError> {
     let kept: BTreeSet<String> = files::records::<LayerRecord>(&images.directory.join("layers"))?
         .into_iter()
         .map(|(_, layer)| layer.directory)
         .collect();
     for path in files::entries(&images.directory.join("l"))? {
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| kept.contains(name)) {
-            remove_tree(&path)?;
+            let target = spool.fresh();
+            fs::rename(&path, &target).map_err(|cause| ImageError::storage("remove", &path, cause))?;
         }
     }
     Ok(())

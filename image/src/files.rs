@@ -32,21 +32,38 @@ pub(crate) struct LayerRecord {
     pub(crate) opaque: bool,
 }
 
-/// Writes `content` beside its place, makes it durable, and moves it there over what was there.
+/// Writes `content` into `temporary`, makes it durable, and moves it to `path` over what was there.
 pub(crate) fn write(path: &Path, content: &[u8], temporary: &Path) -> Result<(), ImageError> {
+    let file = prepare(path, content, temporary)?;
+    file.persist(path).map_err(|cause| ImageError::storage("write", path, cause.error))?;
+    sync_directory(path.parent().expect("files of the store lie in its directories"))
+}
+
+/// Writes `content` and makes it durable, but not yet visible.
+fn prepare(path: &Path, content: &[u8], temporary: &Path) -> Result<tempfile::NamedTempFile, ImageError> {
     let mut file = tempfile::NamedTempFile::new_in(temporary)
         .map_err(|cause| ImageError::storage("write in", temporary, cause))?;
     file.write_all(content)
         .and_then(|()| file.as_file().sync_all())
         .map_err(|cause| ImageError::storage("write", path, cause))?;
-    file.persist(path).map_err(|cause| ImageError::storage("write", path, cause.error))?;
-    sync_directory(path.parent().expect("files of the store lie in its directories"))
+    Ok(file)
 }
 
 /// As [`write`], for a value that is kept as JSON.
 pub(crate) fn write_record(path: &Path, record: &impl Serialize, temporary: &Path) -> Result<(), ImageError> {
     let json = serde_json::to_vec(record).expect("records are plain data with string keys");
     write(path, &json, temporary)
+}
+
+/// As [`write_record`], but what is there already stays. Says whether this record is now the one.
+pub(crate) fn write_new_record(path: &Path, record: &impl Serialize, temporary: &Path) -> Result<bool, ImageError> {
+    let json = serde_json::to_vec(record).expect("records are plain data with string keys");
+    let file = prepare(path, &json, temporary)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => sync_directory(path.parent().expect("files of the store lie in its directories")).map(|()| true),
+        Err(cause) if cause.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(cause) => Err(ImageError::storage("write", path, cause.error)),
+    }
 }
 
 /// The record at `path`, or none where there is no file.

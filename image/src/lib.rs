@@ -20,16 +20,28 @@
 //! Does not own: mounting (the runtime), who uses an image (the daemon says so to [`Images::remove`]), registries.
 //! A registry pull will hand blobs to the same verification and unpacking that an OCI layout goes through.
 
+mod archive;
 mod chain;
 mod collect;
+mod content;
+mod docker;
 mod error;
 mod files;
 mod image;
 mod import;
+mod layout;
 mod limits;
+mod meter;
+mod parents;
+mod pax;
 mod remove;
 mod snapshot;
+mod sparse;
+mod spool;
 mod store;
+mod tree;
+mod unpack;
+mod whiteout;
 mod wire;
 
 pub use error::{ImageError, Mismatch};

@@ -17,7 +17,7 @@ use crate::{
     Image, ImageError, Limits,
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
-    remove_tree,
+    spool::{self, Spool},
     wire::{Configuration, Manifest},
 };
 
@@ -70,6 +70,7 @@ impl Images {
 
     /// Every name with its image, in order of names.
     pub fn list(&self) -> Result<Vec<Image>, ImageError> {
+        let _lock = self.lock(FlockOperation::LockShared)?;
         let mut images = Vec::new();
         for (_, record) in files::records::<NameRecord>(&self.directory.join("names"))? {
             images.push(self.load(&record)?);
@@ -80,12 +81,14 @@ impl Images {
 
     /// The image that `name` means; `busybox` is `busybox:latest`.
     pub fn find(&self, name: &ImageName) -> Result<Option<Image>, ImageError> {
+        let _lock = self.lock(FlockOperation::LockShared)?;
         let record: Option<NameRecord> = files::read_record(&self.name_path(&with_tag(name)))?;
         record.map(|record| self.load(&record)).transpose()
     }
 
     /// The image with this manifest, named or not.
     pub fn by_digest(&self, digest: &Digest) -> Result<Option<Image>, ImageError> {
+        let _lock = self.lock(FlockOperation::LockShared)?;
         let record: Option<NameRecord> = files::read_record(&self.image_path(digest))?;
         record.map(|record| self.load(&record)).transpose()
     }
@@ -96,6 +99,8 @@ impl Images {
     /// ([`ImageError::InUse`]); one of several names goes.
     pub fn remove(&self, name: &ImageName, in_use: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
         let name = with_tag(name);
+        // Dropped after the lock, with the layers that were moved into it.
+        let spool = Spool::new(&self.directory)?;
         let _lock = self.lock(FlockOperation::LockExclusive)?;
         let path = self.name_path(&name);
         let Some(record) = files::read_record::<NameRecord>(&path)? else {
@@ -108,7 +113,7 @@ impl Images {
         }
         files::remove(&path)?;
         files::sync_directory(&self.directory.join("names"))?;
-        crate::collect::collect(self, record.digest, in_use)
+        crate::collect::collect(self, &spool, record.digest, in_use)
     }
 
     /// The unpacked layers of `image`, topmost first, as overlayfs `lowerdir` wants them. Never empty.
@@ -196,23 +201,20 @@ impl Images {
         self.directory.join(directory).join(format!("{}.json", digest.hex()))
     }
 
-    pub(crate) fn temporary(&self) -> PathBuf {
-        self.directory.join("tmp")
-    }
-
     /// Removes what no living import holds, and directories of layers that never got their record.
     fn sweep(&self) -> Result<(), ImageError> {
-        for path in files::entries(&self.temporary())? {
-            // An import holds its directory by an flock, which dies with its process.
-            let held =
-                File::open(&path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_err());
-            if !held {
-                remove_tree(&path)?;
-            }
-        }
+        spool::sweep(&self.directory)?;
+        let spool = Spool::new(&self.directory)?;
         // While an import runs elsewhere, a layer without its record may be about to get one: leave them be.
         match self.lock(FlockOperation::NonBlockingLockExclusive) {
-            Ok(_lock) => crate::collect::strays(self),
+            Ok(_lock) => match crate::collect::strays(self, &spool) {
+                // One bad file must not keep the others from use; whoever needs it hears of it.
+                Err(ImageError::Damaged { path, reason }) => {
+                    tracing::warn!(path = %path.display(), reason, "the image store is damaged; nothing is collected");
+                    Ok(())
+                }
+                result => result,
+            },
             Err(ImageError::Storage { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             Err(other) => Err(other),
         }

@@ -40,7 +40,9 @@ pub(crate) struct Descriptor {
 /// OCI image specification, index, `platform`; also the head of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Platform {
+    #[serde(default)]
     pub(crate) os: String,
+    #[serde(default)]
     pub(crate) architecture: String,
 }
 
@@ -56,6 +58,13 @@ impl Platform {
             other => other,
         };
         Self { os: "linux".to_owned(), architecture: architecture.to_owned() }
+    }
+
+    /// Whether an image for it runs on this host. Old builders left it out.
+    pub(crate) fn runs_here(&self) -> bool {
+        let host = Self::host();
+        (self.os.is_empty() || self.os == host.os)
+            && (self.architecture.is_empty() || self.architecture == host.architecture)
     }
 
     pub(crate) fn text(&self) -> String {
