@@ -2,6 +2,11 @@
 //!
 //! One task per socket answers what is known at once, in place: a task for each such query would cost more than its
 //! answer. Only queries that wait for an upstream get a task, and how many there are is bounded.
+//!
+//! Messages are hickory-server's, the loops are not. Its `Server` (0.26.3) replies in parsed records only, so an
+//! upstream's octets could not be passed through; it does not bound connections, and answers malformed responses with
+//! FORMERR. With a handler that only looks one name up it carried 78,000 queries/s where these carried 100,000 to
+//! 120,000 (dnsperf on the same two cores).
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
