@@ -1,1 +1,94 @@
+use proptest::prelude::*;
 
+use super::*;
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().expect("literal")
+}
+
+fn pool(range: &str, prefix: u8) -> Pool {
+    Pool::new(net(range), prefix).expect("literal")
+}
+
+#[test]
+fn pools_are_aligned_and_larger_than_their_subnets() {
+    for (range, prefix, ok) in [
+        ("10.0.0.0/8", 24, true),
+        ("10.0.0.0/24", 24, true),
+        ("10.0.0.0/24", 29, true),
+        ("10.0.0.0/24", 30, false),
+        ("10.0.0.0/24", 23, false),
+        ("10.0.0.1/24", 24, false),
+    ] {
+        assert_eq!(Pool::new(net(range), prefix).is_ok(), ok, "{range} in /{prefix}");
+    }
+}
+
+#[test]
+fn the_first_subnet_clear_of_everything_is_chosen() {
+    let table: [(&[&str], &str); 11] = [
+        (&[], "10.208.0.0/24"),
+        (&["0.0.0.0/0"], "10.208.0.0/24"),
+        // OpenVPN's redirect-gateway and its like.
+        (&["0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/5"], "10.208.0.0/24"),
+        (&["10.208.0.0/24", "10.208.2.0/24"], "10.208.1.0/24"),
+        (&["10.208.0.0/24", "10.208.1.7/32"], "10.208.2.0/24"),
+        // An interface's address with its prefix, host bits set.
+        (&["10.208.0.77/23"], "10.208.2.0/24"),
+        // A company's VPN.
+        (&["10.0.0.0/8"], "172.28.0.0/24"),
+        (&["10.0.0.0/8", "10.208.0.0/24", "172.16.0.0/12"], "192.168.128.0/24"),
+        (&["10.208.0.0/13"], "10.216.0.0/24"),
+        (&["10.128.0.0/9"], "172.28.0.0/24"),
+        (&["192.168.0.0/16", "172.17.0.0/16", "100.64.0.0/10"], "10.208.0.0/24"),
+    ];
+    for (taken, expected) in table {
+        let taken: Vec<Ipv4Net> = taken.iter().map(|text| net(text)).collect();
+        assert_eq!(choose_subnet(&default_pools(), &taken).expect("there is room"), net(expected), "{taken:?}");
+    }
+}
+
+#[test]
+fn exhaustion_names_the_pools_and_what_is_in_them() {
+    let pools = [pool("10.1.0.0/23", 24), pool("10.9.0.0/24", 24)];
+    let taken = ["10.1.0.0/24", "10.1.1.0/25", "10.1.1.0/26", "10.9.0.3/32", "192.168.0.0/24", "0.0.0.0/0"].map(net);
+    let error = choose_subnet(&pools, &taken).expect_err("everything is taken");
+    assert_eq!(
+        error.to_string(),
+        "no free subnet in 10.1.0.0/23 (in /24), 10.9.0.0/24 (in /24): \
+         3 ranges in them are taken by networks or by the host"
+    );
+    assert!(error.hint().contains("name a free subnet"));
+    assert_eq!(
+        choose_subnet(&[], &[]).expect_err("there are no pools").to_string(),
+        "no free subnet in no pools: 0 ranges in them are taken by networks or by the host"
+    );
+}
+
+#[test]
+fn the_end_of_the_address_space_is_no_special_place() {
+    let pools = [pool("255.255.255.0/24", 25)];
+    assert_eq!(choose_subnet(&pools, &[net("255.255.255.0/26")]).expect("room"), net("255.255.255.128/25"));
+    assert!(choose_subnet(&pools, &[net("255.255.255.0/26"), net("255.255.255.255/32")]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn the_choice_is_the_first_that_overlaps_nothing(
+        taken in prop::collection::vec((0_u32..1 << 13, 8_u8..=32), 0..40),
+        prefix in 22_u8..=27,
+    ) {
+        let base = u32::from_be_bytes([10, 1, 0, 0]);
+        // Host bits stay: they must not matter.
+        let taken: Vec<Ipv4Net> = taken
+            .into_iter()
+            .map(|(offset, length)| Ipv4Net::new((base + offset).into(), length.max(20)).expect("at most 32"))
+            .collect();
+        let pools = [pool("10.1.0.0/20", prefix), pool("10.1.16.0/21", prefix)];
+        let expected = pools
+            .iter()
+            .flat_map(|pool| pool.range.subnets(prefix).expect("the pool is larger"))
+            .find(|subnet| !taken.iter().any(|taken| overlaps(*subnet, *taken)));
+        prop_assert_eq!(choose_subnet(&pools, &taken).ok(), expected);
+    }
+}

@@ -11,14 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    TableError,
+};
 
-use crate::{Cause, Entry, Key, OpenError, Revision, StoreError};
+use crate::{Cause, Entry, Key, OpenError, ParseKeyError, Revision, StoreError};
 
 /// Numbers about the file itself: [`FORMAT`] and [`CEILING`].
 const META: TableDefinition<'static, &str, u64> = TableDefinition::new("fabric_meta");
-/// Key to number of the creating revision, number of the last writing revision, and value.
-const ENTRIES: TableDefinition<'static, &str, (u64, u64, &[u8])> = TableDefinition::new("fabric_entries");
+/// Key to number of the creating revision, number of the last writing revision, and value. Keys are octets here,
+/// because redb panics on a text that damage has made invalid.
+const ENTRIES: TableDefinition<'static, &[u8], (u64, u64, &[u8])> = TableDefinition::new("fabric_entries");
 
 /// The format of the two tables.
 const FORMAT: &str = "format";
@@ -108,10 +112,10 @@ fn write<'a>(
         for (key, entry) in changes {
             match entry {
                 Some(Entry { value, modified, created }) => {
-                    entries.insert(key.as_str(), (created.number(), modified.number(), value.as_slice()))?;
+                    entries.insert(key.as_str().as_bytes(), (created.number(), modified.number(), value.as_slice()))?;
                 }
                 None => {
-                    entries.remove(key.as_str())?;
+                    entries.remove(key.as_str().as_bytes())?;
                 }
             }
         }
@@ -125,6 +129,7 @@ fn open_existing(path: &Path) -> Result<Database, OpenError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         let opened = guard_panics(path, || {
+            identify(path)?;
             redb::Builder::new().set_cache_size(CACHE_OCTETS).open(path).map_err(|error| database_error(path, error))
         });
         match opened {
@@ -134,10 +139,21 @@ fn open_existing(path: &Path) -> Result<Database, OpenError> {
     }
 }
 
+/// Looks whether the file can be used before it is opened for writing, which alone makes redb change its housekeeping.
+///
+/// A file that was not closed cleanly cannot be looked at like that. redb repairs it first, which keeps its contents.
+fn identify(path: &Path) -> Result<(), OpenError> {
+    let database = match redb::Builder::new().set_cache_size(CACHE_OCTETS).open_read_only(path) {
+        Err(DatabaseError::RepairAborted) => return Ok(()),
+        other => other.map_err(|error| database_error(path, error))?,
+    };
+    load(path, &database).map(drop)
+}
+
 /// Makes an empty state file under another name first, so that a crash in between leaves no half-made one.
 fn create(path: &Path) -> Result<Database, OpenError> {
     let fail = |action| move |error| io_error(path, action, error);
-    let draft = path.with_added_extension("new");
+    let draft = path.with_extension("redb.new");
     // Values may hold what containers keep secret in their environment.
     let file = OpenOptions::new()
         .read(true)
@@ -180,32 +196,38 @@ fn initialise(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn load(path: &Path, database: &Database) -> Result<Contents, OpenError> {
-    let fail = |error: redb::Error| open_error(path, "read", error);
+/// The ceiling, if this release may read the rest.
+fn ceiling(path: &Path, transaction: &ReadTransaction) -> Result<Revision, OpenError> {
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
-    let transaction = database.begin_read().map_err(|error| fail(error.into()))?;
     let meta = transaction.open_table(META).map_err(|error| match error {
-        TableError::Storage(error) => fail(error.into()),
+        TableError::Storage(error) => open_error(path, "read", error.into()),
         _ => OpenError::Foreign { path: path.to_owned(), reason: "it is a redb database of another program" },
     })?;
     let number = |name: &str| {
-        let value = meta.get(name).map_err(|error| fail(error.into()))?;
+        let value = meta.get(name).map_err(|error| open_error(path, "read", error.into()))?;
         value.map(|number| number.value()).ok_or_else(|| damaged(format!("it has no record `{name}`")))
     };
     match number(FORMAT)? {
-        FORMAT_VERSION => {}
+        FORMAT_VERSION => Ok(Revision::from_number(number(CEILING)?)),
         found if found > FORMAT_VERSION => {
-            return Err(OpenError::Newer { path: path.to_owned(), found, supported: FORMAT_VERSION });
+            Err(OpenError::Newer { path: path.to_owned(), found, supported: FORMAT_VERSION })
         }
-        found => return Err(damaged(format!("it says its format is {found}, which never was"))),
+        found => Err(damaged(format!("it says its format is {found}, which never was"))),
     }
-    let ceiling = Revision::from_number(number(CEILING)?);
+}
+
+fn load(path: &Path, database: &impl ReadableDatabase) -> Result<Contents, OpenError> {
+    let fail = |error: redb::Error| open_error(path, "read", error);
+    let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
+    let transaction = database.begin_read().map_err(|error| fail(error.into()))?;
+    let ceiling = ceiling(path, &transaction)?;
 
     let mut entries = BTreeMap::new();
     let table = transaction.open_table(ENTRIES).map_err(|error| fail(error.into()))?;
     for record in table.iter().map_err(|error| fail(error.into()))? {
         let (key, record) = record.map_err(|error| fail(error.into()))?;
-        let key: Key = key.value().parse().map_err(|error| damaged(format!("{error}")))?;
+        let key = String::from_utf8_lossy(key.value());
+        let key: Key = key.parse().map_err(|error: ParseKeyError| damaged(error.to_string()))?;
         let (created, modified, value) = record.value();
         let (created, modified) = (Revision::from_number(created), Revision::from_number(modified));
         if created > modified || modified > ceiling {

@@ -1,1 +1,156 @@
+use std::sync::Mutex;
 
+use tempfile::TempDir;
+
+use super::{image::HISTORY, *};
+use crate::{Change, Durability, Guard, WatchEnd, Write, conformance};
+
+mod crash;
+mod disk;
+mod model;
+mod refusal;
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn open(directory: &TempDir) -> Embedded {
+    Embedded::open(directory.path()).expect("the store opens")
+}
+
+fn key(text: &str) -> Key {
+    text.parse().expect("the tests' keys are valid")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conforms() {
+    let directories = Mutex::new(Vec::new());
+    conformance::run(|| async {
+        let directory = directory();
+        let store: Arc<dyn Store> = Arc::new(open(&directory));
+        directories.lock().expect("no test panics with it").push(directory);
+        store
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_store_goes_on_where_it_was() {
+    let directory = directory();
+    let store = open(&directory);
+    let durable = store.commit(Transaction::durable().put(key("a"), "1")).await.expect("commits");
+    let relaxed = store.commit(Transaction::relaxed().put(key("b"), "2")).await.expect("commits");
+    let before = store.list("").await.expect("reads");
+    drop(store);
+
+    let store = open(&directory);
+    assert_eq!(store.list("").await.expect("reads"), before, "a clean end keeps relaxed commits");
+    assert_eq!(before.revision, relaxed);
+    assert!(relaxed > durable);
+}
+
+#[tokio::test]
+async fn relaxed_commits_reach_the_disk_by_themselves() {
+    let directory = directory();
+    let store = open(&directory);
+    store.commit(Transaction::relaxed().put(key("a"), "1")).await.expect("commits");
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    // What a crash now would leave.
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    std::fs::copy(store.path(), copy.path().join("state.redb")).expect("copies");
+    let copied = open(&copy);
+    assert!(copied.entry(&key("a")).await.expect("reads").is_some());
+}
+
+#[tokio::test]
+async fn revisions_lost_in_a_crash_are_not_given_out_again() {
+    let directory = directory();
+    let store = open(&directory);
+    store.commit(Transaction::durable().put(key("a"), "1")).await.expect("commits");
+    let mut last = Revision::ZERO;
+    for turn in 0..3_u8 {
+        let crashed = tempfile::tempdir().expect("a temporary directory");
+        let lost = store.commit(Transaction::relaxed().put(key("b"), [turn])).await.expect("commits");
+        std::fs::copy(store.path(), crashed.path().join("state.redb")).expect("copies");
+        let reborn = open(&crashed);
+        let revision = reborn.commit(Transaction::durable().put(key("c"), "")).await.expect("commits");
+        assert!(revision > lost, "{revision} was {lost} before the crash");
+        last = last.max(revision);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_lags_too_far_is_told_to_list_again() {
+    let directory = directory();
+    let store = open(&directory);
+    let start = store.commit(Transaction::durable().put(key("w/0"), "")).await.expect("commits");
+    let mut lagging = store.watch("w/", start).await.expect("watches");
+    let mut elsewhere = store.watch("x/", start).await.expect("watches");
+    let mut last = start;
+    for turn in 0..=HISTORY {
+        last = store.commit(Transaction::relaxed().put(key("w/1"), turn.to_string())).await.expect("commits");
+    }
+    let relist = WatchEnd::Relist { prefix: "w/".to_owned(), after: start };
+    assert_eq!(lagging.next().await, Err(relist.clone()));
+    assert_eq!(lagging.next().await, Err(relist));
+    assert!(matches!(elsewhere.next().await, Err(WatchEnd::Relist { .. })), "it cannot know that it missed nothing");
+
+    let mut recent = store.watch("w/", Revision::from_number(last.number() - 1)).await.expect("watches");
+    assert_eq!(recent.next().await.expect("an event").revision, last);
+}
+
+#[tokio::test]
+async fn a_watch_from_another_life_of_the_store_is_told_to_list_again() {
+    let directory = directory();
+    let store = open(&directory);
+    let first = store.commit(Transaction::durable().put(key("a"), "1")).await.expect("commits");
+    let last = store.commit(Transaction::durable().put(key("a"), "2")).await.expect("commits");
+    drop(store);
+    let store = open(&directory);
+    for (after, known) in [(first, false), (last, true), (Revision::from_number(last.number() + 1), false)] {
+        let mut watch = store.watch("", after).await.expect("watches");
+        let next = tokio::time::timeout(std::time::Duration::from_millis(50), watch.next()).await;
+        assert_eq!(next.is_err(), known, "after {after}: {next:?}");
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_watches_after_their_last_event() {
+    let directory = directory();
+    let store = open(&directory);
+    let mut watch = store.watch("", store.list("").await.expect("reads").revision).await.expect("watches");
+    store.commit(Transaction::relaxed().put(key("a"), "1")).await.expect("commits");
+    let waiting = tokio::spawn(async move {
+        let event = watch.next().await.expect("the change before the end");
+        (event.change, watch.next().await)
+    });
+    drop(store);
+    let (change, end) = waiting.await.expect("the watch has not panicked");
+    assert_eq!(change, Change::Put(b"1".to_vec()));
+    assert_eq!(end, Err(WatchEnd::Closed { prefix: String::new() }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_durable_commits_share_waits_for_the_disk() {
+    let directory = directory();
+    let store = Arc::new(open(&directory));
+    let one_by_one = std::time::Instant::now();
+    for turn in 0..100_u8 {
+        store.commit(Transaction::durable().put(key("a"), [turn])).await.expect("commits");
+    }
+    let one_by_one = one_by_one.elapsed();
+
+    let together = std::time::Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { store.commit(Transaction::durable().put(key(&format!("t/{n}")), "")).await });
+    }
+    let revisions: std::collections::BTreeSet<_> =
+        tasks.join_all().await.into_iter().map(|revision| revision.expect("commits")).collect();
+    let together = together.elapsed();
+    assert_eq!(revisions.len(), 100, "each has a revision of its own");
+    // Where the disk is memory there is nothing to wait for, and little to share.
+    let allowance = std::time::Duration::from_millis(100);
+    assert!(together < one_by_one / 2 + allowance, "{together:?} together, {one_by_one:?} one by one");
+}
