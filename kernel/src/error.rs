@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf};
 
 use model::Change;
 
+use crate::Refusal;
+
 /// Why the kernel's network could not be looked at or worked on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,15 +34,7 @@ pub enum KernelError {
         /// What was asked for, and on what.
         action: String,
         /// Why not.
-        source: io::Error,
-    },
-    /// The kernel's answer could not be read.
-    #[error("cannot read the kernel's answer to: {action}")]
-    Answer {
-        /// What was asked for.
-        action: String,
-        /// What is wrong with the answer.
-        reason: String,
+        source: Refusal,
     },
     /// An interface, namespace or table that another program made has a name that Fabric needs.
     #[error("{object} exists and is not Fabric's; rename or remove it")]

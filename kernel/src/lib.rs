@@ -17,8 +17,19 @@
 //! Fabric is not forwarded. Forwarding is never turned off again, because by then another program may rely on it;
 //! whoever wants the host to forward for other purposes too removes the note.
 
+mod conntrack;
+mod element;
 mod error;
 mod facade;
+mod host;
+mod link;
+mod namespace;
+mod netlink;
+mod observe;
+mod structure;
+mod sysctl;
+mod worker;
 
 pub use error::{Failure, KernelError};
 pub use facade::{Kernel, Report};
+pub use netlink::Refusal;

@@ -113,6 +113,47 @@ pub struct LinkSettings {
     pub admin: Option<Admin>,
 }
 
+impl Change {
+    /// The name of the interface or namespace that the change works on. If the change fails, no later change to it may
+    /// be tried.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::InstallFirewall { .. }
+            | Self::RemoveElements { .. }
+            | Self::ForgetFlows(_)
+            | Self::AllowForwarding => None,
+            Self::CreateNamespace(name) | Self::PrepareNamespace(name) | Self::RemoveNamespace(name) => {
+                Some(name.as_str())
+            }
+            Self::AddElements { of, .. } => of.as_ref().map(IfName::as_str),
+            Self::CreateBridge { name, .. }
+            | Self::CreateVeth { name, .. }
+            | Self::SetLink { name, .. }
+            | Self::RemoveLink(name)
+            | Self::AddAddress { name, .. }
+            | Self::RemoveAddress { name, .. }
+            | Self::SetIpv6 { name, .. }
+            | Self::SetLoopbackRouting { name, .. }
+            | Self::ConfigureInside { name, .. } => Some(name.as_str()),
+        }
+    }
+
+    /// The names of the interfaces and namespaces that must be in order before the change can be tried, its subject
+    /// included.
+    pub fn relies_on(&self) -> impl Iterator<Item = &str> {
+        let (bridge, namespace) = match self {
+            Self::CreateVeth { veth, .. } => {
+                (veth.bridge.as_ref(), veth.inside.as_ref().map(|inside| &inside.namespace))
+            }
+            Self::SetLink { settings, .. } => (settings.master.as_ref(), None),
+            Self::ConfigureInside { inside, .. } => (None, Some(&inside.namespace)),
+            _ => (None, None),
+        };
+        let bridge = bridge.map(IfName::as_str);
+        self.subject().into_iter().chain(bridge).chain(namespace.map(NamespaceName::as_str))
+    }
+}
+
 impl LinkSettings {
     /// Whether anything changes.
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,165 @@
+//! Deletion of conntrack entries that outlived what allowed them.
+
+use std::net::Ipv4Addr;
+
+use model::Flows;
+use netlink_packet_core::{DefaultNla, Nla};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, NetfilterSubsystem,
+};
+use rustix::io::Errno;
+
+use crate::{
+    KernelError,
+    element::NETFILTER_HEADER,
+    netlink::{Reply, Request, Socket, attribute},
+};
+
+// `include/uapi/linux/netfilter/nfnetlink_conntrack.h`
+const IPCTNL_MSG_CT_GET: u8 = 1;
+const IPCTNL_MSG_CT_DELETE: u8 = 2;
+const NESTED: u16 = 0x8000;
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+const CTA_FILTER: u16 = 25;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+/// `CTA_FILTER_F_CTA_IP_SRC` of `net/netfilter/nf_internals.h`: compare the source address.
+const FILTER_SOURCE: u32 = 1;
+
+/// One direction of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Original,
+    Reply,
+}
+
+/// A tuple as far as it is needed here; ports are 0 for protocols without.
+#[derive(Debug, Clone, Copy)]
+struct Tuple {
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    source_port: u16,
+    destination_port: u16,
+}
+
+/// Deletes the entries of `flows`, and nothing else.
+pub(crate) fn forget(socket: &mut Socket, flows: Flows) -> Result<(), KernelError> {
+    let (address, directions): (Ipv4Addr, &[Direction]) = match flows {
+        Flows::Of(address) => (address, &[Direction::Original, Direction::Reply]),
+        // The container answers, so it is the source of the reply direction, behind any translation.
+        Flows::Published { to, .. } => (*to.ip(), &[Direction::Reply]),
+    };
+    let mut deletions = Vec::new();
+    for direction in directions {
+        let replies = socket
+            .dump(|| message(IPCTNL_MSG_CT_GET, filter(*direction, address)))
+            .map_err(|source| KernelError::Netlink { action: format!("list flows {flows}"), source })?;
+        // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
+        deletions.extend(replies.iter().filter(|reply| matches(reply, flows)).filter_map(deletion));
+    }
+    for answer in socket.exchange(deletions) {
+        match answer {
+            Ok(_) => {}
+            // It ended by itself.
+            Err(refusal) if refusal.is(Errno::NOENT) => {}
+            Err(source) => return Err(KernelError::Netlink { action: format!("forget flows {flows}"), source }),
+        }
+    }
+    Ok(())
+}
+
+fn message(kind: u8, attributes: Vec<DefaultNla>) -> NetfilterMessage {
+    let inner = NetfilterMessageInner::Other { subsys: NetfilterSubsystem::Conntrack, message_type: kind, attributes };
+    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), inner)
+}
+
+/// Attributes that make the kernel list only entries with this source address in this direction.
+fn filter(direction: Direction, address: Ipv4Addr) -> Vec<DefaultNla> {
+    let (tuple, flags) = match direction {
+        Direction::Original => (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS),
+        Direction::Reply => (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS),
+    };
+    let addresses = nested(
+        CTA_TUPLE_IP,
+        &[
+            DefaultNla::new(CTA_IP_V4_SRC, address.octets().to_vec()),
+            DefaultNla::new(CTA_IP_V4_DST, Ipv4Addr::UNSPECIFIED.octets().to_vec()),
+        ],
+    );
+    vec![
+        nested(tuple, &[addresses]),
+        nested(CTA_FILTER, &[DefaultNla::new(flags, FILTER_SOURCE.to_ne_bytes().to_vec())]),
+    ]
+}
+
+fn nested(kind: u16, inner: &[DefaultNla]) -> DefaultNla {
+    let mut bytes = Vec::new();
+    for attribute in inner {
+        let mut value = vec![0; attribute.value_len()];
+        attribute.emit_value(&mut value);
+        let length = u16::try_from(value.len() + 4).expect("a handful of addresses is shorter than 64 KiB");
+        bytes.extend_from_slice(&length.to_ne_bytes());
+        bytes.extend_from_slice(&attribute.kind().to_ne_bytes());
+        bytes.extend_from_slice(&value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    DefaultNla::new(kind | NESTED, bytes)
+}
+
+fn rest(reply: &Reply) -> &[u8] {
+    reply.payload.get(NETFILTER_HEADER..).unwrap_or_default()
+}
+
+fn tuple(bytes: &[u8]) -> Option<Tuple> {
+    let addresses = attribute(bytes, CTA_TUPLE_IP)?;
+    let protocol = attribute(bytes, CTA_TUPLE_PROTO)?;
+    let address = |kind| Some(Ipv4Addr::from(*attribute(addresses, kind)?.first_chunk::<4>()?));
+    let port =
+        |kind| attribute(protocol, kind).and_then(<[u8]>::first_chunk).map_or(0, |port| u16::from_be_bytes(*port));
+    Some(Tuple {
+        source: address(CTA_IP_V4_SRC)?,
+        destination: address(CTA_IP_V4_DST)?,
+        protocol: *attribute(protocol, CTA_PROTO_NUM)?.first()?,
+        source_port: port(CTA_PROTO_SRC_PORT),
+        destination_port: port(CTA_PROTO_DST_PORT),
+    })
+}
+
+fn matches(reply: &Reply, flows: Flows) -> bool {
+    let side = |kind| attribute(rest(reply), kind).and_then(tuple);
+    let (Some(original), Some(answer)) = (side(CTA_TUPLE_ORIG), side(CTA_TUPLE_REPLY)) else {
+        return false;
+    };
+    match flows {
+        Flows::Of(address) => original.source == address || answer.source == address,
+        Flows::Published { host_ip, protocol, host_port, to } => {
+            original.protocol == protocol.number()
+                && original.destination_port == host_port.get()
+                && host_ip.is_none_or(|host| original.destination == host)
+                && answer.source == *to.ip()
+                && answer.source_port == to.port()
+                // Untranslated, it did not come in through the host's port.
+                && original.destination != *to.ip()
+        }
+    }
+}
+
+/// The request to delete one entry. Its identifier keeps a successor with equal addresses and ports safe.
+fn deletion(reply: &Reply) -> Option<Request> {
+    let copy =
+        |kind: u16, flag: u16| attribute(rest(reply), kind).map(|value| DefaultNla::new(kind | flag, value.to_vec()));
+    let mut attributes = vec![copy(CTA_TUPLE_ORIG, NESTED)?, copy(CTA_ID, 0)?];
+    attributes.extend(copy(CTA_ZONE, 0));
+    Some(Request::new(message(IPCTNL_MSG_CT_DELETE, attributes), 0))
+}

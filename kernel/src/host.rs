@@ -1,0 +1,81 @@
+//! The host's own part: whether it forwards, what its routes occupy, how large its packets may be.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use ipnet::Ipv4Net;
+use model::Forwarding;
+
+use crate::{
+    KernelError,
+    link::{self, Link},
+    netlink::Socket,
+    sysctl::Setting,
+};
+
+/// The file in the run directory that says it was Fabric who turned forwarding on.
+const NOTE: &str = "forwarding-enabled-by-fabric";
+const ETHERNET_MTU: u32 = 1500;
+
+fn note(run_dir: &Path) -> PathBuf {
+    run_dir.join(NOTE)
+}
+
+/// Whether the host forwards IPv4, and by whose will.
+pub(crate) fn forwarding(run_dir: &Path) -> Result<Forwarding, KernelError> {
+    if !Setting::Forwarding.is_on()? {
+        return Ok(Forwarding::Off);
+    }
+    let path = note(run_dir);
+    match path.try_exists() {
+        Ok(true) => Ok(Forwarding::TurnedOn),
+        Ok(false) => Ok(Forwarding::On),
+        Err(source) => Err(KernelError::File { action: "look for", path, source }),
+    }
+}
+
+/// Turns forwarding on. The note comes first: without it a crash would leave the host open and unguarded.
+pub(crate) fn allow_forwarding(run_dir: &Path) -> Result<(), KernelError> {
+    if Setting::Forwarding.is_on()? {
+        return Ok(());
+    }
+    let path = note(run_dir);
+    let text = "Fabric set net.ipv4.ip_forward to 1 and drops what is forwarded between other interfaces.\n\
+                Remove this file to let the host forward for others too.\n";
+    fs::write(&path, text).map_err(|source| KernelError::File { action: "write", path, source })?;
+    Setting::Forwarding.write("1")
+}
+
+/// What addresses and routes of interfaces that are not Fabric's occupy.
+pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Ipv4Net>, KernelError> {
+    let ours: BTreeSet<u32> = link::all(socket)?.iter().filter(|link| link.ours).map(|link| link.index).collect();
+    let routes = link::routes(socket)?
+        .into_iter()
+        .filter(|route| route.link.is_none_or(|link| !ours.contains(&link)))
+        // A default route occupies nothing; some VPNs write it as two halves.
+        .filter(|route| route.to.prefix_len() > 1)
+        .map(|route| route.to);
+    let addresses = link::addresses(socket, 0)?
+        .into_iter()
+        .filter(|address| !ours.contains(&address.link))
+        .map(|address| address.net.trunc());
+    let occupied: BTreeSet<Ipv4Net> = routes.chain(addresses).collect();
+    Ok(occupied.into_iter().collect())
+}
+
+/// The MTU of the interface that the default route of the lowest metric leaves by.
+pub(crate) fn uplink_mtu(socket: &mut Socket) -> Result<u32, KernelError> {
+    let default = link::routes(socket)?
+        .into_iter()
+        .filter(|route| route.to.prefix_len() == 0)
+        .filter_map(|route| Some((route.metric, route.link?)))
+        .min();
+    let Some((_, index)) = default else {
+        return Ok(ETHERNET_MTU);
+    };
+    let links: Vec<Link> = link::all(socket)?;
+    Ok(links.into_iter().find(|link| link.index == index).map_or(ETHERNET_MTU, |link| link.mtu))
+}

@@ -1,0 +1,380 @@
+//! Interfaces, addresses and routes over rtnetlink.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Veth};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage, AddressProtocol},
+    link::{BridgeStpState, InfoData, InfoVeth, LinkMessage},
+    route::{RouteMessage, RouteProtocol},
+};
+use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rustix::io::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::{
+    KernelError,
+    netlink::{Refusal, Reply, Request, Socket, attribute, attributes, number, string},
+};
+
+/// The interface group that marks what is Fabric's: "fabr".
+const GROUP: u32 = 0x6661_6272;
+/// The protocol that marks addresses and routes as Fabric's: "f" (`IFA_PROTO`, `rtm_protocol`; unassigned in
+/// iproute2's `rt_addrprotos` and `rt_protos`).
+const PROTOCOL: u8 = 102;
+
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+const ROUTE_HEADER: usize = 12;
+const TABLE_LOCAL: u8 = 255;
+
+// Attribute types of `include/uapi/linux/if_link.h`.
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_INFO_KIND: u16 = 1;
+// `include/uapi/linux/if_addr.h`
+const IFA_LOCAL: u16 = 2;
+const IFA_PROTO: u16 = 11;
+// `include/uapi/linux/rtnetlink.h`
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+
+/// An interface as the kernel shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) ours: bool,
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) mtu: u32,
+    pub(crate) admin: Admin,
+    pub(crate) alias: String,
+    pub(crate) master: Option<u32>,
+    /// Index of the other end of a veth pair, in its namespace.
+    pub(crate) peer: Option<u32>,
+}
+
+/// An IPv4 address on an interface.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address {
+    pub(crate) link: u32,
+    pub(crate) net: Ipv4Net,
+    pub(crate) ours: bool,
+}
+
+/// An IPv4 route outside the table of local addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) to: Ipv4Net,
+    pub(crate) link: Option<u32>,
+    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) metric: u32,
+    pub(crate) ours: bool,
+}
+
+impl Link {
+    fn parse(reply: &Reply) -> Option<Self> {
+        let (header, rest) = reply.payload.split_at_checked(LINK_HEADER)?;
+        const UP: u32 = 1;
+        let mut link = Self {
+            index: number(&header[4..])?,
+            name: String::new(),
+            kind: String::new(),
+            ours: false,
+            mac: None,
+            mtu: 0,
+            admin: if number(&header[8..])? & UP == 0 { Admin::Down } else { Admin::Up },
+            alias: String::new(),
+            master: None,
+            peer: None,
+        };
+        for (kind, value) in attributes(rest) {
+            match kind {
+                IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().and_then(|octets| octets.try_into().ok()),
+                IFLA_IFNAME => link.name = string(value),
+                IFLA_MTU => link.mtu = number(value)?,
+                IFLA_LINK => link.peer = number(value),
+                IFLA_MASTER => link.master = number(value),
+                IFLA_LINKINFO => link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default(),
+                IFLA_IFALIAS => link.alias = string(value),
+                IFLA_GROUP => link.ours = number(value)? == GROUP,
+                _ => {}
+            }
+        }
+        Some(link)
+    }
+}
+
+impl Address {
+    fn parse(reply: &Reply) -> Option<Self> {
+        let (header, rest) = reply.payload.split_at_checked(ADDRESS_HEADER)?;
+        let octets: [u8; 4] = attribute(rest, IFA_LOCAL)?.try_into().ok()?;
+        Some(Self {
+            link: number(&header[4..])?,
+            net: Ipv4Net::new(octets.into(), header[1]).ok()?,
+            ours: attribute(rest, IFA_PROTO) == Some(&[PROTOCOL]),
+        })
+    }
+}
+
+impl Route {
+    fn parse(reply: &Reply) -> Option<Self> {
+        let (header, rest) = reply.payload.split_at_checked(ROUTE_HEADER)?;
+        if header[4] == TABLE_LOCAL {
+            return None;
+        }
+        let address = |kind| -> Option<Ipv4Addr> {
+            attribute(rest, kind).and_then(|value| <[u8; 4]>::try_from(value).ok()).map(Ipv4Addr::from)
+        };
+        Some(Self {
+            to: Ipv4Net::new(address(RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED), header[1]).ok()?,
+            link: attribute(rest, RTA_OIF).and_then(number),
+            gateway: address(RTA_GATEWAY),
+            metric: attribute(rest, RTA_PRIORITY).and_then(number).unwrap_or_default(),
+            ours: header[5] == PROTOCOL,
+        })
+    }
+}
+
+fn refused(action: impl FnOnce() -> String) -> impl FnOnce(Refusal) -> KernelError {
+    |source| KernelError::Netlink { action: action(), source }
+}
+
+/// The interface of this name, if there is one, whoever made it.
+pub(crate) fn find(socket: &mut Socket, name: &IfName) -> Result<Option<Link>, KernelError> {
+    let message = LinkUnspec::new_with_name(name.as_str()).build();
+    match socket.call(Request::new(RouteNetlinkMessage::GetLink(message), 0)) {
+        Ok(replies) => Ok(replies.first().and_then(Link::parse)),
+        Err(refusal) if refusal.is(Errno::NODEV) => Ok(None),
+        Err(refusal) => Err(refused(|| format!("show interface {name}"))(refusal)),
+    }
+}
+
+/// The interface of this name, which must be Fabric's.
+pub(crate) fn find_ours(socket: &mut Socket, name: &IfName) -> Result<Link, KernelError> {
+    match find(socket, name)? {
+        Some(link) if link.ours => Ok(link),
+        Some(_) => Err(KernelError::Foreign { object: format!("interface {name}") }),
+        None => Err(KernelError::Missing { object: format!("interface {name}") }),
+    }
+}
+
+/// All interfaces.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
+    let replies = socket
+        .dump(|| RouteNetlinkMessage::GetLink(LinkMessage::default()))
+        .map_err(refused(|| "list interfaces".into()))?;
+    Ok(replies.iter().filter_map(Link::parse).collect())
+}
+
+/// IPv4 addresses of one interface, or of all (index 0).
+pub(crate) fn addresses(socket: &mut Socket, link: u32) -> Result<Vec<Address>, KernelError> {
+    let request = || RouteNetlinkMessage::GetAddress(AddressMessageBuilder::<Ipv4Addr>::new().index(link).build());
+    let replies = socket.dump(request).map_err(refused(|| "list addresses".into()))?;
+    let addresses = replies.iter().filter_map(Address::parse);
+    Ok(addresses.filter(|address| link == 0 || address.link == link).collect())
+}
+
+/// IPv4 routes of all tables but the one of local addresses.
+pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>, KernelError> {
+    let request = || {
+        let mut message = RouteMessage::default();
+        message.header.address_family = netlink_packet_route::AddressFamily::Inet;
+        RouteNetlinkMessage::GetRoute(message)
+    };
+    let replies = socket.dump(request).map_err(refused(|| "list routes".into()))?;
+    Ok(replies.iter().filter_map(Route::parse).collect())
+}
+
+/// Makes a bridge, down. One that is there already is left as it is, provided it is Fabric's.
+pub(crate) fn create_bridge(socket: &mut Socket, name: &IfName, bridge: &Bridge) -> Result<(), KernelError> {
+    let message = LinkMessageBuilder::<LinkBridge>::new(name.as_str())
+        .link_group(GROUP)
+        .address(bridge.mac.octets().to_vec())
+        .mtu(bridge.mtu)
+        .stp_state(BridgeStpState::Disabled)
+        .forward_delay(0)
+        .down()
+        .build();
+    create(socket, name, message, || format!("create bridge {name}"))
+}
+
+/// Makes a veth pair, both ends down: the host's as a port of its bridge, the container's inside `namespace`.
+pub(crate) fn create_veth(
+    socket: &mut Socket,
+    name: &IfName,
+    veth: &Veth,
+    inside: &Inside,
+    namespace: BorrowedFd<'_>,
+) -> Result<(), KernelError> {
+    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(inside.interface.as_str())
+        .link_group(GROUP)
+        .address(inside.mac.octets().to_vec())
+        .mtu(inside.mtu)
+        .setns_by_fd(namespace.as_raw_fd())
+        .build();
+    let mut builder = LinkMessageBuilder::<LinkVeth>::new(name.as_str(), inside.interface.as_str())
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .link_group(GROUP)
+        .mtu(veth.mtu)
+        .down();
+    if let Some(bridge) = &veth.bridge {
+        builder = builder.controller(find_ours(socket, bridge)?.index);
+    }
+    create(socket, name, builder.build(), || format!("create veth {name}"))
+}
+
+fn create(
+    socket: &mut Socket,
+    name: &IfName,
+    message: LinkMessage,
+    action: impl FnOnce() -> String,
+) -> Result<(), KernelError> {
+    match socket.call(Request::new(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)) {
+        // Either the interface or, for a veth, its peer is there already.
+        Err(refusal) if refusal.is(Errno::EXIST) => match find(socket, name)? {
+            Some(link) if link.ours => Ok(()),
+            Some(_) => Err(KernelError::Foreign { object: format!("interface {name}") }),
+            None => Err(refused(action)(refusal)),
+        },
+        answer => answer.map(drop).map_err(refused(action)),
+    }
+}
+
+/// Changes an interface in one message.
+pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -> Result<(), KernelError> {
+    let link = find_ours(socket, name)?;
+    let mut builder = LinkUnspec::new_with_index(link.index);
+    if let Some(master) = &settings.master {
+        builder = builder.controller(find_ours(socket, master)?.index);
+    }
+    if let Some(mac) = settings.mac {
+        builder = builder.address(mac.octets().to_vec());
+    }
+    if let Some(mtu) = settings.mtu {
+        builder = builder.mtu(mtu);
+    }
+    if let Some(alias) = &settings.alias {
+        builder = builder.alias(alias);
+    }
+    builder = match settings.admin {
+        Some(Admin::Up) => builder.up(),
+        Some(Admin::Down) => builder.down(),
+        None => builder,
+    };
+    let request = Request::new(RouteNetlinkMessage::SetLink(builder.build()), 0);
+    socket.call(request).map(drop).map_err(refused(|| format!("set {name} {settings}")))
+}
+
+/// Removes an interface, if it is there and Fabric's.
+pub(crate) fn remove(socket: &mut Socket, name: &IfName) -> Result<(), KernelError> {
+    let link = match find_ours(socket, name) {
+        Err(KernelError::Missing { .. }) => return Ok(()),
+        link => link?,
+    };
+    let message = LinkUnspec::new_with_index(link.index).build();
+    match socket.call(Request::new(RouteNetlinkMessage::DelLink(message), 0)) {
+        Err(refusal) if refusal.is(Errno::NODEV) => Ok(()),
+        answer => answer.map(drop).map_err(refused(|| format!("remove interface {name}"))),
+    }
+}
+
+fn address_message(link: u32, net: Ipv4Net) -> AddressMessage {
+    let mut message =
+        AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build();
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(PROTOCOL)));
+    message
+}
+
+/// Puts an address on a bridge.
+pub(crate) fn add_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> Result<(), KernelError> {
+    let link = find_ours(socket, name)?;
+    let message = RouteNetlinkMessage::NewAddress(address_message(link.index, net));
+    let answer = socket.call(Request::new(message, NLM_F_CREATE | NLM_F_REPLACE));
+    answer.map(drop).map_err(refused(|| format!("add address {net} to {name}")))
+}
+
+/// Takes an address off a bridge.
+pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> Result<(), KernelError> {
+    let link = find_ours(socket, name)?;
+    let message = RouteNetlinkMessage::DelAddress(address_message(link.index, net));
+    match socket.call(Request::new(message, 0)) {
+        Err(refusal) if refusal.is(Errno::ADDRNOTAVAIL) => Ok(()),
+        answer => answer.map(drop).map_err(refused(|| format!("remove address {net} from {name}"))),
+    }
+}
+
+/// Brings the loopback interface up; `socket` decides of which namespace.
+pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
+    const LOOPBACK: u32 = 1;
+    let message = RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(LOOPBACK).up().build());
+    socket.call(Request::new(message, 0)).map(drop).map_err(refused(|| "set lo up".into()))
+}
+
+/// Addresses a container's end, brings it up and sets the default route, all in one system call. `socket` is of the
+/// container's namespace.
+pub(crate) fn configure_inside(
+    socket: &mut Socket,
+    inside: &Inside,
+    remove: impl IntoIterator<Item = Ipv4Net>,
+) -> Result<(), KernelError> {
+    let name = &inside.interface;
+    let link = find_ours(socket, name)?;
+    let mut requests = Vec::new();
+    let mut actions = Vec::new();
+    let mut push = |action: String, message, flags| {
+        actions.push(action);
+        requests.push(Request::new(message, flags));
+    };
+    for net in remove {
+        let message = RouteNetlinkMessage::DelAddress(address_message(link.index, net));
+        push(format!("remove address {net} from {name}"), message, 0);
+    }
+    for net in &inside.addresses {
+        let message = RouteNetlinkMessage::NewAddress(address_message(link.index, *net));
+        push(format!("add address {net} to {name}"), message, NLM_F_CREATE | NLM_F_REPLACE);
+    }
+    let mut settings = LinkUnspec::new_with_index(link.index);
+    if link.mac != Some(inside.mac) {
+        settings = settings.address(inside.mac.octets().to_vec());
+    }
+    if link.mtu != inside.mtu {
+        settings = settings.mtu(inside.mtu);
+    }
+    settings = match inside.admin {
+        Admin::Up => settings.up(),
+        Admin::Down => settings.down(),
+    };
+    push(format!("set {name} {}", inside.admin), RouteNetlinkMessage::SetLink(settings.build()), 0);
+    if let Some(gateway) = inside.gateway {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(gateway)
+            .output_interface(link.index)
+            .protocol(RouteProtocol::from(PROTOCOL))
+            .build();
+        let message = RouteNetlinkMessage::NewRoute(route);
+        push(format!("route by default via {gateway}"), message, NLM_F_CREATE | NLM_F_REPLACE);
+    }
+    for (answer, action) in socket.exchange(requests).into_iter().zip(actions) {
+        match answer {
+            Err(refusal) if refusal.is(Errno::ADDRNOTAVAIL) => {}
+            answer => {
+                answer.map_err(refused(|| format!("{action} in namespace {}", inside.namespace)))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! What Fabric owns in the kernel, as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Attachment, Bridge, Element, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Scope, State,
+    Structure, Veth,
+};
+use netlink_sys::constants::NETLINK_ROUTE;
+
+use crate::{
+    KernelError, element, host,
+    link::{self, Link},
+    namespace,
+    netlink::Socket,
+    structure, sysctl,
+    worker::Worker,
+};
+
+/// A container's end, and the index of its pair's other end in the host's namespace.
+struct End {
+    host: u32,
+    inside: Inside,
+}
+
+impl Worker {
+    /// Looks at what lies within the scope. Firewall elements are looked up by the keys of those desired as well.
+    pub(crate) fn observe(&mut self, scope: &Scope, desired: &State) -> Result<Observed, KernelError> {
+        let mut state = State::empty();
+        state.forwarding = host::forwarding(&self.run_dir)?;
+        state.structure = structure::observe(&mut self.netfilter)?;
+        let elements_beyond = self.observe_elements(scope, desired, &mut state)?;
+        match scope {
+            Scope::Everything => self.observe_everything(&mut state)?,
+            Scope::Network(network) => {
+                self.observe_bridge(network, &mut state)?;
+            }
+            Scope::Endpoint(attachment) => self.observe_endpoint(attachment, &mut state)?,
+            Scope::Namespace(name) => {
+                self.observe_namespace(name, None, &mut state)?;
+            }
+        }
+        Ok(Observed { state, elements_beyond })
+    }
+
+    /// Fills in the elements within the scope and returns those beyond, if they will be needed.
+    fn observe_elements(
+        &mut self,
+        scope: &Scope,
+        desired: &State,
+        state: &mut State,
+    ) -> Result<BTreeSet<Element>, KernelError> {
+        // A container's address may stand under a key that another container is to have now.
+        let relevant = |element: &Element| {
+            scope.covers_element(element) || desired.elements.iter().any(|wanted| wanted.same_key(element))
+        };
+        if *scope == Scope::Everything || state.structure != Structure::Current {
+            let (within, beyond) = element::all(&mut self.netfilter)?.into_iter().partition(relevant);
+            state.elements = within;
+            return Ok(beyond);
+        }
+        let mut keys = desired.elements.clone();
+        keys.insert(Element::ForwardingGuard);
+        if let Some(bridge) = scope.network().map(NetworkId::bridge) {
+            keys.insert(Element::SameBridge(bridge.clone()));
+            keys.insert(Element::Bridge(bridge));
+        }
+        if let Scope::Endpoint(attachment) = scope {
+            keys.extend(attachment.elements());
+        }
+        let found = element::look_up(&mut self.netfilter, &keys)?;
+        state.elements = found.into_iter().filter(relevant).collect();
+        Ok(BTreeSet::new())
+    }
+
+    fn observe_everything(&mut self, state: &mut State) -> Result<(), KernelError> {
+        let mut ends = BTreeMap::new();
+        for name in self.namespaces.names()? {
+            let found = self.observe_namespace(&name, None, state)?;
+            ends.extend(found.into_iter().map(|end| (end.host, end.inside)));
+        }
+        let links = link::all(&mut self.route)?;
+        let addresses = link::addresses(&mut self.route, 0)?;
+        let names: BTreeMap<u32, IfName> =
+            links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+        for link in links.iter().filter(|link| link.ours) {
+            let Some(name) = names.get(&link.index) else {
+                continue;
+            };
+            match link.kind.as_str() {
+                "bridge" => {
+                    let own = addresses.iter().filter(|address| address.link == link.index);
+                    state.bridges.extend(bridge(name, link, own)?.map(|bridge| (name.clone(), bridge)));
+                }
+                "veth" => {
+                    let master = link.master.and_then(|index| names.get(&index)).cloned();
+                    state.veths.insert(name.clone(), veth(link, master, ends.remove(&link.index)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills in a network's bridge and returns it.
+    fn observe_bridge(&mut self, network: &NetworkId, state: &mut State) -> Result<Option<Link>, KernelError> {
+        let name = network.bridge();
+        let Some(link) = link::find(&mut self.route, &name)?.filter(|link| link.ours && link.kind == "bridge") else {
+            return Ok(None);
+        };
+        let addresses = link::addresses(&mut self.route, link.index)?;
+        state.bridges.extend(bridge(&name, &link, addresses.iter())?.map(|bridge| (name, bridge)));
+        Ok(Some(link))
+    }
+
+    fn observe_endpoint(&mut self, attachment: &Attachment, state: &mut State) -> Result<(), KernelError> {
+        let endpoint = &attachment.endpoint;
+        let master = self.observe_bridge(&endpoint.network, state)?;
+        let ends = self.observe_namespace(&attachment.namespace, Some(&endpoint.interface), state)?;
+        let name = endpoint.host_interface();
+        let Some(link) = link::find(&mut self.route, &name)?.filter(|link| link.ours && link.kind == "veth") else {
+            return Ok(());
+        };
+        let inside = ends.into_iter().find(|end| end.host == link.index).map(|end| end.inside);
+        let bridge = master.filter(|master| link.master == Some(master.index)).map(|_| endpoint.network.bridge());
+        state.veths.insert(name, veth(&link, bridge, inside));
+        Ok(())
+    }
+
+    /// Fills in a namespace and returns the ends of veth pairs in it: all, or the one of this name.
+    fn observe_namespace(
+        &mut self,
+        name: &NamespaceName,
+        interface: Option<&IfName>,
+        state: &mut State,
+    ) -> Result<Vec<End>, KernelError> {
+        let Some(pinned) = self.namespaces.find(name)? else {
+            return Ok(Vec::new());
+        };
+        let Some(pinned) = pinned else {
+            state.namespaces.insert(name.clone(), Namespace::Unpinned);
+            return Ok(Vec::new());
+        };
+        // The socket stays in the namespace it was opened in; only the settings must be read there.
+        let (readiness, mut socket) = self.home.visit(&pinned, || {
+            let mut socket = Socket::open(NETLINK_ROUTE)?;
+            Ok((namespace::readiness(&mut socket)?, socket))
+        })??;
+        state.namespaces.insert(name.clone(), readiness);
+        let links = match interface {
+            Some(interface) => link::find(&mut socket, interface)?.into_iter().collect(),
+            None => link::all(&mut socket)?,
+        };
+        ends(name, &mut socket, links)
+    }
+}
+
+/// Those of a namespace's interfaces that are Fabric's ends of veth pairs.
+fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<Vec<End>, KernelError> {
+    let ours: Vec<_> = links.into_iter().filter(|link| link.ours && link.kind == "veth").collect();
+    if ours.is_empty() {
+        return Ok(Vec::new());
+    }
+    let addresses = link::addresses(socket, 0)?;
+    let routes = link::routes(socket)?;
+    let end = |link: Link| {
+        let default = routes.iter().find(|route| {
+            route.ours && route.to.prefix_len() == 0 && route.metric == 0 && route.link == Some(link.index)
+        });
+        let own = addresses.iter().filter(|address| address.ours && address.link == link.index);
+        Some(End {
+            host: link.peer?,
+            inside: Inside {
+                namespace: name.clone(),
+                interface: link.name.parse().ok()?,
+                mac: link.mac?,
+                mtu: link.mtu,
+                admin: link.admin,
+                addresses: own.map(|address| address.net).collect(),
+                gateway: default.and_then(|route| route.gateway),
+            },
+        })
+    };
+    Ok(ours.into_iter().filter_map(end).collect())
+}
+
+fn bridge<'a>(
+    name: &IfName,
+    link: &Link,
+    addresses: impl Iterator<Item = &'a link::Address>,
+) -> Result<Option<Bridge>, KernelError> {
+    // A bridge always has a MAC address.
+    let Some(mac) = link.mac else {
+        return Ok(None);
+    };
+    Ok(Some(Bridge {
+        alias: link.alias.clone(),
+        mac,
+        mtu: link.mtu,
+        admin: link.admin,
+        addresses: addresses.filter(|address| address.ours).map(|address| address.net).collect(),
+        ipv6: sysctl::ipv6(name)?,
+        loopback_routing: sysctl::loopback_routing(name)?,
+    }))
+}
+
+fn veth(link: &Link, bridge: Option<IfName>, inside: Option<Inside>) -> Veth {
+    Veth { alias: link.alias.clone(), bridge, mtu: link.mtu, admin: link.admin, inside }
+}

@@ -1,0 +1,165 @@
+//! The chains, rules, sets and maps of `table inet fabric`: put in place by one run of `nft`, checked in process.
+
+use std::{
+    collections::BTreeSet,
+    io::{ErrorKind, Write},
+    process::{Command, Stdio},
+};
+
+use model::{Element, Structure};
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_netfilter::nftables::{
+    ChainMessage, DataAttribute, ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute,
+    SetElementAttribute, SetElementList, SetElementMessage, SetMessage, TableAttribute, TableMessage,
+};
+use rustix::io::Errno;
+
+use crate::{
+    KernelError,
+    element::{NETFILTER_HEADER, TABLE, message, script, transaction},
+    netlink::{Refusal, Reply, Request, Socket, attribute, attributes, string},
+};
+
+const RULES: &str = include_str!("fabric.nft");
+const MARKER: &str = "marker";
+
+// Attributes that say what a table, chain, rule or set does; the rest are handles and counters.
+// `include/uapi/linux/netfilter/nf_tables.h`
+const TABLE_FLAGS: [u16; 1] = [2];
+const CHAIN_NAME_HOOK_POLICY_TYPE_FLAGS: [u16; 5] = [3, 4, 5, 7, 10];
+const RULE_CHAIN_EXPRESSIONS: [u16; 2] = [2, 4];
+const SET_NAME_FLAGS_KEY_DATA: [u16; 6] = [2, 3, 4, 5, 6, 7];
+/// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and `NFTA_SET_TABLE` are all 1.
+const OF_TABLE: u16 = 1;
+
+/// A 32-bit FNV-1a hash: it must tell accidents apart, not withstand an attacker, who would have to be root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hash(u32);
+
+impl Hash {
+    const EMPTY: Self = Self(0x811c_9dc5);
+
+    fn with(self, bytes: &[u8]) -> Self {
+        bytes.iter().fold(self, |hash, byte| Self((hash.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193)))
+    }
+}
+
+fn refused(action: &'static str) -> impl FnOnce(Refusal) -> KernelError {
+    move |source| KernelError::Netlink { action: action.into(), source }
+}
+
+/// Whether the table is as this version wants it.
+///
+/// The table says so itself: a marker in it holds a hash of the text it was made from, and one of what the kernel
+/// made of that text. Neither is remembered elsewhere, so any `netd` can check the work of any other.
+pub(crate) fn observe(socket: &mut Socket) -> Result<Structure, KernelError> {
+    let Some(fingerprint) = fingerprint(socket)? else {
+        return Ok(Structure::Missing);
+    };
+    let expected: BTreeSet<_> = marker(fingerprint).into_iter().collect();
+    let request = || message(NfTablesMessage::GetSetElement(marker_message(Vec::new())));
+    let replies = match socket.dump(request) {
+        Err(refusal) if refusal.is(Errno::NOENT) => return Ok(Structure::Altered),
+        answer => answer.map_err(refused("read the marker of table inet fabric"))?,
+    };
+    let found: BTreeSet<_> = replies.iter().flat_map(marker_entries).collect();
+    Ok(if found == expected { Structure::Current } else { Structure::Altered })
+}
+
+/// Puts the whole table in place with its elements, in one transaction: at no time is there half of it.
+pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
+    // Declaring it first lets the deletion succeed where there is no table.
+    run_nft(&format!("table inet {TABLE}\ndelete table inet {TABLE}\n{RULES}{}", script(elements)))?;
+    let fingerprint =
+        fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
+    let elements = marker(fingerprint).map(|(key, value)| {
+        let value_of = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
+        ListAttribute::Element(vec![
+            SetElementAttribute::Key(value_of(key)),
+            SetElementAttribute::Data(value_of(value)),
+        ])
+    });
+    let message = message(NfTablesMessage::NewSetElement(marker_message(elements.into())));
+    for answer in transaction(socket, vec![Request::new(message, NLM_F_CREATE)]) {
+        answer.map_err(refused("mark table inet fabric"))?;
+    }
+    Ok(())
+}
+
+fn marker(fingerprint: Hash) -> [(u32, u32); 2] {
+    [(1, Hash::EMPTY.with(RULES.as_bytes()).0), (2, fingerprint.0)]
+}
+
+fn marker_message(elements: Vec<ListAttribute<SetElementAttribute>>) -> SetElementMessage {
+    let mut attributes = vec![SetElementList::Table(TABLE.into()), SetElementList::Set(MARKER.into())];
+    if !elements.is_empty() {
+        attributes.push(SetElementList::Elements(elements));
+    }
+    SetElementMessage { attributes }
+}
+
+fn marker_entries(reply: &Reply) -> Vec<(u32, u32)> {
+    let number = |element, kind| -> Option<u32> { crate::netlink::number(attribute(attribute(element, kind)?, 1)?) };
+    let list = reply.payload.get(NETFILTER_HEADER..).and_then(|rest| attribute(rest, 3)).unwrap_or_default();
+    attributes(list).filter_map(|(_, element)| Some((number(element, 1)?, number(element, 2)?))).collect()
+}
+
+/// A hash of what the kernel holds of the table, elements apart; none without the table.
+fn fingerprint(socket: &mut Socket) -> Result<Option<Hash>, KernelError> {
+    let table = NfTablesMessage::GetTable(TableMessage { attributes: vec![TableAttribute::Name(TABLE.into())] });
+    let table = match socket.call(Request::new(message(table), 0)) {
+        Err(refusal) if refusal.is(Errno::NOENT) => return Ok(None),
+        answer => answer.map_err(refused("show table inet fabric"))?,
+    };
+    let mut hash = Hash::EMPTY;
+    // The table's name is its first attribute, so the filter on it holds here too.
+    add_objects(&mut hash, &table, &TABLE_FLAGS);
+    let chains = socket
+        .dump(|| message(NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() })))
+        .map_err(refused("list chains"))?;
+    add_objects(&mut hash, &chains, &CHAIN_NAME_HOOK_POLICY_TYPE_FLAGS);
+    let rules = socket
+        .dump(|| {
+            let attributes = vec![RuleAttribute::Table(TABLE.into())];
+            message(NfTablesMessage::GetRule(RuleMessage { attributes }))
+        })
+        .map_err(refused("list rules"))?;
+    add_objects(&mut hash, &rules, &RULE_CHAIN_EXPRESSIONS);
+    let sets = socket
+        .dump(|| {
+            let attributes = vec![SetAttribute::Table(TABLE.into())];
+            message(NfTablesMessage::GetSet(SetMessage { attributes }))
+        })
+        .map_err(refused("list sets"))?;
+    add_objects(&mut hash, &sets, &SET_NAME_FLAGS_KEY_DATA);
+    Ok(Some(hash))
+}
+
+fn add_objects(hash: &mut Hash, replies: &[Reply], kinds: &[u16]) {
+    for reply in replies {
+        let rest = reply.payload.get(NETFILTER_HEADER..).unwrap_or_default();
+        if attribute(rest, OF_TABLE).map(string).as_deref() != Some(TABLE) {
+            continue;
+        }
+        for (kind, value) in attributes(rest).filter(|(kind, _)| kinds.contains(kind)) {
+            *hash = hash.with(&kind.to_ne_bytes()).with(&value.len().to_ne_bytes()).with(value);
+        }
+    }
+}
+
+fn run_nft(script: &str) -> Result<(), KernelError> {
+    let failed = |source| KernelError::System { action: "run nft".into(), source };
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(KernelError::NoNft),
+        child => child.map_err(failed)?,
+    };
+    let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(script.as_bytes());
+    let output = child.wait_with_output().map_err(failed)?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(KernelError::Nft { message });
+    }
+    written.map_err(failed)
+}

@@ -1,0 +1,107 @@
+//! The state of the kernel thread, and how it applies changes.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use model::{Change, Scope, State, diff};
+use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
+
+use crate::{
+    Failure, KernelError, Report, conntrack, element, host, link,
+    namespace::{Home, Namespaces},
+    netlink::Socket,
+    structure, sysctl,
+};
+
+/// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state.
+pub(crate) struct Worker {
+    pub(crate) run_dir: PathBuf,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) home: Home,
+    pub(crate) route: Socket,
+    pub(crate) netfilter: Socket,
+}
+
+impl Worker {
+    /// Opens all in the namespace of the calling thread.
+    pub(crate) fn open(run_dir: &Path, namespaces: Namespaces) -> Result<Self, KernelError> {
+        Ok(Self {
+            run_dir: run_dir.into(),
+            namespaces,
+            home: Home::current()?,
+            route: Socket::open(NETLINK_ROUTE)?,
+            netfilter: Socket::open(NETLINK_NETFILTER)?,
+        })
+    }
+
+    /// Observes, compares and applies; see [`crate::Kernel::reconcile`].
+    pub(crate) fn reconcile(
+        &mut self,
+        scope: &Scope,
+        desired: State,
+        after: &dyn Fn(&Change),
+    ) -> Result<Report, KernelError> {
+        let desired = desired.within(scope);
+        let observed = self.observe(scope, &desired)?;
+        let mut report = Report::default();
+        let mut failures = Vec::new();
+        let mut broken: BTreeSet<String> = BTreeSet::new();
+        for change in diff(&desired, &observed) {
+            // What stands on something that failed would fail too, or come up unprotected.
+            if change.relies_on().any(|object| broken.contains(object)) {
+                continue;
+            }
+            tracing::debug!(%change, "applying");
+            match self.apply(&change) {
+                Ok(()) => {
+                    after(&change);
+                    report.changes.push(change);
+                }
+                Err(source) => {
+                    let fatal = matches!(change, Change::InstallFirewall { .. } | Change::AddElements { of: None, .. });
+                    broken.extend(change.subject().map(str::to_owned));
+                    failures.push(Failure { change, source: Box::new(source) });
+                    if fatal {
+                        // Nothing may come up without rules, nor be forwarded without the guard.
+                        break;
+                    }
+                }
+            }
+        }
+        if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
+        match change {
+            Change::InstallFirewall { elements } => structure::install(&mut self.netfilter, elements),
+            Change::AddElements { elements, .. } => element::add(&mut self.netfilter, elements),
+            Change::RemoveElements { elements } => element::remove(&mut self.netfilter, elements),
+            Change::ForgetFlows(flows) => conntrack::forget(&mut self.netfilter, *flows),
+            Change::CreateNamespace(name) | Change::PrepareNamespace(name) => self.namespaces.create(name),
+            Change::RemoveNamespace(name) => self.namespaces.remove(name),
+            Change::CreateBridge { name, bridge } => link::create_bridge(&mut self.route, name, bridge),
+            Change::CreateVeth { name, veth } => {
+                let inside = veth
+                    .inside
+                    .as_ref()
+                    .ok_or_else(|| KernelError::Missing { object: format!("the container's end of veth {name}") })?;
+                let namespace = self.namespaces.require(&inside.namespace)?;
+                link::create_veth(&mut self.route, name, veth, inside, namespace.as_fd())
+            }
+            Change::ConfigureInside { inside, remove, .. } => {
+                let namespace = self.namespaces.require(&inside.namespace)?;
+                let mut socket = self.home.visit(&namespace, || Socket::open(NETLINK_ROUTE))??;
+                link::configure_inside(&mut socket, inside, remove.iter().copied())
+            }
+            Change::SetLink { name, settings } => link::set(&mut self.route, name, settings),
+            Change::RemoveLink(name) => link::remove(&mut self.route, name),
+            Change::AddAddress { name, address } => link::add_address(&mut self.route, name, *address),
+            Change::RemoveAddress { name, address } => link::remove_address(&mut self.route, name, *address),
+            Change::SetIpv6 { name, to } => sysctl::set_ipv6(name, *to),
+            Change::SetLoopbackRouting { name, to } => sysctl::set_loopback_routing(name, *to),
+            Change::AllowForwarding => host::allow_forwarding(&self.run_dir),
+        }
+    }
+}

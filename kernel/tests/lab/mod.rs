@@ -1,0 +1,236 @@
+//! A host to experiment on: a network namespace of its own with a LAN behind it, in a mount namespace of its own, so
+//! that the machine sees none of it and nothing is left when the thread ends.
+
+#![allow(dead_code, reason = "no test uses all of it")]
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use kernel::{Kernel, KernelError, Report};
+use model::{
+    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Namespace, NetworkId, Scope,
+    State, Switch, Veth,
+};
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
+};
+
+/// Fabric's run directory.
+pub const RUN: &str = "/run/fabric";
+/// The host's address in the LAN.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The other machine in the LAN; it knows a route to every container subnet, by way of the host.
+pub const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// How long a connection that must fail is waited for.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Where a socket is opened.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// The host.
+    Host,
+    /// The other machine in the LAN.
+    Lan,
+    /// A container, by its number.
+    Container(u8),
+}
+
+pub struct Lab {
+    pub kernel: Kernel,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Runs a test in a host of its own.
+pub fn run(test: impl FnOnce(&mut Lab) + Send) {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: this thread is new and shares nothing with others that it would miss: it keeps its memory and
+            // descriptors, and gets its own network and mounts.
+            #[expect(unsafe_code, reason = "unshare affects the whole thread")]
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }.expect("root may unshare");
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            mount_change("/", private).expect("a new mount namespace can be made private");
+            mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("root may mount a tmpfs");
+            sh("ip link set lo up
+                ip netns add lan
+                ip link add lan0 type veth peer name eth0 netns lan
+                ip addr add 192.0.2.1/24 dev lan0
+                ip link set lan0 up
+                ip route add default via 192.0.2.2
+                ip -n lan link set lo up
+                ip -n lan addr add 192.0.2.2/24 dev eth0
+                ip -n lan link set eth0 up
+                ip -n lan route add 10.89.0.0/16 via 192.0.2.1");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+            let kernel = Kernel::open(Path::new(RUN)).expect("the kernel opens");
+            test(&mut Lab { kernel, runtime });
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// Runs shell commands where the calling thread is, and returns what they print.
+pub fn sh(script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).output().expect("sh starts");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script}\n{out}{err}");
+    out.into_owned()
+}
+
+impl Lab {
+    /// Waits for a future.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Reconciles a scope with a state and returns the changes as text.
+    pub fn reconcile(&self, scope: Scope, state: &State) -> Vec<String> {
+        let report = self.try_reconcile(scope, state).expect("all changes apply");
+        report.changes.iter().map(Change::to_string).collect()
+    }
+
+    /// Reconciles everything twice, and makes sure that the second time changes nothing.
+    pub fn settle(&self, state: &State) -> Vec<String> {
+        let changes = self.reconcile(Scope::Everything, state);
+        assert_eq!(self.reconcile(Scope::Everything, state), Vec::<String>::new(), "the second time changes nothing");
+        changes
+    }
+
+    pub fn try_reconcile(&self, scope: Scope, state: &State) -> Result<Report, KernelError> {
+        let state = state.clone();
+        self.wait(self.kernel.reconcile(scope, move || state, |_| {}))
+    }
+
+    /// Runs `work` in a place, on a thread of its own.
+    pub fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
+        let path = match place {
+            Place::Host => None,
+            Place::Lan => Some("/run/netns/lan".to_owned()),
+            Place::Container(number) => Some(format!("{RUN}/netns/c{number}")),
+        };
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                if let Some(path) = path {
+                    let file = File::open(&path).expect("the namespace is pinned");
+                    move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(LinkNameSpaceType::Network))
+                        .expect("root may enter a namespace");
+                }
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs shell commands in a place.
+    pub fn sh_at(&self, place: Place, script: &str) -> String {
+        self.at(place, || sh(script))
+    }
+
+    /// A server on all addresses of a place that answers each connection with the client's address.
+    pub fn serve(&self, place: Place, port: u16) {
+        let listener = self.at(place, || TcpListener::bind(("0.0.0.0", port)).expect("the port is free"));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let address = stream.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+                let _ = stream.write_all(address.as_bytes());
+            }
+        });
+    }
+
+    /// Connects from a place to such a server: the address that it saw, or none if it was not reached.
+    pub fn ask(&self, place: Place, address: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+        self.at(place, || {
+            let to = SocketAddr::V4(SocketAddrV4::new(address, port));
+            let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            answer.parse().ok()
+        })
+    }
+}
+
+pub fn network(number: u8) -> NetworkId {
+    NetworkId::from_bytes([0xa0, 0, 0, 0, 0, number, 0, 0])
+}
+
+/// Container `c{number}` on network `number / 10`, at `10.89.{network}.{number}`.
+pub fn attachment(number: u8, publishes: &[&str]) -> Attachment {
+    let net = number / 10;
+    Attachment {
+        endpoint: Endpoint {
+            id: EndpointId::from_bytes([0xe0, 0, 0, 0, 0, number, 0, 0]),
+            network: network(net),
+            ipv4: address(number),
+            mac: model::MacAddress::local([2, 0, 0, 0, 0, number]),
+            aliases: Vec::new(),
+            interface: "eth0".parse().expect("literal"),
+        },
+        namespace: format!("c{number}").parse().expect("literal"),
+        publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
+    }
+}
+
+pub fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 89, number / 10, number)
+}
+
+pub fn gateway(net: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 89, net, 1)
+}
+
+/// What a bridge driver would desire for these attachments and the networks they are on.
+pub fn state(attachments: &[Attachment]) -> State {
+    let mut state = State::empty();
+    for attachment in attachments {
+        let endpoint = &attachment.endpoint;
+        let bridge = endpoint.network.bridge();
+        let [_, _, net, _] = endpoint.ipv4.octets();
+        let from_loopback =
+            attachment.publishes.iter().any(|publish| publish.host_ip.is_none_or(|ip| ip.is_loopback()));
+        state.forwarding = Forwarding::On;
+        state.elements.extend([Element::Bridge(bridge.clone()), Element::SameBridge(bridge.clone())]);
+        state.elements.extend(attachment.elements());
+        state.namespaces.insert(attachment.namespace.clone(), Namespace::Ready);
+        let entry = state.bridges.entry(bridge.clone()).or_insert(Bridge {
+            alias: Bridge::alias_of(&endpoint.network),
+            mac: model::MacAddress::local([2, 0, 0, 0, 1, net]),
+            mtu: 1500,
+            admin: Admin::Up,
+            addresses: [ipnet::Ipv4Net::new(gateway(net), 24).expect("literal")].into(),
+            ipv6: Switch::Off,
+            loopback_routing: Switch::Off,
+        });
+        if from_loopback {
+            entry.loopback_routing = Switch::On;
+        }
+        state.veths.insert(
+            endpoint.host_interface(),
+            Veth {
+                alias: Veth::alias_of(&endpoint.id),
+                bridge: Some(bridge),
+                mtu: 1500,
+                admin: Admin::Up,
+                inside: Some(Inside {
+                    namespace: attachment.namespace.clone(),
+                    interface: endpoint.interface.clone(),
+                    mac: endpoint.mac,
+                    mtu: 1500,
+                    admin: Admin::Up,
+                    addresses: [ipnet::Ipv4Net::new(endpoint.ipv4, 24).expect("literal")].into(),
+                    gateway: Some(gateway(net)),
+                }),
+            },
+        );
+    }
+    state
+}
