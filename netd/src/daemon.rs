@@ -56,8 +56,20 @@ impl Daemon {
     pub(crate) async fn reconcile(&self, doing: impl Into<String>, scope: Scope) -> Result<(), Failure> {
         let steps = self.steps.clone();
         let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
-        let report = self.kernel.reconcile(scope.clone(), self.desired(scope), after).await;
-        report.map(drop).map_err(|source| Failure::Kernel { doing: doing.into(), source: source.into() })
+        let report = self.kernel.reconcile(scope.clone(), self.desired(scope.clone()), after.clone()).await;
+        let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.into(), source: source.into() };
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => return Err(fail(error)),
+        };
+        let restored = report.changes.iter().any(|change| matches!(change, model::Change::InstallFirewall { .. }));
+        if restored && scope != Scope::Everything {
+            // Somebody flushed the rules; what lies beyond this scope went with them.
+            tracing::warn!("the table inet fabric was gone or altered and is restored");
+            let everything = self.desired(Scope::Everything);
+            self.kernel.reconcile(Scope::Everything, everything, after).await.map(drop).map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// The desired state of the host within `scope`, computed when called.

@@ -371,3 +371,6 @@ impl World {
         (inhabited || self.namespaces.is_reserved(name)).then(|| name.clone()).into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use jiff::Timestamp;
+use model::{Command, Driver, EndpointId, MacAddress, Subnet};
+
+use super::*;
+
+fn network(number: u8, name: &str) -> Network {
+    let range = format!("10.9.{number}.0/29").parse().expect("literal");
+    Network {
+        id: NetworkId::from_bytes([number; 8]),
+        name: name.parse().expect("literal"),
+        driver: Driver::Bridge,
+        subnet: Subnet::new(range, None).expect("literal"),
+        gateway_mac: MacAddress::local([number; 6]),
+        mtu: 1500,
+        labels: Default::default(),
+        created_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// A container on `network`, at the address that is next.
+fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &[&str]) -> Record {
+    let endpoint = Endpoint {
+        id: EndpointId::from_bytes([number; 8]),
+        network: network.id.clone(),
+        ipv4: world.choose_address(network).expect("one is free"),
+        mac: MacAddress::local([number; 6]),
+        aliases: Vec::new(),
+        interface: "eth0".parse().expect("literal"),
+    };
+    let container = Container {
+        id: ContainerId::from_bytes([number; 16]),
+        name: name.parse().expect("literal"),
+        image: "busybox".parse().expect("literal"),
+        image_digest: model::Digest::sha256([0; 32]),
+        hostname: "host".parse().expect("literal"),
+        command: Command {
+            arguments: vec!["true".into()],
+            environment: Vec::new(),
+            working_directory: "/".into(),
+            user: None,
+        },
+        open_stdin: false,
+        auto_remove: false,
+        labels: Default::default(),
+        created_at: Timestamp::UNIX_EPOCH,
+        namespace: format!("ns-{number}").parse().expect("literal"),
+        endpoints: vec![endpoint],
+        publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
+    };
+    Record { container, goal: Goal::Running, started: false, exit: None }
+}
+
+fn world_with(name: &str) -> (World, Network) {
+    let mut world = World::default();
+    let network = network(1, name);
+    world.reserve_network(network.clone()).expect("the name is free");
+    world.confirm_network(&network.id);
+    (world, network)
+}
+
+fn add(world: &mut World, record: Record) -> ContainerId {
+    let id = record.container.id.clone();
+    world.reserve_container(record).expect("nothing is taken");
+    world.confirm_container(&id, Revision::from_number(1));
+    id
+}
+
+fn exit() -> Exit {
+    Exit { exit_code: 0, finished_at: Timestamp::UNIX_EPOCH }
+}
+
+#[test]
+fn what_is_reserved_is_taken_but_not_there() {
+    let mut world = World::default();
+    let web = network(1, "web");
+    world.reserve_network(web.clone()).expect("the name is free");
+    assert!(world.network_by_name(&web.name).is_err());
+    assert!(matches!(world.reserve_network(network(2, "web")), Err(Failure::NameTaken { .. })));
+    world.forget_network(&web);
+    world.reserve_network(network(2, "web")).expect("the name is free again");
+}
+
+#[test]
+fn two_containers_share_neither_name_nor_address_nor_port() {
+    let (mut world, web) = world_with("web");
+    let first = record(&world, 1, "a", &web, &["80:80"]);
+    let address = first.container.endpoints[0].ipv4;
+    add(&mut world, first);
+    let same_name = record(&world, 2, "a", &web, &[]);
+    assert_ne!(same_name.container.endpoints[0].ipv4, address);
+    assert!(matches!(world.reserve_container(same_name), Err(Failure::NameTaken { .. })));
+    let same_port = record(&world, 3, "b", &web, &["127.0.0.1:80:81"]);
+    match world.reserve_container(same_port) {
+        Err(Failure::PortTaken { holder, .. }) => assert_eq!(holder, "a"),
+        other => panic!("{other:?}"),
+    }
+    let twice = record(&world, 4, "c", &web, &["81:80", "81:82"]);
+    assert!(matches!(world.reserve_container(twice), Err(Failure::PublishedTwice { .. })));
+    assert_eq!(world.usage(&web).used, 1, "what was refused took nothing");
+}
+
+#[test]
+fn an_exit_frees_ports_and_a_removal_everything() {
+    let (mut world, web) = world_with("web");
+    let a = record(&world, 1, "a", &web, &["80:80"]);
+    let a = add(&mut world, a);
+    assert!(world.record_exit(&a, exit()).is_some());
+    assert!(world.record_exit(&a, exit()).is_none(), "an end is news once");
+    let b = record(&world, 2, "b", &web, &["80:80"]);
+    add(&mut world, b);
+    assert_eq!(world.usage(&web).used, 2, "the ended one keeps its address");
+    assert!(matches!(world.retire_network(&web.name), Err(Failure::NetworkInUse { .. })));
+    world.forget_container(&a);
+    assert_eq!(world.usage(&web).used, 1);
+    let again = record(&world, 3, "a", &web, &[]);
+    add(&mut world, again);
+}
+
+#[test]
+fn a_network_that_is_being_removed_takes_nobody_in() {
+    let (mut world, web) = world_with("web");
+    let retired = world.retire_network(&web.name).expect("nothing is on it");
+    assert!(world.network_by_name(&web.name).is_err());
+    world.confirm_network(&retired.id);
+    assert!(world.network_by_name(&web.name).is_ok(), "the removal could not be committed");
+}
+
+#[test]
+fn references_are_names_identifiers_or_their_beginnings() {
+    let (mut world, web) = world_with("web");
+    for (number, name) in [(0xaa, "api"), (0xab, "db")] {
+        let record = record(&world, number, name, &web, &[]);
+        add(&mut world, record);
+    }
+    let found =
+        |reference: &str| world.container_by_reference(reference).map(|record| record.container.name.to_string());
+    assert_eq!(found("api").expect("a name"), "api");
+    assert_eq!(found("aa").expect("a beginning"), "api");
+    assert_eq!(found(&"ab".repeat(16)).expect("an identifier"), "db");
+    assert!(matches!(found("a"), Err(Failure::Ambiguous { .. })));
+    match found("apo") {
+        Err(Failure::Unknown { nearest, .. }) => assert_eq!(nearest.as_deref(), Some("api")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_desired_state_has_what_lives_and_no_more() {
+    let (mut world, web) = world_with("web");
+    for number in [1, 2] {
+        let record = record(&world, number, &format!("c{number}"), &web, &["80:80"][..usize::from(number == 1)]);
+        add(&mut world, record);
+    }
+    let ids: Vec<ContainerId> = world.records().map(|record| record.container.id.clone()).collect();
+    let pending = record(&world, 3, "pending", &web, &[]);
+    world.reserve_container(pending).expect("free");
+    let all = world.desired(&Scope::Everything);
+    assert_eq!((all.bridges.len(), all.veths.len(), all.namespaces.len()), (1, 2, 2));
+    world.record_exit(&ids[0], exit());
+    let all = world.desired(&Scope::Everything);
+    assert_eq!((all.veths.len(), all.namespaces.len()), (1, 2), "an ended container keeps its namespace");
+    world.change_container(&ids[0], |record| record.goal = Goal::Removed);
+    assert_eq!(world.desired(&Scope::Everything).namespaces.len(), 1);
+    let gone = attachments(&world.record(&ids[0]).expect("still known").container).next().expect("one endpoint");
+    let one = world.desired(&Scope::Endpoint(Box::new(gone)));
+    assert_eq!((one.bridges.len(), one.veths.len(), one.namespaces.len()), (1, 0, 0), "of a removed endpoint nothing");
+}
