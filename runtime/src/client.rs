@@ -16,7 +16,7 @@ use rustix::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{shim::PROCESS_NAME, wire};
+use crate::{shim::PROCESS_NAME, system, wire};
 
 /// The name of a shim's socket in its container's run directory.
 pub(crate) const SOCKET: &str = "shim.sock";
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Takes a non-blocking socket. Must be called within a tokio runtime.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)? })
+        Ok(Self { socket: system::register(socket)? })
     }
 
     /// Connects to the shim whose run directory this is; none if there is no shim.

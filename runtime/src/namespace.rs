@@ -1,1 +1,52 @@
-//! In progress.
+//! The shim's own mount namespace.
+
+use std::{fs, io};
+
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+
+use crate::system;
+
+/// Leaves the host's mount namespace for a copy, in which mounts are the shim's alone and end with it.
+///
+/// What the host unmounts vanishes here, too, but not the other way round. Pinned namespaces are detached at once: they
+/// are often mounted privately, and a copy would keep a network alive that the host has removed.
+pub(crate) fn enter_own_mounts() -> io::Result<()> {
+    system::unshare_mounts()?;
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    for mount_point in pinned_namespaces(&table) {
+        let _ = rustix::mount::unmount(mount_point, UnmountFlags::DETACH);
+    }
+    Ok(())
+}
+
+/// The mount points of `nsfs` in a `mountinfo` table (proc_pid_mountinfo(5)).
+fn pinned_namespaces(table: &str) -> impl Iterator<Item = String> {
+    table.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let point = mount.split(' ').nth(4)?;
+        file_system.starts_with("nsfs ").then(|| unescape(point))
+    })
+}
+
+/// Space, tab, line feed and backslash stand as a backslash and three octal digits.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (escape, character)| text.replace(escape, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pinned_namespaces_are_found() {
+        let table = "\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+40 22 0:4 net:[4026532200] /run/a\\040b/netns/x rw shared:2 - nsfs nsfs rw
+41 22 0:5 / /proc rw - proc proc rw
+";
+        assert_eq!(pinned_namespaces(table).collect::<Vec<_>>(), ["/run/a b/netns/x"]);
+    }
+}

@@ -1,1 +1,79 @@
-//! In progress.
+//! A container's root file system: directories stacked by overlayfs.
+
+use std::{
+    ffi::CString,
+    fs::{self, Permissions},
+    io::{self, Read},
+    os::{fd::{AsRawFd, OwnedFd}, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use pathrs::{Root, flags::OpenFlags};
+use rustix::mount::MountFlags;
+
+use crate::{ContainerSpec, Failure, FailureKind, system};
+
+/// mount(2) takes one page of options, terminated by NUL.
+const MAX_OPTIONS: usize = 4095;
+/// The most that is read of a file in an image.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Mounts the stack at `target`, which must exist, in this process's mount namespace.
+///
+/// The directories are named by descriptor: short, so that more than 200 layers fit into the page of options; without
+/// characters that overlayfs would take for separators; and the container, which can read its own mount table, learns
+/// nothing about the host from it.
+pub(crate) fn mount(spec: &ContainerSpec, target: &Path) -> Result<(), Failure> {
+    let mut open = Vec::new();
+    let mut name = |path: &PathBuf| -> Result<String, Failure> {
+        let directory: OwnedFd = system::open_directory(path)
+            .map_err(Failure::at(format!("open the root file system's directory {}", path.display())))?;
+        let name = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        open.push(directory);
+        Ok(name)
+    };
+    let lower: Vec<String> = spec.lower.iter().map(&mut name).collect::<Result<_, _>>()?;
+    // `index` may be on by default, and would refuse an upper directory that was mounted over other layers before.
+    let options = format!(
+        "index=off,lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        name(&spec.upper)?,
+        name(&spec.work)?
+    );
+    let step = "mount the root file system";
+    if options.len() > MAX_OPTIONS {
+        let cause = format!("{} layers are more than one mount takes", spec.lower.len());
+        return Err(Failure::message(FailureKind::Other, step, cause));
+    }
+    let options = CString::new(options).expect("made of numbers and fixed text");
+    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str())
+        .map_err(Failure::at(step))
+}
+
+/// Makes a directory inside a root, however its path is made of links, which cannot lead out.
+pub(crate) fn make_directory(root: &Root, path: &Path) -> io::Result<()> {
+    match root.mkdir_all(path, &Permissions::from_mode(0o755)) {
+        Ok(_) => Ok(()),
+        // A path that exists by way of links is not made by mkdir_all.
+        Err(error) => match root.resolve(path).map_err(io::Error::other)?.reopen(OpenFlags::O_PATH) {
+            Ok(file) if file.metadata()?.is_dir() => Ok(()),
+            _ => Err(io::Error::other(error)),
+        },
+    }
+}
+
+/// The text of a regular file inside a root; none if there is none. Links cannot lead out, and neither a device nor a
+/// pipe in its place is opened.
+pub(crate) fn read_text(root: &Root, path: &str) -> io::Result<Option<String>> {
+    let Ok(file) = root.resolve(path) else {
+        return Ok(None);
+    };
+    let kind = file.reopen(OpenFlags::O_PATH | OpenFlags::O_CLOEXEC).map_err(io::Error::other)?.metadata()?;
+    if !kind.is_file() {
+        return Ok(None);
+    }
+    let file: fs::File = file.reopen(OpenFlags::O_RDONLY | OpenFlags::O_CLOEXEC).map_err(io::Error::other)?;
+    let mut octets = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut octets)?;
+    Ok(Some(String::from_utf8_lossy(&octets).into_owned()))
+}

@@ -1,6 +1,364 @@
-//! In progress.
-use std::os::fd::OwnedFd;
+//! The process beside each container: it makes the container, holds its streams, and sees it end.
+//!
+//! Single-threaded, for it forks; nothing in its loop blocks but the moment in which a program is executed.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use libcontainer::container::Container;
+use model::{Command, Frame};
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
+    net::SocketFlags,
+    process::{Pid, PidfdFlags, Signal},
+};
+
+use crate::{
+    Created, Exit, Failure, FailureKind, Observed, client,
+    exec::{self, Job},
+    executor::Launch,
+    protocol::{CreateRequest, Reply, Request},
+    seccomp::{Filter, FilterError},
+    streams::{Source, Streams},
+    system::{self, Fork},
+    wire,
+};
+
+mod birth;
+
+/// `comm` of a shim.
 pub(crate) const PROCESS_NAME: &str = "fabric-shim";
-pub(crate) fn run(_: crate::protocol::CreateRequest, _: crate::seccomp::Filter, _: OwnedFd, _: OwnedFd) -> ! {
-    crate::system::exit_now(1)
+/// How long the programs of `exec` may take to tell their clients that the container was deleted.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Makes the container in this process, which was just forked, and stays with it until it has ended.
+pub(crate) fn run(
+    request: CreateRequest,
+    filter: &Result<Filter, FilterError>,
+    reply: OwnedFd,
+    listener: OwnedFd,
+) -> ! {
+    let Ok([reply, listener]) = system::keep_only([reply, listener]) else {
+        system::exit_now(1);
+    };
+    let _ = rustix::thread::set_name(c"fabric-shim");
+    let _ = rustix::process::setsid();
+    let _ = std::env::set_current_dir("/");
+    // Listening anew makes this process the one that the socket's credentials name.
+    let _ = rustix::net::listen(&listener, client::BACKLOG);
+    let surplus = [reply.as_raw_fd(), listener.as_raw_fd()];
+    let born = match filter {
+        Ok(filter) => birth::make(&request, filter.clone(), &surplus),
+        Err(error) => Err(Failure::new("compile the seccomp filter", error)),
+    };
+    match born {
+        Ok(newborn) => {
+            let pid = newborn.pid.as_raw_nonzero().get();
+            let _ = wire::send(&reply, &Reply::Created(Created { pid }), &[]);
+            drop(reply);
+            Shim::new(request, newborn, listener).stay()
+        }
+        Err(failure) => {
+            let _ = wire::send(&reply, &Reply::Failed(failure), &[]);
+            system::exit_now(1)
+        }
+    }
+}
+
+/// A container that was just made.
+struct Newborn {
+    pid: Pid,
+    process: OwnedFd,
+    container: Container,
+    launch: Launch,
+    streams: Streams,
+    filter: Filter,
+}
+
+enum Life {
+    Created(Launch),
+    Running { started_at: Timestamp },
+    Exited(Exit),
+}
+
+struct Shim {
+    request: CreateRequest,
+    pid: Pid,
+    process: OwnedFd,
+    container: Container,
+    filter: Filter,
+    life: Life,
+    streams: Streams,
+    listener: OwnedFd,
+    /// Connections whose request has not arrived.
+    asking: Vec<OwnedFd>,
+    /// Connections that are answered when the container has ended.
+    waiting: Vec<OwnedFd>,
+    /// Connections that are closed by the end of this process.
+    deleting: Vec<OwnedFd>,
+    helpers: Vec<Helper>,
+}
+
+/// A process that runs a program for `exec`.
+struct Helper {
+    pid: Pid,
+    process: OwnedFd,
+}
+
+/// What is polled.
+#[derive(Clone, Copy)]
+enum Token {
+    Stream(Source),
+    Listener,
+    Asking(usize),
+    Waiting(usize),
+    Process,
+    Helper(usize),
+}
+
+impl Shim {
+    fn new(request: CreateRequest, newborn: Newborn, listener: OwnedFd) -> Self {
+        Self {
+            request,
+            pid: newborn.pid,
+            process: newborn.process,
+            container: newborn.container,
+            filter: newborn.filter,
+            life: Life::Created(newborn.launch),
+            streams: newborn.streams,
+            listener,
+            asking: Vec::new(),
+            waiting: Vec::new(),
+            deleting: Vec::new(),
+            helpers: Vec::new(),
+        }
+    }
+
+    fn stay(mut self) -> ! {
+        let mut deadline = None;
+        loop {
+            if let Life::Exited(_) = self.life {
+                if !self.deleting.is_empty() {
+                    let until = *deadline.get_or_insert_with(|| Instant::now() + FAREWELL);
+                    if self.helpers.is_empty() || Instant::now() >= until {
+                        for helper in &self.helpers {
+                            let _ = rustix::process::pidfd_send_signal(&helper.process, Signal::KILL);
+                        }
+                        system::exit_now(0);
+                    }
+                } else if self.streams.is_flushed() && self.asking.is_empty() {
+                    system::exit_now(0);
+                }
+            }
+            self.turn(deadline);
+        }
+    }
+
+    /// Waits for something to happen and acts on it.
+    fn turn(&mut self, deadline: Option<Instant>) {
+        let happened = self.poll(deadline.into_iter().chain(self.streams.deadline()).min());
+        let (mut asking, mut waiting, mut helpers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut has_ended, mut knocks) = (false, false);
+        for (token, flags) in happened {
+            match token {
+                Token::Stream(source) => self.streams.ready(source, flags),
+                Token::Listener => knocks = true,
+                Token::Asking(index) => asking.push(index),
+                Token::Waiting(index) => waiting.push(index),
+                Token::Process => has_ended = true,
+                Token::Helper(index) => helpers.push(index),
+            }
+        }
+        for signal in self.streams.sweep(Instant::now()) {
+            let _ = self.send_signal(i32::from(signal));
+        }
+        // From the back, so that removing one does not move the others.
+        for index in helpers.into_iter().rev() {
+            system::reap(self.helpers.swap_remove(index).pid);
+        }
+        for index in waiting.into_iter().rev() {
+            // A connection that waits has nothing more to say: it was closed.
+            self.waiting.swap_remove(index);
+        }
+        if has_ended {
+            self.end();
+        }
+        for index in asking.into_iter().rev() {
+            let connection = self.asking.swap_remove(index);
+            self.listen_to(connection);
+        }
+        if knocks {
+            self.accept();
+        }
+    }
+
+    fn poll(&self, deadline: Option<Instant>) -> Vec<(Token, PollFlags)> {
+        let mut sources = vec![(Token::Listener, self.listener.as_fd(), PollFlags::IN)];
+        let streams = self.streams.interests();
+        sources.extend(streams.into_iter().map(|(source, descriptor, flags)| (Token::Stream(source), descriptor, flags)));
+        for (index, connection) in self.asking.iter().enumerate() {
+            sources.push((Token::Asking(index), connection.as_fd(), PollFlags::IN));
+        }
+        for (index, connection) in self.waiting.iter().enumerate() {
+            sources.push((Token::Waiting(index), connection.as_fd(), PollFlags::IN));
+        }
+        for (index, helper) in self.helpers.iter().enumerate() {
+            sources.push((Token::Helper(index), helper.process.as_fd(), PollFlags::IN));
+        }
+        if !matches!(self.life, Life::Exited(_)) {
+            sources.push((Token::Process, self.process.as_fd(), PollFlags::IN));
+        }
+        let mut polled: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags)).collect();
+        match rustix::event::poll(&mut polled, deadline.map(exec::timeout).as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Vec::new(),
+            // Nothing can be noticed any more; the container ends with this process, and counts as lost.
+            Err(error) => system::exit_now(error.raw_os_error()),
+        }
+        let happened = sources.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
+        happened.map(|((token, ..), polled)| (*token, polled.revents())).collect()
+    }
+
+    fn accept(&mut self) {
+        while let Ok(connection) =
+            rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+        {
+            self.asking.push(connection);
+        }
+    }
+
+    /// Answers a connection's request, if it has arrived.
+    fn listen_to(&mut self, connection: OwnedFd) {
+        let (request, descriptors) = match wire::receive::<Request>(&connection) {
+            Ok(Some(message)) => message,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.asking.push(connection),
+            Ok(None) | Err(_) => return,
+        };
+        let client = descriptors.into_iter().next();
+        let reply = match (request, client) {
+            (Request::Start, _) => done(self.start()),
+            (Request::State, _) => Reply::State(self.observe()),
+            (Request::Kill { signal }, _) => done(self.send_signal(signal)),
+            (Request::Attach { already_read }, Some(client)) => done(self.attach(client, &already_read)),
+            (Request::Exec { command, stdin, already_read }, Some(client)) => {
+                done(self.exec(command, stdin, already_read, client))
+            }
+            (Request::Attach { .. } | Request::Exec { .. }, None) => {
+                let cause = "no client came with the request";
+                Reply::Failed(Failure::message(FailureKind::Other, "attach a client", cause))
+            }
+            (Request::Wait, _) => match &self.life {
+                Life::Exited(exit) => Reply::Exited(*exit),
+                _ => return self.waiting.push(connection),
+            },
+            (Request::Delete, _) => {
+                let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
+                return self.deleting.push(connection);
+            }
+        };
+        // A reply that cannot be sent is for nobody.
+        let _ = wire::send(&connection, &reply, &[]);
+    }
+
+    fn observe(&self) -> Observed {
+        let pid = self.pid.as_raw_nonzero().get();
+        match &self.life {
+            Life::Created(_) => Observed::Created { pid },
+            Life::Running { started_at } => Observed::Running { pid, started_at: *started_at },
+            Life::Exited(exit) => Observed::Exited { exit_code: exit.exit_code, finished_at: exit.finished_at },
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let started = Life::Running { started_at: Timestamp::now() };
+        let launch = match std::mem::replace(&mut self.life, started) {
+            Life::Created(launch) => launch,
+            other => {
+                self.life = other;
+                return Err(Failure::message(FailureKind::Other, "start it", "it was started before"));
+            }
+        };
+        self.container.start().map_err(|error| Failure::new("start it", &error))?;
+        launch.outcome(&self.request.spec.command.arguments[0])
+    }
+
+    fn send_signal(&self, signal: i32) -> Result<(), Failure> {
+        if matches!(self.life, Life::Exited(_)) {
+            return Err(not_running());
+        }
+        match system::send_signal(self.process.as_fd(), signal) {
+            // Ended, and not noticed yet.
+            Err(Errno::SRCH) => Err(not_running()),
+            result => result.map_err(Failure::at(format!("send it signal {signal}"))),
+        }
+    }
+
+    fn attach(&mut self, client: OwnedFd, already_read: &[u8]) -> Result<(), Failure> {
+        if matches!(self.life, Life::Exited(_)) {
+            return Err(not_running());
+        }
+        self.streams.attach(client, already_read).map_err(Failure::at("attach a client"))
+    }
+
+    fn exec(
+        &mut self,
+        command: Command,
+        stdin: bool,
+        already_read: Vec<u8>,
+        client: OwnedFd,
+    ) -> Result<(), Failure> {
+        if !matches!(self.life, Life::Running { .. }) {
+            return Err(not_running());
+        }
+        let step = "run a program in it";
+        match system::fork().map_err(Failure::at(step))? {
+            Fork::Child => {
+                let job = Job {
+                    command,
+                    stdin,
+                    already_read,
+                    container: self.request.spec.id.to_string(),
+                    state: birth::state_directory(&self.request),
+                    init: self.pid,
+                    filter: self.filter.clone(),
+                };
+                exec::run(&job, client)
+            }
+            Fork::Parent(pid) => {
+                let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;
+                self.helpers.push(Helper { pid, process });
+                Ok(())
+            }
+        }
+    }
+
+    /// The container's first process has ended, and with it every other in its PID namespace.
+    fn end(&mut self) {
+        let exit = Exit { exit_code: system::reap(self.pid), finished_at: Timestamp::now() };
+        self.streams.drain();
+        // If this cannot be written, the container will count as lost, which is the truth.
+        let _ = exit.write(&self.request.directories.exit_of(&self.request.spec.id));
+        for connection in self.waiting.drain(..) {
+            let _ = wire::send(&connection, &Reply::Exited(exit), &[]);
+        }
+        self.streams.conclude(&Frame::Exit(u8::try_from(exit.exit_code).unwrap_or(u8::MAX)));
+        self.life = Life::Exited(exit);
+    }
+}
+
+fn done(result: Result<(), Failure>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(failure) => Reply::Failed(failure),
+    }
+}
+
+fn not_running() -> Failure {
+    Failure::message(FailureKind::NotRunning, "reach its first process", "it has ended or was not started")
 }

@@ -12,8 +12,11 @@ use std::{
 use rustix::{
     fs::{MemfdFlags, Mode, OFlags, SealFlags},
     io::Errno,
-    process::{Pid, Signal},
+    process::{Pid, Signal, WaitOptions},
 };
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::Exit;
 
 /// Which of the two processes this is.
 pub(crate) enum Fork {
@@ -152,6 +155,12 @@ pub(crate) fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> Result<[Ow
     Ok(std::array::from_fn(|_| adopt(numbers.next().expect("an endless range"))))
 }
 
+/// Registers a socket with tokio. Must be called within a tokio runtime.
+pub(crate) fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd names one open descriptor as long as it exists, and the AsyncFd owns it from here on.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }.map_err(Into::into)
+}
+
 /// Replaces the program. Returns only if that fails.
 pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
     let vector = |strings: &[CString]| -> Vec<*const libc::c_char> {
@@ -196,6 +205,12 @@ pub(crate) fn load_seccomp(program: &[libc::sock_filter]) -> Result<(), Errno> {
     if result < 0 { Err(last_error()) } else { Ok(()) }
 }
 
+/// Leaves every supplementary group.
+pub(crate) fn drop_groups() -> Result<(), Errno> {
+    // SAFETY: a count of zero makes the kernel ignore the pointer.
+    if unsafe { libc::setgroups(0, std::ptr::null()) } < 0 { Err(last_error()) } else { Ok(()) }
+}
+
 /// Leaves the mount namespace for a copy of it.
 pub(crate) fn unshare_mounts() -> Result<(), Errno> {
     // SAFETY: of the namespaces only the mount namespace changes; no descriptor table or memory is unshared.
@@ -208,6 +223,23 @@ pub(crate) fn bpf<T>(command: u32, attributes: &T) -> Result<i32, Errno> {
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), std::mem::size_of::<T>()) };
     if result < 0 { Err(last_error()) } else { Ok(i32::try_from(result).expect("a descriptor or zero")) }
+}
+
+/// Waits for a child that has ended, or is about to, and returns its exit code, or 128 and the number of the signal
+/// that ended it.
+pub(crate) fn reap(child: Pid) -> i32 {
+    loop {
+        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => {
+                return status
+                    .exit_status()
+                    .or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+                    .unwrap_or(Exit::LOST);
+            }
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(_) => return Exit::LOST,
+        }
+    }
 }
 
 /// Kills a process that is known only by number.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustix::{
+    fs::Mode,
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     process::{DumpableBehavior, WaitOptions},
@@ -88,6 +89,11 @@ fn run(socket: OwnedFd) -> i32 {
     if rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
         return 1;
     }
+    // What containers would otherwise inherit of the daemon's.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    if system::drop_groups().is_err() {
+        return 1;
+    }
     // Once for all containers: compiling takes longer than everything else a start does together.
     let filter = Filter::docker_default();
     loop {
@@ -103,7 +109,7 @@ fn run(socket: OwnedFd) -> i32 {
         match system::fork() {
             // Forks once more, so that the shim is nobody's child, and this process never has to reap it.
             Ok(Fork::Child) => match system::fork() {
-                Ok(Fork::Child) => shim::run(request, filter, reply, listener),
+                Ok(Fork::Child) => shim::run(request, &filter, reply, listener),
                 Ok(Fork::Parent(_)) => system::exit_now(0),
                 Err(error) => system::exit_now(error.raw_os_error()),
             },

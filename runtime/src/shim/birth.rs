@@ -1,0 +1,120 @@
+//! How a shim makes its container.
+
+use std::{
+    fs::{self, File},
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+};
+
+use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
+use pathrs::Root;
+use rustix::process::{Pid, PidfdFlags};
+
+use super::Newborn;
+use crate::{
+    Failure, FailureKind,
+    cgroup::{self, Layout},
+    executor::{Launcher, path_of},
+    log::LogWriter,
+    namespace, oci,
+    oci::Surroundings,
+    protocol::CreateRequest,
+    rootfs,
+    seccomp::Filter,
+    streams::Streams,
+    system, user,
+};
+
+/// libcontainer's own directory, in which it makes one for the container.
+pub(super) fn state_directory(request: &CreateRequest) -> PathBuf {
+    request.directories.run_of(&request.spec.id).join("state")
+}
+
+/// Makes the container up to where its first process waits. `surplus` are descriptors it must not keep.
+pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -> Result<Newborn, Failure> {
+    let CreateRequest { spec, directories } = request;
+    let run = directories.run_of(&spec.id);
+    keep_last_words(&run.join("shim.log"))?;
+    let log = LogWriter::open(&directories.log_of(&spec.id)).map_err(Failure::at("open its log"))?;
+
+    // Opened before its mount is detached from this process's mount namespace.
+    let network_namespace = File::open(&spec.network_namespace)
+        .map_err(Failure::at(format!("open the network namespace {}", spec.network_namespace.display())))?;
+    namespace::enter_own_mounts().map_err(Failure::at("enter a mount namespace"))?;
+    let root = run.join("rootfs");
+    fs::create_dir(&root).map_err(Failure::at(format!("create {}", root.display())))?;
+    rootfs::mount(spec, &root)?;
+
+    let inside = Root::open(&root).map_err(|error| Failure::new("open the root file system", &error))?;
+    let identity = user::resolve(&inside, spec.command.user.as_deref()).map_err(|error| Failure {
+        kind: FailureKind::UnknownUser,
+        ..Failure::new("find the user to run as", &error)
+    })?;
+    let directory = &spec.command.working_directory;
+    rootfs::make_directory(&inside, directory)
+        .map_err(Failure::at(format!("make the working directory {}", directory.display())))?;
+    drop(inside);
+
+    let layout = Layout::detect().map_err(Failure::at("find out the layout of cgroups"))?;
+    let cgroup = directories.cgroup_of(&spec.id);
+    cgroup::confine_devices(layout, &cgroup).map_err(Failure::at("confine it to its devices"))?;
+    let surroundings = Surroundings {
+        layout,
+        root,
+        network_namespace: path_of(&network_namespace),
+        cgroup,
+        oom_score_adjustment: oom_score_adjustment(),
+        thermal: thermal_directories(),
+    };
+    let specification = oci::specification(spec, &surroundings, &identity);
+    let text = serde_json::to_vec(&specification).expect("a specification serialises");
+    fs::write(run.join("config.json"), text).map_err(Failure::at("write its specification"))?;
+
+    let (streams, ends) = Streams::pipes(spec.open_stdin, Some(log)).map_err(Failure::at("make its streams"))?;
+    let (launcher, launch) = Launcher::new(filter, surplus).map_err(Failure::at("prepare its program"))?;
+    let step = "create it";
+    let container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
+        .with_root_path(state_directory(request))
+        .map_err(|error| Failure::new(step, &error))?
+        .with_executor(launcher.clone())
+        .with_stdin(ends.stdin)
+        .with_stdout(ends.stdout)
+        .with_stderr(ends.stderr)
+        .as_init(&run)
+        .with_systemd(false)
+        .with_detach(true)
+        .build()
+        .map_err(|error| Failure::new(step, &error))?;
+    launcher.close();
+    let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
+    let pid = pid.ok_or_else(|| Failure::message(FailureKind::Other, step, "it has no process"))?;
+    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;
+    Ok(Newborn { pid, process, container, launch, streams, filter: launcher.filter() })
+}
+
+/// Makes a file this process's standard error, so that a panic leaves a trace.
+fn keep_last_words(path: &Path) -> Result<(), Failure> {
+    let step = "keep a record of its shim";
+    let file = File::options().append(true).create(true).open(path).map_err(Failure::at(step))?;
+    system::duplicate_to(&file, 2).map_err(Failure::at(step))
+}
+
+/// A service manager may protect the daemon from the kernel's out-of-memory killer; containers do not inherit that.
+/// Otherwise nothing is set, for lowering the value needs CAP_SYS_RESOURCE.
+fn oom_score_adjustment() -> Option<i32> {
+    let current: i32 = fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()?;
+    (current < 0).then_some(0)
+}
+
+/// libcontainer skips masked paths that do not exist, but only after it has looked each of them up.
+fn thermal_directories() -> Vec<String> {
+    let Ok(processors) = fs::read_dir("/sys/devices/system/cpu") else {
+        return Vec::new();
+    };
+    processors
+        .filter_map(Result::ok)
+        .map(|processor| processor.path().join("thermal_throttle"))
+        .filter(|directory| directory.is_dir())
+        .filter_map(|directory| directory.into_os_string().into_string().ok())
+        .collect()
+}

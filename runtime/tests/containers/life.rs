@@ -1,0 +1,193 @@
+//! From creation to deletion.
+
+use std::time::{Duration, Instant};
+
+use model::Frame;
+use runtime::{FailureKind, Observed, RuntimeError};
+
+use crate::bed::{Bed, Case, case, command, shell};
+
+pub const CASES: &[Case] = &[
+    case!(output_and_exit_code),
+    case!(output_and_exit_code, unified),
+    case!(exit_codes),
+    case!(programs_that_cannot_be_executed),
+    case!(unknown_users_are_refused),
+    case!(users_home_and_working_directory),
+    case!(states_follow_each_other),
+    case!(delete_at_every_stage),
+    case!(delete_at_every_stage, unified),
+    case!(fifty_at_once),
+    case!(fifty_at_once, unified),
+    case!(what_a_start_costs),
+];
+
+async fn output_and_exit_code(bed: &Bed) {
+    let spec = bed.container(&["echo", "hello"]);
+    let seen = bed.run(&spec, b"").await;
+    assert_eq!((seen.text().as_str(), seen.last), ("hello\n", Some(Frame::Exit(0))));
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn exit_codes(bed: &Bed) {
+    for (script, expected) in [("exit 3", 3), ("kill -9 $$", 0), ("sh -c 'kill -9 $$'", 137), ("sleep 100", 137)] {
+        let spec = bed.container(&shell(script));
+        bed.start_in_background(&spec).await;
+        match script {
+            "sleep 100" => bed.runtime.kill(&spec.id, 9).await.expect("kills"),
+            // The first process of a PID namespace cannot kill itself.
+            "kill -9 $$" => {}
+            _ => {}
+        }
+        assert_eq!(bed.wait(&spec.id).await.exit_code, expected, "{script}");
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+    }
+}
+
+async fn programs_that_cannot_be_executed(bed: &Bed) {
+    for (program, kind, code) in [
+        ("nothing-here", FailureKind::ProgramNotFound, 127),
+        ("/bin/nothing-here", FailureKind::ProgramNotFound, 127),
+        ("/bin/data", FailureKind::ProgramNotExecutable, 126),
+        ("data", FailureKind::ProgramNotExecutable, 126),
+        ("/etc", FailureKind::ProgramNotExecutable, 126),
+    ] {
+        let spec = bed.container(&[program]);
+        bed.runtime.create(&spec).await.expect("creates");
+        let error = bed.runtime.start(&spec.id).await.expect_err("does not start");
+        assert_eq!(error.exit_code(), code, "{program}: {error}");
+        let RuntimeError::Container { failure, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(failure.kind, kind, "{program}");
+        assert!(error.to_string().contains(program), "{error}");
+        assert_eq!(bed.wait(&spec.id).await.exit_code, i32::from(code), "{program}");
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+    }
+    let spec = bed.container(&["sleep", "100"]);
+    bed.start_in_background(&spec).await;
+    for (program, code) in [("nothing-here", 127), ("/bin/data", 126)] {
+        let seen = bed.exec(&spec.id, &command(&[program]), b"").await;
+        let Some(Frame::Failed { code: seen, message }) = seen.last else { panic!("{seen:?}") };
+        assert_eq!(seen, code, "{message}");
+        assert!(message.contains(program), "{message}");
+    }
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn unknown_users_are_refused(bed: &Bed) {
+    let mut spec = bed.container(&["true"]);
+    spec.command.user = Some("nobody-here".into());
+    let error = bed.runtime.create(&spec).await.expect_err("is refused");
+    let RuntimeError::Container { failure, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(failure.kind, FailureKind::UnknownUser);
+    assert!(failure.causes[0].contains("nobody-here"), "{failure}");
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn users_home_and_working_directory(bed: &Bed) {
+    let mut spec = bed.container(&shell("id -u; id -g; id -G; echo $HOME; pwd; umask; hostname; cat /etc/hosts"));
+    spec.command.user = Some("www".into());
+    spec.command.working_directory = "/new/place".into();
+    let seen = bed.run(&spec, b"").await;
+    let expected = "33\n34\n34 40\n/srv/www\n/new/place\n0022\ntester\n127.0.0.1 localhost\n";
+    assert_eq!(seen.text(), expected, "{}", String::from_utf8_lossy(&seen.stderr));
+}
+
+async fn states_follow_each_other(bed: &Bed) {
+    let spec = bed.container(&["sleep", "0.3"]);
+    let state = async || bed.runtime.state(&spec.id).await.expect("tells");
+    assert_eq!(state().await, None);
+    let created = bed.runtime.create(&spec).await.expect("creates");
+    assert_eq!(state().await, Some(Observed::Created { pid: created.pid }));
+    bed.runtime.start(&spec.id).await.expect("starts");
+    assert!(matches!(state().await, Some(Observed::Running { pid, .. }) if pid == created.pid));
+    assert!(bed.runtime.start(&spec.id).await.is_err(), "twice");
+    // A wait that is given up does no harm.
+    assert!(tokio::time::timeout(Duration::from_millis(20), bed.runtime.wait(&spec.id)).await.is_err());
+    let exit = bed.wait(&spec.id).await;
+    let expected = Observed::Exited { exit_code: 0, finished_at: exit.finished_at };
+    assert_eq!(state().await, Some(expected));
+    assert_eq!(bed.wait(&spec.id).await, exit, "again");
+    assert!(matches!(bed.runtime.kill(&spec.id, 15).await, Err(RuntimeError::NotRunning { .. })));
+    assert_eq!(bed.runtime.list().expect("lists"), [spec.id.clone()]);
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(state().await, None);
+    assert!(matches!(bed.runtime.wait(&spec.id).await, Err(RuntimeError::NotRunning { .. })));
+    bed.runtime.delete(&spec.id).await.expect("already gone is gone");
+}
+
+async fn delete_at_every_stage(bed: &Bed) {
+    for stage in 0..4 {
+        let spec = bed.container(&shell("sleep 100 & sleep 100 & sleep 100"));
+        if stage > 0 {
+            bed.runtime.create(&spec).await.expect("creates");
+        }
+        if stage > 1 {
+            bed.runtime.start(&spec.id).await.expect("starts");
+        }
+        if stage > 2 {
+            bed.runtime.kill(&spec.id, 9).await.expect("kills");
+            bed.wait(&spec.id).await;
+        }
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        assert_eq!(bed.traces(&spec.id), [""; 0], "stage {stage}");
+    }
+    // Half-way through: the caller gives up at some moment of the creation.
+    for microseconds in [0, 300, 1000, 2000, 4000, 6000, 8000, 12_000] {
+        let spec = bed.container(&["sleep", "100"]);
+        let _ = tokio::time::timeout(Duration::from_micros(microseconds), bed.runtime.create(&spec)).await;
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        assert_eq!(bed.traces(&spec.id), [""; 0], "after {microseconds} µs");
+    }
+}
+
+async fn fifty_at_once(bed: &Bed) {
+    let specs: Vec<_> = (0..50).map(|_| bed.container(&shell("echo hello; exit 7"))).collect();
+    let one = async |spec: &runtime::ContainerSpec| {
+        bed.runtime.create(spec).await.expect("creates");
+        bed.runtime.start(&spec.id).await.expect("starts");
+        assert_eq!(bed.wait(&spec.id).await.exit_code, 7);
+        let log = bed.runtime.read_log(&spec.id).read().expect("reads");
+        assert_eq!(log.len(), 1, "{log:?}");
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+    };
+    let mut pending: Vec<_> = specs.iter().map(|spec| Box::pin(one(spec))).collect();
+    std::future::poll_fn(|context| {
+        pending.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    for spec in &specs {
+        assert_eq!(bed.traces(&spec.id), [""; 0]);
+    }
+}
+
+async fn what_a_start_costs(bed: &Bed) {
+    let mut rows = Vec::new();
+    for _ in 0..20 {
+        let spec = bed.container(&["true"]);
+        let begin = Instant::now();
+        bed.runtime.create(&spec).await.expect("creates");
+        let created = begin.elapsed();
+        bed.runtime.start(&spec.id).await.expect("starts");
+        let started = begin.elapsed();
+        bed.wait(&spec.id).await;
+        let ended = begin.elapsed();
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        rows.push([created, started - created, ended - started, begin.elapsed() - ended]);
+    }
+    let median = |column: usize| {
+        let mut times: Vec<Duration> = rows.iter().map(|row| row[column]).collect();
+        times.sort();
+        times[times.len() / 2]
+    };
+    println!(
+        "medians of 20: create {:?}, start {:?}, until its end is known {:?}, delete {:?}",
+        median(0),
+        median(1),
+        median(2),
+        median(3)
+    );
+    // No machine is so slow; a pause or a retry would be.
+    assert!(median(0) + median(1) < Duration::from_millis(500));
+}

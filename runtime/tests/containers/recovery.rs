@@ -1,0 +1,144 @@
+//! Daemons and shims that die.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command as Process, ExitCode, Stdio},
+    time::Duration,
+};
+
+use model::Frame;
+use runtime::{ContainerSpec, Directories, Exit, Observed, Runtime};
+use rustix::process::{Pid, Signal};
+
+use crate::bed::{Bed, Case, case, command, shell, shim_of};
+
+pub const CASES: &[Case] = &[
+    case!(a_new_daemon_finds_its_containers),
+    case!(delete_after_the_shim_was_killed),
+    case!(delete_after_the_shim_was_killed, unified),
+    case!(delete_after_the_shim_hangs),
+    case!(a_lost_container_is_told),
+    case!(a_reboot_is_told),
+];
+
+/// Set in a process that plays the daemon until it is killed: the directories and a container, as JSON.
+pub const DAEMON: &str = "RUNTIME_TEST_DAEMON";
+
+/// The life of such a process.
+pub fn be_the_daemon(order: &str) -> ExitCode {
+    let zygote = Runtime::spawn_zygote().expect("the zygote starts");
+    let (directories, spec): (Directories, ContainerSpec) = serde_json::from_str(order).expect("an order");
+    let runtime = Runtime::new(zygote, directories);
+    Bed::block_on(async {
+        runtime.create(&spec).await.expect("creates");
+        runtime.start(&spec.id).await.expect("starts");
+        println!("ready");
+        std::future::pending().await
+    });
+    ExitCode::SUCCESS
+}
+
+fn signal(pid: i32, signal: Signal) {
+    rustix::process::kill_process(Pid::from_raw(pid).expect("a process"), signal).expect("exists");
+}
+
+/// The children of a process.
+fn children(pid: u32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+}
+
+async fn a_new_daemon_finds_its_containers(bed: &Bed) {
+    let spec = bed.container(&shell("trap 'echo bye; exit 11' TERM; echo up; while :; do sleep 0.05; done"));
+    let order = serde_json::to_string(&(bed.runtime.directories(), &spec)).expect("serialises");
+    let mut daemon = Process::new(std::env::current_exe().expect("has a program"))
+        .env(DAEMON, order)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs itself");
+    let mut line = String::new();
+    BufReader::new(daemon.stdout.take().expect("is piped")).read_line(&mut line).expect("says something");
+    assert_eq!(line, "ready\n");
+    let zygotes = children(daemon.id());
+    assert_eq!(zygotes.len(), 1);
+    daemon.kill().expect("kills");
+    daemon.wait().expect("ends");
+
+    assert_eq!(bed.runtime.list().expect("lists"), [spec.id.clone()]);
+    let observed = bed.runtime.state(&spec.id).await.expect("tells");
+    assert!(matches!(observed, Some(Observed::Running { .. })), "{observed:?}");
+    let seen = bed.exec(&spec.id, &command(&["hostname"]), b"").await;
+    assert_eq!((seen.text().as_str(), seen.last), ("tester\n", Some(Frame::Exit(0))));
+    let client = bed.attach(&spec.id, b"").await;
+    bed.runtime.kill(&spec.id, 15).await.expect("signals");
+    assert_eq!(bed.wait(&spec.id).await.exit_code, 11);
+    assert_eq!(client.await.expect("does not panic").last, Some(Frame::Exit(11)));
+    let log: String = bed.runtime.read_log(&spec.id).read().expect("reads").into_iter().map(|line| line.log).collect();
+    assert_eq!(log, "up\nbye\n");
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+    let gone = |pid: &i32| !std::path::Path::new(&format!("/proc/{pid}/exe")).exists();
+    assert!(zygotes.iter().all(gone), "the zygote ends with its daemon");
+}
+
+async fn delete_after_the_shim_was_killed(bed: &Bed) {
+    for started in [false, true] {
+        let spec = bed.container(&shell("sleep 100 & sleep 100"));
+        let created = bed.runtime.create(&spec).await.expect("creates");
+        if started {
+            bed.runtime.start(&spec.id).await.expect("starts");
+        }
+        signal(shim_of(created.pid), Signal::KILL);
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        assert_eq!(bed.traces(&spec.id), [""; 0], "started: {started}");
+    }
+}
+
+async fn delete_after_the_shim_hangs(bed: &Bed) {
+    let spec = bed.container(&["sleep", "100"]);
+    let created = bed.runtime.create(&spec).await.expect("creates");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    signal(shim_of(created.pid), Signal::STOP);
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn a_lost_container_is_told(bed: &Bed) {
+    for started in [false, true] {
+        let spec = bed.container(&["sleep", "100"]);
+        let created = bed.runtime.create(&spec).await.expect("creates");
+        if started {
+            bed.runtime.start(&spec.id).await.expect("starts");
+        }
+        signal(shim_of(created.pid), Signal::KILL);
+        let exit = bed.wait(&spec.id).await;
+        assert_eq!(exit.exit_code, Exit::LOST);
+        let observed = bed.runtime.state(&spec.id).await.expect("tells");
+        let expected = Observed::Exited { exit_code: Exit::LOST, finished_at: exit.finished_at };
+        assert_eq!(observed, Some(expected), "the same each time");
+        // It does not go on unobserved.
+        for _ in 0..100 {
+            let comm = std::fs::read_to_string(format!("/proc/{}/stat", created.pid)).unwrap_or_default();
+            if comm.is_empty() || comm.contains(") Z ") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", created.pid)).unwrap_or_default();
+        assert!(status.is_empty() || status.contains(") Z "), "{status}");
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        assert_eq!(bed.traces(&spec.id), [""; 0]);
+    }
+}
+
+async fn a_reboot_is_told(bed: &Bed) {
+    let spec = bed.container(&["sleep", "100"]);
+    let created = bed.runtime.create(&spec).await.expect("creates");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    signal(shim_of(created.pid), Signal::KILL);
+    std::fs::remove_dir_all(bed.runtime.directories().run_of(&spec.id)).expect("removes what a reboot forgets");
+    let observed = bed.runtime.state(&spec.id).await.expect("tells");
+    assert!(matches!(observed, Some(Observed::Exited { exit_code: Exit::LOST, .. })), "{observed:?}");
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}

@@ -1,0 +1,150 @@
+//! Standard streams, signals and logs.
+
+use std::{
+    io::Write,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    time::Duration,
+};
+
+use model::{Frame, Stream};
+
+use crate::bed::{Bed, Case, case, command, converse, listen, shell};
+
+pub const CASES: &[Case] = &[
+    case!(a_mebioctet_goes_through_cat),
+    case!(the_two_streams_stay_apart),
+    case!(a_client_that_vanishes_changes_nothing),
+    case!(a_client_that_does_not_read_is_only_slow),
+    case!(signals_come_as_frames),
+    case!(without_open_stdin_it_is_dev_null),
+    case!(several_clients_see_the_same),
+    case!(exec_has_its_own_streams),
+    case!(sigpipe_is_not_ignored),
+];
+
+fn pattern() -> Vec<u8> {
+    (0..1 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+async fn a_mebioctet_goes_through_cat(bed: &Bed) {
+    let mut spec = bed.container(&["cat"]);
+    spec.open_stdin = true;
+    let seen = bed.run(&spec, &pattern()).await;
+    assert_eq!(seen.last, Some(Frame::Exit(0)));
+    assert!(seen.stdout == pattern(), "{} octets came back", seen.stdout.len());
+}
+
+async fn the_two_streams_stay_apart(bed: &Bed) {
+    let spec = bed.container(&shell("echo out; echo err >&2; printf rest"));
+    bed.runtime.create(&spec).await.expect("creates");
+    let client = bed.attach(&spec.id, b"").await;
+    bed.runtime.start(&spec.id).await.expect("starts");
+    let seen = client.await.expect("does not panic");
+    assert_eq!((&seen.stdout[..], &seen.stderr[..]), (&b"out\nrest"[..], &b"err\n"[..]));
+    bed.wait(&spec.id).await;
+    let log = bed.runtime.read_log(&spec.id).read().expect("reads");
+    let mut lines: Vec<_> = log.iter().map(|line| (line.stream, line.log.as_str(), line.partial)).collect();
+    lines.sort();
+    let expected = [(Stream::Stdout, "out\n", false), (Stream::Stdout, "rest", true), (Stream::Stderr, "err\n", false)];
+    assert_eq!(lines, expected);
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn a_client_that_vanishes_changes_nothing(bed: &Bed) {
+    let mut spec = bed.container(&shell("cat; for i in $(seq 20); do echo $i; sleep 0.02; done; exit 4"));
+    spec.open_stdin = true;
+    bed.runtime.create(&spec).await.expect("creates");
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    // Received before the client was handed over.
+    let early = Frame::Stdin(b"early\n".to_vec()).encode();
+    bed.runtime.attach(&spec.id, OwnedFd::from(theirs), early).await.expect("attaches");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(ours);
+    assert_eq!(bed.wait(&spec.id).await.exit_code, 4);
+    let log: Vec<String> =
+        bed.runtime.read_log(&spec.id).read().expect("reads").into_iter().map(|line| line.log).collect();
+    assert_eq!((log.len(), log[0].as_str(), log[20].as_str()), (21, "early\n", "20\n"));
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn a_client_that_does_not_read_is_only_slow(bed: &Bed) {
+    let spec = bed.container(&shell("dd if=/dev/zero bs=4096 count=1024 2>/dev/null | tr '\\0' x; echo; exit 5"));
+    bed.runtime.create(&spec).await.expect("creates");
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    bed.runtime.attach(&spec.id, OwnedFd::from(theirs), Vec::new()).await.expect("attaches");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    // Blocked by the client, the container waits, and its shim still answers.
+    assert!(tokio::time::timeout(Duration::from_millis(300), bed.runtime.wait(&spec.id)).await.is_err());
+    assert!(bed.runtime.state(&spec.id).await.expect("tells").is_some());
+    let seen = tokio::task::spawn_blocking(|| listen(ours)).await.expect("does not panic");
+    assert_eq!((seen.stdout.len(), seen.last), ((4 << 20) + 1, Some(Frame::Exit(5))));
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn signals_come_as_frames(bed: &Bed) {
+    let spec = bed.container(&shell("trap 'echo got it; exit 9' TERM; echo ready; while :; do sleep 0.05; done"));
+    bed.runtime.create(&spec).await.expect("creates");
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    bed.runtime.attach(&spec.id, OwnedFd::from(theirs), Vec::new()).await.expect("attaches");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    let mut log = bed.runtime.read_log(&spec.id);
+    while log.read().expect("reads").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    (&ours).write_all(&Frame::Signal(15).encode()).expect("writes");
+    let seen = converse(ours, Vec::new()).await.expect("does not panic");
+    assert_eq!((seen.text().as_str(), seen.last), ("ready\ngot it\n", Some(Frame::Exit(9))));
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn without_open_stdin_it_is_dev_null(bed: &Bed) {
+    let spec = bed.container(&shell("readlink /proc/self/fd/0; cat; echo end"));
+    let seen = bed.run(&spec, b"ignored").await;
+    assert_eq!(seen.text(), "/dev/null\nend\n");
+}
+
+async fn several_clients_see_the_same(bed: &Bed) {
+    let spec = bed.container(&["seq", "1000"]);
+    bed.runtime.create(&spec).await.expect("creates");
+    let (one, two) = (bed.attach(&spec.id, b"").await, bed.attach(&spec.id, b"").await);
+    bed.runtime.start(&spec.id).await.expect("starts");
+    let (one, two) = (one.await.expect("does not panic"), two.await.expect("does not panic"));
+    assert_eq!(one.stdout.len(), 3893);
+    assert_eq!(one, two);
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn exec_has_its_own_streams(bed: &Bed) {
+    let spec = bed.container(&["sleep", "100"]);
+    bed.start_in_background(&spec).await;
+    let seen = bed.exec(&spec.id, &command(&shell("cat; echo err >&2; exit 6")), &pattern()).await;
+    assert!(seen.stdout == pattern() && seen.stderr == b"err\n" && seen.last == Some(Frame::Exit(6)), "{:?}", seen.last);
+    let seen = bed.exec(&spec.id, &command(&shell("hostname; kill -TERM $$")), b"").await;
+    assert_eq!((seen.text().as_str(), seen.last), ("tester\n", Some(Frame::Exit(143))));
+    let mut as_user = command(&["id", "-un"]);
+    as_user.user = Some("www".into());
+    assert_eq!(bed.exec(&spec.id, &as_user, b"").await.text(), "www\n");
+    // A large environment does not fit into one packet.
+    let mut large = command(&shell("echo ${#BIG}"));
+    large.environment.push(format!("BIG={}", "x".repeat(100_000)).parse().expect("a variable"));
+    assert_eq!(bed.exec(&spec.id, &large, b"").await.text(), "100000\n");
+    // Programs end with their container.
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    bed.runtime
+        .exec(&spec.id, &command(&["sleep", "200"]), false, OwnedFd::from(theirs), Vec::new())
+        .await
+        .expect("hands over");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    bed.runtime.kill(&spec.id, 9).await.expect("kills");
+    let seen = converse(ours, Vec::new()).await.expect("does not panic");
+    assert_eq!(seen.last, Some(Frame::Exit(137)));
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn sigpipe_is_not_ignored(bed: &Bed) {
+    let spec = bed.container(&shell("grep -E 'SigIgn|SigBlk' /proc/self/status"));
+    let seen = bed.run(&spec, b"").await;
+    assert_eq!(seen.text(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
