@@ -3,7 +3,7 @@
 use std::{path::Path, sync::mpsc, thread};
 
 use ipnet::Ipv4Net;
-use model::{Change, NamespaceName, Scope, State};
+use model::{Change, IfName, NamespaceName, Scope, State};
 use tokio::{sync::oneshot, task};
 
 use crate::{KernelError, host, namespace::Namespaces, worker::Worker};
@@ -69,6 +69,18 @@ impl Kernel {
         self.run(move |worker| worker.reconcile(&scope, desired(), &after)).await
     }
 
+    /// What [`Kernel::reconcile`] would change; it changes nothing.
+    ///
+    /// # Errors
+    /// When the state cannot be observed.
+    pub async fn difference(
+        &self,
+        scope: Scope,
+        desired: impl FnOnce() -> State + Send + 'static,
+    ) -> Result<Vec<Change>, KernelError> {
+        self.run(move |worker| worker.difference(&scope, desired())).await
+    }
+
     /// Makes, prepares and pins a namespace, without waiting for a running reconcile. If it is there already it is
     /// only prepared.
     ///
@@ -81,12 +93,12 @@ impl Kernel {
         task::spawn_blocking(move || namespaces.create(&name)).await.unwrap_or(Err(KernelError::Stopped))
     }
 
-    /// What the host's addresses and routes occupy, those of Fabric's own interfaces and default routes left out:
-    /// a new subnet had better not overlap any of it.
+    /// What the host's addresses and routes occupy, and the interface each leads through, those of Fabric's own
+    /// interfaces and default routes left out: a new subnet had better not overlap any of it.
     ///
     /// # Errors
     /// When the kernel does not answer.
-    pub async fn host_routes(&self) -> Result<Vec<Ipv4Net>, KernelError> {
+    pub async fn host_routes(&self) -> Result<Vec<(IfName, Ipv4Net)>, KernelError> {
         self.run(|worker| host::routes(&mut worker.route)).await
     }
 

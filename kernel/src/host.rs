@@ -1,13 +1,13 @@
 //! The host's own part: whether it forwards, what its routes occupy, how large its packets may be.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use ipnet::Ipv4Net;
-use model::Forwarding;
+use model::{Forwarding, IfName};
 
 use crate::{
     KernelError,
@@ -49,20 +49,25 @@ pub(crate) fn allow_forwarding(run_dir: &Path) -> Result<(), KernelError> {
     Setting::Forwarding.write("1")
 }
 
-/// What addresses and routes of interfaces that are not Fabric's occupy.
-pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Ipv4Net>, KernelError> {
-    let ours: BTreeSet<u32> = link::all(socket)?.iter().filter(|link| link.ours).map(|link| link.index).collect();
+/// What addresses and routes of interfaces that are not Fabric's occupy, and the interface each leads through; a route
+/// that leads nowhere (blackhole, unreachable) counts as the loopback interface's, as the kernel has it.
+pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(IfName, Ipv4Net)>, KernelError> {
+    let loopback: IfName = "lo".parse().expect("a literal interface name");
+    let others: BTreeMap<u32, IfName> = link::all(socket)?
+        .into_iter()
+        .filter(|link| !link.ours)
+        .map(|link| (link.index, link.name.parse().unwrap_or_else(|_| loopback.clone())))
+        .collect();
+    let through = |link: Option<u32>| link.map_or(Some(&loopback), |index| others.get(&index)).cloned();
     let routes = link::routes(socket)?
         .into_iter()
-        .filter(|route| route.link.is_none_or(|link| !ours.contains(&link)))
         // A default route occupies nothing; some VPNs write it as two halves.
         .filter(|route| route.to.prefix_len() > 1)
-        .map(|route| route.to);
+        .filter_map(|route| Some((through(route.link)?, route.to)));
     let addresses = link::addresses(socket, 0)?
         .into_iter()
-        .filter(|address| !ours.contains(&address.link))
-        .map(|address| address.net.trunc());
-    let occupied: BTreeSet<Ipv4Net> = routes.chain(addresses).collect();
+        .filter_map(|address| Some((through(Some(address.link))?, address.net.trunc())));
+    let occupied: BTreeSet<(IfName, Ipv4Net)> = routes.chain(addresses).collect();
     Ok(occupied.into_iter().collect())
 }
 

@@ -43,12 +43,11 @@ impl Worker {
         desired: State,
         after: &dyn Fn(&Change),
     ) -> Result<Report, KernelError> {
-        let desired = desired.within(scope);
-        let observed = self.observe(scope, &desired)?;
+        let changes = self.difference(scope, desired)?;
         let mut report = Report::default();
         let mut failures = Vec::new();
         let mut broken: BTreeSet<String> = BTreeSet::new();
-        for change in diff(&desired, &observed) {
+        for change in changes {
             // What stands on something that failed would fail too, or come up unprotected.
             if change.relies_on().any(|object| broken.contains(object)) {
                 continue;
@@ -71,6 +70,13 @@ impl Worker {
             }
         }
         if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
+    }
+
+    /// Observes and compares.
+    pub(crate) fn difference(&mut self, scope: &Scope, desired: State) -> Result<Vec<Change>, KernelError> {
+        let desired = desired.within(scope);
+        let observed = self.observe(scope, &desired)?;
+        Ok(diff(&desired, &observed))
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
