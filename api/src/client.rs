@@ -4,6 +4,7 @@ mod connection;
 mod error;
 mod frames;
 mod log_stream;
+mod patient;
 mod upload;
 
 use std::path::{Path, PathBuf};

@@ -15,9 +15,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, task::JoinHandle};
 
-use super::{ClientError, FrameStream, query_string};
+use super::{ClientError, FrameStream, patient::Patient, query_string};
 use crate::{Problem, route};
 
 /// The longest path that fits a socket address: `sun_path` has 108 octets, the last of them NUL (`unix(7)`).
@@ -64,7 +64,7 @@ impl<'a> Request<'a> {
     /// Sends it and reads the answer as JSON.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let name = self.name();
-        let bytes = read(&name, self.send().await?.into_body()).await?;
+        let bytes = read(&name, self.send().await?).await?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer { request: name, source })
     }
 
@@ -74,36 +74,36 @@ impl<'a> Request<'a> {
     }
 
     /// Sends it and refuses every answer that is not a success.
-    pub(super) async fn send(self) -> Result<Response<Incoming>, ClientError> {
+    pub(super) async fn send(self) -> Result<Answer, ClientError> {
         let name = self.name();
-        let response = self.exchange(None).await?;
-        refuse_failure(&name, response).await
+        let answer = self.exchange(None).await?;
+        refuse_failure(&name, answer).await
     }
 
     /// Sends it and turns the connection into a stream of frames.
     pub(super) async fn upgrade(self) -> Result<FrameStream, ClientError> {
         let name = self.name();
-        let response = self.exchange(Some(route::UPGRADE)).await?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let response = refuse_failure(&name, response).await?;
-            return Err(ClientError::NotUpgraded { request: name, status: response.status().as_u16() });
+        let mut answer = self.exchange(Some(route::UPGRADE)).await?;
+        if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let answer = refuse_failure(&name, answer).await?;
+            return Err(ClientError::NotUpgraded { request: name, status: answer.response.status().as_u16() });
         }
         let broken = |source| ClientError::Exchange { request: name.clone(), source };
-        let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
-        let parts = upgraded.downcast::<TokioIo<UnixStream>>().expect("`exchange` made the connection of this type");
-        Ok(FrameStream::new(parts.io.into_inner(), &parts.read_buf))
+        let upgraded = hyper::upgrade::on(&mut answer.response).await.map_err(broken)?;
+        let parts = upgraded.downcast::<TokioIo<Patient>>().expect("`exchange` made the connection of this type");
+        Ok(FrameStream::new(parts.io.into_inner().into_inner(), &parts.read_buf))
     }
 
-    async fn exchange(self, upgrade: Option<&'static str>) -> Result<Response<Incoming>, ClientError> {
+    async fn exchange(self, upgrade: Option<&'static str>) -> Result<Answer, ClientError> {
         let request_name = self.name();
         let stream = connect(self.socket)
             .await
             .map_err(|source| ClientError::Connect { socket: self.socket.to_owned(), source })?;
         let broken = |source| ClientError::Exchange { request: request_name.clone(), source };
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends by itself when the answer is read, or the connection is upgraded; its error reaches the answer too.
-        tokio::spawn(connection.with_upgrades());
+            hyper::client::conn::http1::handshake(TokioIo::new(Patient::new(stream))).await.map_err(broken)?;
+        // Its error reaches whoever waits for the answer, too.
+        let driver = Driver(tokio::spawn(connection.with_upgrades()));
 
         let uri = if self.query.is_empty() { self.path } else { format!("{}?{}", self.path, self.query) };
         let mut request = hyper::Request::builder().method(self.method).uri(uri).header(header::HOST, "netd");
@@ -114,7 +114,25 @@ impl<'a> Request<'a> {
             request = request.header(header::CONNECTION, "upgrade").header(header::UPGRADE, protocol);
         }
         let request = request.body(self.body).expect("paths and queries are percent-encoded, headers are literals");
-        sender.send_request(request).await.map_err(broken)
+        let response = sender.send_request(request).await.map_err(broken)?;
+        Ok(Answer { response, _driver: driver })
+    }
+}
+
+/// An answer, whose body arrives as long as this lives.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    _driver: Driver,
+}
+
+/// The task that drives a connection; it ends with this, whatever is left of the request.
+#[derive(Debug)]
+struct Driver(JoinHandle<hyper::Result<()>>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -127,20 +145,20 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(format!("/proc/self/fd/{}", handle.as_raw_fd())).await
 }
 
-async fn refuse_failure(name: &str, response: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
-    let status = response.status();
+async fn refuse_failure(name: &str, answer: Answer) -> Result<Answer, ClientError> {
+    let status = answer.response.status();
     if !status.is_client_error() && !status.is_server_error() {
-        return Ok(response);
+        return Ok(answer);
     }
-    let bytes = read(name, response.into_body()).await?;
+    let bytes = read(name, answer).await?;
     match serde_json::from_slice::<Problem>(&bytes) {
         Ok(problem) => Err(ClientError::Problem { status: status.as_u16(), problem }),
         Err(_) => Err(ClientError::Refused { request: name.to_owned(), status: status.as_u16() }),
     }
 }
 
-async fn read(name: &str, body: Incoming) -> Result<Bytes, ClientError> {
-    let collected = Limited::new(body, MAX_ANSWER).collect().await;
+async fn read(name: &str, mut answer: Answer) -> Result<Bytes, ClientError> {
+    let collected = Limited::new(answer.response.body_mut(), MAX_ANSWER).collect().await;
     collected
         .map(http_body_util::Collected::to_bytes)
         .map_err(|source| ClientError::Unreadable { request: name.to_owned(), source })

@@ -1,27 +1,24 @@
 //! Log lines as they arrive.
 
 use http_body_util::BodyExt;
-use hyper::{
-    Response,
-    body::{Bytes, Incoming},
-};
+use hyper::body::Bytes;
 
-use super::ClientError;
+use super::{ClientError, connection::Answer};
 use crate::LogLine;
 
 /// The lines of a container's log, as they arrive.
 #[derive(Debug)]
 pub struct LogStream {
     request: String,
-    body: Incoming,
+    answer: Answer,
     pending: Vec<u8>,
     /// How many octets of `pending` are known to hold no line feed.
     searched: usize,
 }
 
 impl LogStream {
-    pub(super) fn new(request: String, response: Response<Incoming>) -> Self {
-        Self { request, body: response.into_body(), pending: Vec::new(), searched: 0 }
+    pub(super) fn new(request: String, answer: Answer) -> Self {
+        Self { request, answer, pending: Vec::new(), searched: 0 }
     }
 
     /// The next line; none when the daemon has sent the last. Cancel-safe.
@@ -56,7 +53,7 @@ impl LogStream {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
-        while let Some(frame) = self.body.frame().await {
+        while let Some(frame) = self.answer.response.body_mut().frame().await {
             let frame = frame
                 .map_err(|source| ClientError::Unreadable { request: self.request.clone(), source: source.into() })?;
             if let Ok(data) = frame.into_data() {
