@@ -1,6 +1,11 @@
 //! Interfaces, addresses and routes over rtnetlink.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    os::fd::{AsRawFd, BorrowedFd},
+    thread,
+    time::Duration,
+};
 
 use ipnet::Ipv4Net;
 use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Veth};
@@ -13,7 +18,6 @@ use netlink_packet_route::{
 };
 use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::io::Errno;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::{
     KernelError,
@@ -26,6 +30,9 @@ const GROUP: u32 = 0x6661_6272;
 /// iproute2's `rt_addrprotos` and `rt_protos`).
 const PROTOCOL: u8 = 102;
 
+/// The period of the kernel's link watch, with some room.
+const LINK_WATCH_MILLISECONDS: u32 = 1100;
+
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const ROUTE_HEADER: usize = 12;
@@ -37,6 +44,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
@@ -60,6 +68,8 @@ pub(crate) struct Link {
     pub(crate) mac: Option<MacAddress>,
     pub(crate) mtu: u32,
     pub(crate) admin: Admin,
+    /// Whether packets can pass, as far as the kernel's link watch has noticed.
+    operational: bool,
     pub(crate) alias: String,
     pub(crate) master: Option<u32>,
     /// Index of the other end of a veth pair, in its namespace.
@@ -96,6 +106,7 @@ impl Link {
             mac: None,
             mtu: 0,
             admin: if number(&header[8..])? & UP == 0 { Admin::Down } else { Admin::Up },
+            operational: false,
             alias: String::new(),
             master: None,
             peer: None,
@@ -106,6 +117,8 @@ impl Link {
                 IFLA_IFNAME => link.name = string(value),
                 IFLA_MTU => link.mtu = number(value)?,
                 IFLA_LINK => link.peer = number(value),
+                // RFC 2863: up
+                IFLA_OPERSTATE => link.operational = value == [6],
                 IFLA_MASTER => link.master = number(value),
                 IFLA_LINKINFO => link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default(),
                 IFLA_IFALIAS => link.alias = string(value),
@@ -277,6 +290,30 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
     };
     let request = Request::new(RouteNetlinkMessage::SetLink(builder.build()), 0);
     socket.call(request).map(drop).map_err(refused(|| format!("set {name} {settings}")))
+}
+
+/// Waits until a bridge's port and the bridge itself pass packets.
+///
+/// The kernel learns of a new carrier in a work queue that runs once a second (`net/core/link_watch.c`), and until it
+/// has, the bridge drops what the host sends: the first container on a network would be deaf for that long. Since
+/// Linux 6.8 showing an interface brings its state up to date at once; before, only waiting helps.
+pub(crate) fn await_forwarding(socket: &mut Socket, port: &IfName) -> Result<(), KernelError> {
+    for _ in 0..LINK_WATCH_MILLISECONDS {
+        let port = find_ours(socket, port)?;
+        let Some(master) = port.master else {
+            return Ok(());
+        };
+        let message = LinkUnspec::new_with_index(master).build();
+        let replies = socket
+            .call(Request::new(RouteNetlinkMessage::GetLink(message), 0))
+            .map_err(refused(|| format!("show the bridge of {}", port.name)))?;
+        if port.operational && replies.first().and_then(Link::parse).is_none_or(|bridge| bridge.operational) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Someone holds the link down; the next reconcile will see that.
+    Ok(())
 }
 
 /// Removes an interface, if it is there and Fabric's.

@@ -50,6 +50,7 @@ impl Worker {
         for change in changes {
             // What stands on something that failed would fail too, or come up unprotected.
             if change.relies_on().any(|object| broken.contains(object)) {
+                broken.extend(change.subject().map(str::to_owned));
                 continue;
             }
             tracing::debug!(%change, "applying");
@@ -96,10 +97,11 @@ impl Worker {
                 let namespace = self.namespaces.require(&inside.namespace)?;
                 link::create_veth(&mut self.route, name, veth, inside, namespace.as_fd())
             }
-            Change::ConfigureInside { inside, remove, .. } => {
+            Change::ConfigureInside { name, inside, remove } => {
                 let namespace = self.namespaces.require(&inside.namespace)?;
                 let mut socket = self.home.visit(&namespace, || Socket::open(NETLINK_ROUTE))??;
-                link::configure_inside(&mut socket, inside, remove.iter().copied())
+                link::configure_inside(&mut socket, inside, remove.iter().copied())?;
+                link::await_forwarding(&mut self.route, name)
             }
             Change::SetLink { name, settings } => link::set(&mut self.route, name, settings),
             Change::RemoveLink(name) => link::remove(&mut self.route, name),

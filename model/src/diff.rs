@@ -9,7 +9,7 @@ use crate::{
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
 ///
-/// First goes what is no longer desired: links down, then their firewall elements and flows, then the links, then
+/// First goes what is no longer desired: links stop, then their firewall elements and flows go, then bridges, then
 /// namespaces. Then comes what is missing, the other way round: rules and elements are in force before the links
 /// they judge come up.
 pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
@@ -39,17 +39,16 @@ fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
     elements
 }
 
-/// Links that are no longer desired go down before anything that protects them goes away.
+/// What is no longer desired stops passing packets before anything that protects it goes away: veth pairs go at once,
+/// bridges go down.
 fn lower(desired: &State, observed: &State, changes: &mut Vec<Change>) {
-    let veths = observed.veths.iter().filter(|(name, _)| !desired.veths.contains_key(*name));
-    let bridges = observed.bridges.iter().filter(|(name, _)| !desired.bridges.contains_key(*name));
-    let up = veths
-        .filter(|(_, veth)| veth.admin == Admin::Up)
-        .map(|(name, _)| name)
-        .chain(bridges.filter(|(_, bridge)| bridge.admin == Admin::Up).map(|(name, _)| name));
-    for name in up {
-        let settings = LinkSettings { admin: Some(Admin::Down), ..LinkSettings::default() };
-        changes.push(Change::SetLink { name: name.clone(), settings });
+    let veths = observed.veths.keys().filter(|name| !desired.veths.contains_key(*name));
+    changes.extend(veths.cloned().map(Change::RemoveLink));
+    for (name, bridge) in &observed.bridges {
+        if bridge.admin == Admin::Up && !desired.bridges.contains_key(name) {
+            let settings = LinkSettings { admin: Some(Admin::Down), ..LinkSettings::default() };
+            changes.push(Change::SetLink { name: name.clone(), settings });
+        }
     }
 }
 
@@ -72,9 +71,8 @@ fn remove_elements(desired: &State, wanted: &BTreeSet<Element>, observed: &State
 }
 
 fn remove_objects(desired: &State, observed: &State, changes: &mut Vec<Change>) {
-    let veths = observed.veths.keys().filter(|name| !desired.veths.contains_key(*name));
     let bridges = observed.bridges.keys().filter(|name| !desired.bridges.contains_key(*name));
-    changes.extend(veths.chain(bridges).cloned().map(Change::RemoveLink));
+    changes.extend(bridges.cloned().map(Change::RemoveLink));
     let namespaces = observed.namespaces.keys().filter(|name| !desired.namespaces.contains_key(*name));
     changes.extend(namespaces.cloned().map(Change::RemoveNamespace));
 }
@@ -210,12 +208,6 @@ fn raise_veth(
         changes.push(Change::CreateVeth { name: name.clone(), veth: desired.clone() });
     }
     let observed = observed.unwrap_or(&fresh);
-    if let (Some(inside), Some(seen)) = (&desired.inside, &observed.inside)
-        && inside != seen
-    {
-        let remove = seen.addresses.difference(&inside.addresses).copied().collect();
-        changes.push(Change::ConfigureInside { name: name.clone(), inside: inside.clone(), remove });
-    }
     add_elements(Some(name), elements, changes);
     let settings = LinkSettings {
         master: if observed.bridge == desired.bridge { None } else { desired.bridge.clone() },
@@ -225,4 +217,11 @@ fn raise_veth(
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
     set_link(name, settings, changes);
+    // The container's end comes up last: it finds its carrier at once then, and can send from the first moment.
+    if let (Some(inside), Some(seen)) = (&desired.inside, &observed.inside)
+        && inside != seen
+    {
+        let remove = seen.addresses.difference(&inside.addresses).copied().collect();
+        changes.push(Change::ConfigureInside { name: name.clone(), inside: inside.clone(), remove });
+    }
 }

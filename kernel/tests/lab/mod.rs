@@ -24,17 +24,17 @@ use rustix::{
 };
 
 /// Fabric's run directory.
-pub const RUN: &str = "/run/fabric";
+pub(crate) const RUN: &str = "/run/fabric";
 /// The host's address in the LAN.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The other machine in the LAN; it knows a route to every container subnet, by way of the host.
-pub const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// How long a connection that must fail is waited for.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Where a socket is opened.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
+pub(crate) enum Place {
     /// The host.
     Host,
     /// The other machine in the LAN.
@@ -43,13 +43,13 @@ pub enum Place {
     Container(u8),
 }
 
-pub struct Lab {
-    pub kernel: Kernel,
+pub(crate) struct Lab {
+    pub(crate) kernel: Kernel,
     runtime: tokio::runtime::Runtime,
 }
 
 /// Runs a test in a host of its own.
-pub fn run(test: impl FnOnce(&mut Lab) + Send) {
+pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // SAFETY: this thread is new and shares nothing with others that it would miss: it keeps its memory and
@@ -59,6 +59,7 @@ pub fn run(test: impl FnOnce(&mut Lab) + Send) {
             let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
             mount_change("/", private).expect("a new mount namespace can be made private");
             mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("root may mount a tmpfs");
+            bridges_call_iptables("0");
             sh("ip link set lo up
                 ip netns add lan
                 ip link add lan0 type veth peer name eth0 netns lan
@@ -68,7 +69,8 @@ pub fn run(test: impl FnOnce(&mut Lab) + Send) {
                 ip -n lan link set lo up
                 ip -n lan addr add 192.0.2.2/24 dev eth0
                 ip -n lan link set eth0 up
-                ip -n lan route add 10.89.0.0/16 via 192.0.2.1");
+                ip -n lan route add 10.89.0.0/16 via 192.0.2.1
+                until ip -br link show lan0 | grep -q UP && ip -n lan -br link show eth0 | grep -q UP; do sleep 0.02; done");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
             let kernel = Kernel::open(Path::new(RUN)).expect("the kernel opens");
             test(&mut Lab { kernel, runtime });
@@ -77,8 +79,13 @@ pub fn run(test: impl FnOnce(&mut Lab) + Send) {
     });
 }
 
+/// Sets `net.bridge.bridge-nf-call-iptables`; whether there is such a setting.
+pub(crate) fn bridges_call_iptables(value: &str) -> bool {
+    std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", value).is_ok()
+}
+
 /// Runs shell commands where the calling thread is, and returns what they print.
-pub fn sh(script: &str) -> String {
+pub(crate) fn sh(script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).output().expect("sh starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{out}{err}");
@@ -87,30 +94,30 @@ pub fn sh(script: &str) -> String {
 
 impl Lab {
     /// Waits for a future.
-    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
     /// Reconciles a scope with a state and returns the changes as text.
-    pub fn reconcile(&self, scope: Scope, state: &State) -> Vec<String> {
+    pub(crate) fn reconcile(&self, scope: Scope, state: &State) -> Vec<String> {
         let report = self.try_reconcile(scope, state).expect("all changes apply");
         report.changes.iter().map(Change::to_string).collect()
     }
 
     /// Reconciles everything twice, and makes sure that the second time changes nothing.
-    pub fn settle(&self, state: &State) -> Vec<String> {
+    pub(crate) fn settle(&self, state: &State) -> Vec<String> {
         let changes = self.reconcile(Scope::Everything, state);
         assert_eq!(self.reconcile(Scope::Everything, state), Vec::<String>::new(), "the second time changes nothing");
         changes
     }
 
-    pub fn try_reconcile(&self, scope: Scope, state: &State) -> Result<Report, KernelError> {
+    pub(crate) fn try_reconcile(&self, scope: Scope, state: &State) -> Result<Report, KernelError> {
         let state = state.clone();
         self.wait(self.kernel.reconcile(scope, move || state, |_| {}))
     }
 
     /// Runs `work` in a place, on a thread of its own.
-    pub fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn at<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
         let path = match place {
             Place::Host => None,
             Place::Lan => Some("/run/netns/lan".to_owned()),
@@ -130,12 +137,12 @@ impl Lab {
     }
 
     /// Runs shell commands in a place.
-    pub fn sh_at(&self, place: Place, script: &str) -> String {
+    pub(crate) fn sh_at(&self, place: Place, script: &str) -> String {
         self.at(place, || sh(script))
     }
 
     /// A server on all addresses of a place that answers each connection with the client's address.
-    pub fn serve(&self, place: Place, port: u16) {
+    pub(crate) fn serve(&self, place: Place, port: u16) {
         let listener = self.at(place, || TcpListener::bind(("0.0.0.0", port)).expect("the port is free"));
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -147,7 +154,7 @@ impl Lab {
     }
 
     /// Connects from a place to such a server: the address that it saw, or none if it was not reached.
-    pub fn ask(&self, place: Place, address: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+    pub(crate) fn ask(&self, place: Place, address: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
         self.at(place, || {
             let to = SocketAddr::V4(SocketAddrV4::new(address, port));
             let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
@@ -159,12 +166,12 @@ impl Lab {
     }
 }
 
-pub fn network(number: u8) -> NetworkId {
+pub(crate) fn network(number: u8) -> NetworkId {
     NetworkId::from_bytes([0xa0, 0, 0, 0, 0, number, 0, 0])
 }
 
 /// Container `c{number}` on network `number / 10`, at `10.89.{network}.{number}`.
-pub fn attachment(number: u8, publishes: &[&str]) -> Attachment {
+pub(crate) fn attachment(number: u8, publishes: &[&str]) -> Attachment {
     let net = number / 10;
     Attachment {
         endpoint: Endpoint {
@@ -180,16 +187,16 @@ pub fn attachment(number: u8, publishes: &[&str]) -> Attachment {
     }
 }
 
-pub fn address(number: u8) -> Ipv4Addr {
+pub(crate) fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 89, number / 10, number)
 }
 
-pub fn gateway(net: u8) -> Ipv4Addr {
+pub(crate) fn gateway(net: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 89, net, 1)
 }
 
 /// What a bridge driver would desire for these attachments and the networks they are on.
-pub fn state(attachments: &[Attachment]) -> State {
+pub(crate) fn state(attachments: &[Attachment]) -> State {
     let mut state = State::empty();
     for attachment in attachments {
         let endpoint = &attachment.endpoint;

@@ -1,0 +1,136 @@
+//! Connections: forgotten with what allowed them, and kept through everything else.
+
+mod lab;
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use kernel::Kernel;
+use lab::{HOST, Lab, PEER, Place, attachment, sh, state};
+use model::Scope;
+
+const WEB: Place = Place::Container(12);
+
+fn conntrack(filter: &str) -> usize {
+    sh("conntrack -L 2> /dev/null || true").lines().filter(|line| line.contains(filter)).count()
+}
+
+/// Answers each datagram with a letter of its own.
+fn answer(lab: &Lab, place: Place, port: u16, letter: u8) {
+    let socket = lab.at(place, || UdpSocket::bind(("0.0.0.0", port)).expect("the port is free"));
+    thread::spawn(move || {
+        let mut buffer = [0; 16];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&[letter], from);
+        }
+    });
+}
+
+/// A datagram to the published port and its answer.
+fn ask(socket: &UdpSocket) -> Option<char> {
+    socket.send_to(b"?", (HOST, 5353)).ok()?;
+    let mut buffer = [0; 16];
+    socket.recv(&mut buffer).ok()?;
+    Some(char::from(buffer[0]))
+}
+
+#[test]
+fn a_port_that_moves_takes_its_clients_along() {
+    lab::run(|lab| {
+        lab.settle(&state(&[attachment(12, &["5353:53/udp"]), attachment(13, &[])]));
+        answer(lab, WEB, 53, b'a');
+        answer(lab, Place::Container(13), 53, b'b');
+        let client = lab.at(Place::Lan, || UdpSocket::bind((PEER, 4000)).expect("the port is free"));
+        client.set_read_timeout(Some(Duration::from_millis(700))).expect("a timeout can be set");
+        assert_eq!(ask(&client), Some('a'));
+        lab.settle(&state(&[attachment(12, &[]), attachment(13, &["5353:53/udp"])]));
+        assert_eq!(ask(&client), Some('b'), "the same socket of the client, the new container");
+    });
+}
+
+#[test]
+fn flows_of_a_withdrawn_port_are_forgotten_and_others_are_not() {
+    lab::run(|lab| {
+        lab.settle(&state(&[attachment(12, &["8080:80", "8081:80"])]));
+        lab.serve(WEB, 80);
+        assert_eq!(lab.ask(Place::Lan, HOST, 8080), Some(PEER));
+        assert_eq!(lab.ask(Place::Lan, HOST, 8081), Some(PEER));
+        assert_eq!((conntrack("dport=8080"), conntrack("dport=8081")), (1, 1), "control: they are there");
+        let changes = lab.settle(&state(&[attachment(12, &["8081:80"])]));
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        assert_eq!((conntrack("dport=8080"), conntrack("dport=8081")), (0, 1));
+    });
+}
+
+#[test]
+fn flows_of_a_removed_endpoint_are_forgotten() {
+    lab::run(|lab| {
+        lab.settle(&state(&[attachment(12, &["8080:80"]), attachment(13, &[])]));
+        lab.serve(WEB, 80);
+        lab.serve(Place::Lan, 9000);
+        for (from, to, port) in [(Place::Lan, HOST, 8080), (WEB, PEER, 9000), (Place::Container(13), PEER, 9000)] {
+            assert!(lab.ask(from, to, port).is_some());
+        }
+        assert_eq!(conntrack("10.89.1.12"), 2, "control: they are there");
+        lab.reconcile(Scope::Endpoint(Box::new(attachment(12, &["8080:80"]))), &state(&[attachment(13, &[])]));
+        assert_eq!((conntrack("10.89.1.12"), conntrack("10.89.1.13")), (0, 1));
+    });
+}
+
+#[test]
+fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
+    lab::run(|lab| {
+        let intent = state(&[attachment(12, &["8080:80"]), attachment(13, &[])]);
+        lab.settle(&intent);
+        let listener = lab.at(WEB, || TcpListener::bind("0.0.0.0:80").expect("the port is free"));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client comes");
+            let (mut buffer, mut next) = (vec![0; 1 << 16], 0_u8);
+            let mut total = 0_usize;
+            loop {
+                let count = stream.read(&mut buffer).expect("the connection holds");
+                if count == 0 {
+                    return total;
+                }
+                for byte in &buffer[..count] {
+                    assert_eq!(*byte, next, "octet {total}");
+                    next = next.wrapping_add(1);
+                    total += 1;
+                }
+            }
+        });
+        let mut stream = lab.at(Place::Lan, || TcpStream::connect((HOST, 8080)).expect("the port is published"));
+        let client = thread::spawn(move || {
+            let data: Vec<u8> = (0..=255).cycle().take(1 << 14).collect();
+            let start = Instant::now();
+            let mut sent = 0;
+            while start.elapsed() < Duration::from_secs(2) {
+                stream.write_all(&data).expect("the connection holds");
+                sent += data.len();
+                thread::sleep(Duration::from_millis(1));
+            }
+            sent
+        });
+        for round in 0.. {
+            if client.is_finished() {
+                assert!(round > 20, "only {round} rounds");
+                break;
+            }
+            if round % 8 == 0 {
+                lab.kernel = Kernel::open(Path::new(lab::RUN)).expect("the kernel opens");
+            }
+            if round % 4 == 0 {
+                sh("nft insert rule inet fabric forward accept");
+            }
+            let changes = lab.reconcile(Scope::Everything, &intent);
+            assert_eq!(changes.len(), usize::from(round % 4 == 0), "{changes:?}");
+        }
+        let sent = client.join().expect("the client did not panic");
+        assert_eq!(server.join().expect("the server did not panic"), sent);
+    });
+}
