@@ -34,6 +34,25 @@ impl Layout {
     }
 }
 
+/// Tells the kernel that a process is about to be moved between cgroups.
+///
+/// The first move after a pause waits for an RCU grace period (`cgroup_threadgroup_rwsem`), 10 to 20 ms in which nothing
+/// happens; those soon after do not. So this process is moved to where it is already, while other things are done.
+pub(crate) fn expect_move() {
+    let Ok(table) = fs::read_to_string("/proc/self/cgroup") else {
+        return;
+    };
+    let (hierarchy, marker) = match Layout::detect() {
+        Ok(Layout::Unified) => ("", "0::/"),
+        Ok(Layout::Legacy) => ("devices", ":devices:/"),
+        Err(_) => return,
+    };
+    if let Some((_, own)) = table.lines().find_map(|line| line.split_once(marker)) {
+        // Refused or not: the lock has been taken.
+        let _ = fs::write(Path::new(ROOT).join(hierarchy).join(own).join("cgroup.procs"), "0");
+    }
+}
+
 /// Makes the cgroup in the hierarchy that decides about devices, and confines it to Docker's default devices.
 /// libcontainer then finds it, and makes the rest. Without this CAP_MKNOD would open every disk of the host.
 pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {

@@ -88,9 +88,8 @@ fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
         let step = format!("enter the working directory {}", job.command.working_directory.display());
         return Err(Failure::message(FailureKind::ProgramNotExecutable, step, "no such directory in the container"));
     }
-    let mut process: File = rustix::fs::memfd_create(c"process", MemfdFlags::CLOEXEC)
-        .map_err(Failure::at("describe the program"))?
-        .into();
+    let mut process: File =
+        rustix::fs::memfd_create(c"process", MemfdFlags::CLOEXEC).map_err(Failure::at("describe the program"))?.into();
     let text = serde_json::to_vec(&oci::process(&job.command, &identity)).expect("a process serialises");
     process.write_all(&text).map_err(Failure::at("describe the program"))?;
     let (launcher, launch) = Launcher::new(job.filter.clone(), &[]).map_err(Failure::at("prepare the program"))?;
@@ -108,7 +107,7 @@ fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
         .build()
         .map_err(|error| Failure::new(step, &error))?;
     launcher.close();
-    launch.outcome(&job.command.arguments[0])?;
+    launch.outcome(&job.command)?;
     Ok(Pid::from_raw(pid.as_raw()).expect("a process has a positive identifier"))
 }
 

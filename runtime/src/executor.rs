@@ -16,6 +16,7 @@ use std::{
 };
 
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use model::Command;
 use oci_spec::runtime::{Process, Spec};
 use rustix::{io::Errno, process::Signal, thread::CapabilitySets};
 
@@ -70,8 +71,9 @@ impl Launcher {
 }
 
 impl Launch {
-    /// Waits until the program is executed.
-    pub(crate) fn outcome(mut self, program: &str) -> Result<(), Failure> {
+    /// Waits until the command's program is executed.
+    pub(crate) fn outcome(mut self, command: &Command) -> Result<(), Failure> {
+        let program = command.arguments.first().map_or("", String::as_str);
         let mut message = Vec::new();
         self.report.read_to_end(&mut message).map_err(Failure::at("learn whether it started"))?;
         let [step, number @ ..] = message.as_slice() else {

@@ -4,7 +4,10 @@ use std::{
     ffi::CString,
     fs::{self, Permissions},
     io::{self, Read},
-    os::{fd::{AsRawFd, OwnedFd}, unix::fs::PermissionsExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -34,12 +37,8 @@ pub(crate) fn mount(spec: &ContainerSpec, target: &Path) -> Result<(), Failure> 
     };
     let lower: Vec<String> = spec.lower.iter().map(&mut name).collect::<Result<_, _>>()?;
     // `index` may be on by default, and would refuse an upper directory that was mounted over other layers before.
-    let options = format!(
-        "index=off,lowerdir={},upperdir={},workdir={}",
-        lower.join(":"),
-        name(&spec.upper)?,
-        name(&spec.work)?
-    );
+    let options =
+        format!("index=off,lowerdir={},upperdir={},workdir={}", lower.join(":"), name(&spec.upper)?, name(&spec.work)?);
     let step = "mount the root file system";
     if options.len() > MAX_OPTIONS {
         let cause = format!("{} layers are more than one mount takes", spec.lower.len());
@@ -60,6 +59,13 @@ pub(crate) fn make_directory(root: &Root, path: &Path) -> io::Result<()> {
             _ => Err(io::Error::other(error)),
         },
     }
+}
+
+/// Makes sure that a file can be mounted at `path`, which libcontainer refuses where an image has a link to nowhere, such
+/// as `/etc/resolv.conf` to what systemd would have made. The mount hides the link anyway.
+pub(crate) fn replace_dangling_link(root: &Root, path: &Path) -> io::Result<()> {
+    let dangling = root.resolve(path).is_err() && root.readlink(path).is_ok();
+    if dangling { root.remove_file(path).map_err(io::Error::other) } else { Ok(()) }
 }
 
 /// The text of a regular file inside a root; none if there is none. Links cannot lead out, and neither a device nor a

@@ -43,12 +43,19 @@ impl Runtime {
         &self.directories
     }
 
+    /// Has the kernel do ahead what a creation would wait for. Returns at once, and is of use when something else, of
+    /// some milliseconds, is to be done before [`Runtime::create`]; must be called within a tokio runtime.
+    pub fn expect_create(&self) {
+        drop(tokio::task::spawn_blocking(cgroup::expect_move));
+    }
+
     /// Creates a container as far as the moment before its own program: namespaces, mounts and cgroup exist, and its
     /// first process waits for [`Runtime::start`].
     ///
     /// # Errors
     /// When a step fails. Whatever was made until then is removed by [`Runtime::delete`], and only by it.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<Created, RuntimeError> {
+        self.expect_create();
         let id = &spec.id;
         let run = self.directories.run_of(id);
         let data = self.directories.data_of(id);
@@ -193,7 +200,8 @@ impl Runtime {
         LogReader::new(self.directories.log_of(id))
     }
 
-    /// Removes the cgroup that holds the containers' cgroups, in every hierarchy where it is empty.
+    /// Removes the cgroup that holds the containers' cgroups, in every hierarchy where it is empty. Not to be called while
+    /// a container is being created.
     ///
     /// # Errors
     /// When it cannot be removed for another reason than that containers are left.

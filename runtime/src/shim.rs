@@ -200,7 +200,8 @@ impl Shim {
     fn poll(&self, deadline: Option<Instant>) -> Vec<(Token, PollFlags)> {
         let mut sources = vec![(Token::Listener, self.listener.as_fd(), PollFlags::IN)];
         let streams = self.streams.interests();
-        sources.extend(streams.into_iter().map(|(source, descriptor, flags)| (Token::Stream(source), descriptor, flags)));
+        sources
+            .extend(streams.into_iter().map(|(source, descriptor, flags)| (Token::Stream(source), descriptor, flags)));
         for (index, connection) in self.asking.iter().enumerate() {
             sources.push((Token::Asking(index), connection.as_fd(), PollFlags::IN));
         }
@@ -285,7 +286,7 @@ impl Shim {
             }
         };
         self.container.start().map_err(|error| Failure::new("start it", &error))?;
-        launch.outcome(&self.request.spec.command.arguments[0])
+        launch.outcome(&self.request.spec.command)
     }
 
     fn send_signal(&self, signal: i32) -> Result<(), Failure> {
@@ -306,13 +307,7 @@ impl Shim {
         self.streams.attach(client, already_read).map_err(Failure::at("attach a client"))
     }
 
-    fn exec(
-        &mut self,
-        command: Command,
-        stdin: bool,
-        already_read: Vec<u8>,
-        client: OwnedFd,
-    ) -> Result<(), Failure> {
+    fn exec(&mut self, command: Command, stdin: bool, already_read: Vec<u8>, client: OwnedFd) -> Result<(), Failure> {
         if !matches!(self.life, Life::Running { .. }) {
             return Err(not_running());
         }

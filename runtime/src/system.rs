@@ -175,16 +175,18 @@ pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString
 /// Gives every signal its default action and unblocks all. Rust ignores SIGPIPE, and what is ignored stays so across
 /// exec, which breaks `yes | head`.
 pub(crate) fn reset_signals() {
-    // SAFETY: signal and sigprocmask with a valid, empty set have no memory preconditions. SIGKILL, SIGSTOP and the
-    // two that libc keeps for itself return EINVAL, which is what is wanted.
-    unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    /// `struct sigaction` as the kernel defines it, of which only the size matters here: handler, flags, restorer, mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const SIZE_OF_MASK: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one action of all zeroes, which is SIG_DFL. Not through libc, which refuses the two
+        // numbers it keeps for itself. SIGKILL and SIGSTOP return EINVAL.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &DEFAULT, std::ptr::null::<u64>(), SIZE_OF_MASK) };
     }
+    // SAFETY: the kernel reads one mask of eight octets.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &0_u64, std::ptr::null::<u64>(), SIZE_OF_MASK)
+    };
 }
 
 /// Sends a signal by number to the process behind a pidfd.

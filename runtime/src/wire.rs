@@ -71,18 +71,22 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Opti
         return Ok(None);
     };
     let value = match *kind {
-        INLINE => serde_json::from_slice(body)?,
+        INLINE => serde_json::from_slice(body).map_err(malformed)?,
         MEMFD => {
             let missing = || io::Error::new(io::ErrorKind::InvalidData, "a message without its body");
             let mut file = File::from(descriptors.pop().ok_or_else(missing)?);
             file.rewind()?;
             let mut json = Vec::new();
             file.take(MAX_MEMFD).read_to_end(&mut json)?;
-            serde_json::from_slice(&json)?
+            serde_json::from_slice(&json).map_err(malformed)?
         }
         _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown kind of message")),
     };
     Ok(Some((value, descriptors)))
+}
+
+fn malformed(error: serde_json::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 #[cfg(test)]

@@ -53,6 +53,10 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let directory = &spec.command.working_directory;
     rootfs::make_directory(&inside, directory)
         .map_err(Failure::at(format!("make the working directory {}", directory.display())))?;
+    for bind in &spec.mounts {
+        rootfs::replace_dangling_link(&inside, &bind.destination)
+            .map_err(Failure::at(format!("mount something at {}", bind.destination.display())))?;
+    }
     drop(inside);
 
     let layout = Layout::detect().map_err(Failure::at("find out the layout of cgroups"))?;

@@ -18,21 +18,17 @@ use runtime::{BindMount, ContainerSpec, Directories, Exit, Runtime};
 
 /// One test.
 #[derive(Clone, Copy)]
-pub struct Case {
-    pub name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     /// Whether it sees nothing but a unified cgroup hierarchy.
-    pub unified: bool,
-    pub run: fn(&Bed),
+    pub(crate) unified: bool,
+    pub(crate) run: fn(&Bed),
 }
 
 /// A case in the machine's own cgroup layout, whose body is an async function.
 macro_rules! case {
     ($name:ident) => {
-        crate::bed::Case {
-            name: stringify!($name),
-            unified: false,
-            run: |bed| crate::bed::Bed::block_on($name(bed)),
-        }
+        crate::bed::Case { name: stringify!($name), unified: false, run: |bed| crate::bed::Bed::block_on($name(bed)) }
     };
     ($name:ident, unified) => {
         crate::bed::Case {
@@ -45,30 +41,30 @@ macro_rules! case {
 pub(crate) use case;
 
 /// Directories, a network namespace, an image and a runtime of a case's own.
-pub struct Bed {
+pub(crate) struct Bed {
     directory: tempfile::TempDir,
-    pub runtime: Runtime,
+    pub(crate) runtime: Runtime,
     mounts_before: String,
     next: AtomicU8,
 }
 
 /// What a client saw of a process.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
     /// None if the connection was closed without a last frame.
-    pub last: Option<Frame>,
+    pub(crate) last: Option<Frame>,
 }
 
 impl Seen {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }
 
 impl Bed {
-    pub fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let zygote = Runtime::spawn_zygote().expect("the zygote starts");
         // Longer than a socket's address may be.
@@ -88,13 +84,13 @@ impl Bed {
         bed
     }
 
-    pub fn block_on(future: impl Future<Output = ()>) {
+    pub(crate) fn block_on(future: impl Future<Output = ()>) {
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         tokio.expect("tokio starts").block_on(future);
     }
 
     /// The directory that holds everything of the case.
-    pub fn base(&self) -> &Path {
+    pub(crate) fn base(&self) -> &Path {
         self.directory.path()
     }
 
@@ -115,12 +111,12 @@ impl Bed {
         fs::set_permissions(root.join("bin/data"), fs::Permissions::from_mode(0o644)).expect("changes its mode");
     }
 
-    pub fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         self.directory.path().join("image")
     }
 
     /// A container that runs `arguments`, with directories and a network namespace of its own.
-    pub fn container(&self, arguments: &[&str]) -> ContainerSpec {
+    pub(crate) fn container(&self, arguments: &[&str]) -> ContainerSpec {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let own = self.directory.path().join(format!("c{number}"));
         for directory in ["upper", "work"] {
@@ -135,11 +131,7 @@ impl Bed {
             upper: own.join("upper"),
             work: own.join("work"),
             network_namespace: self.namespace(),
-            mounts: vec![BindMount {
-                source: own.join("hosts"),
-                destination: "/etc/hosts".into(),
-                read_only: true,
-            }],
+            mounts: vec![BindMount { source: own.join("hosts"), destination: "/etc/hosts".into(), read_only: true }],
             open_stdin: false,
         }
     }
@@ -156,7 +148,7 @@ impl Bed {
     }
 
     /// Creates, attaches, starts, waits until the client has the last frame, deletes.
-    pub async fn run(&self, spec: &ContainerSpec, input: &[u8]) -> Seen {
+    pub(crate) async fn run(&self, spec: &ContainerSpec, input: &[u8]) -> Seen {
         self.runtime.create(spec).await.expect("creates");
         let client = self.attach(&spec.id, input).await;
         self.runtime.start(&spec.id).await.expect("starts");
@@ -166,14 +158,14 @@ impl Bed {
     }
 
     /// A client that sends `input` and its end, and collects everything.
-    pub async fn attach(&self, id: &ContainerId, input: &[u8]) -> tokio::task::JoinHandle<Seen> {
+    pub(crate) async fn attach(&self, id: &ContainerId, input: &[u8]) -> tokio::task::JoinHandle<Seen> {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         self.runtime.attach(id, OwnedFd::from(theirs), Vec::new()).await.expect("attaches");
         converse(ours, input.to_vec())
     }
 
     /// Runs a program in a running container.
-    pub async fn exec(&self, id: &ContainerId, command: &Command, input: &[u8]) -> Seen {
+    pub(crate) async fn exec(&self, id: &ContainerId, command: &Command, input: &[u8]) -> Seen {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         self.runtime
             .exec(id, command, !input.is_empty(), OwnedFd::from(theirs), Vec::new())
@@ -182,27 +174,32 @@ impl Bed {
         converse(ours, input.to_vec()).await.expect("the client does not panic")
     }
 
-    pub async fn start_in_background(&self, spec: &ContainerSpec) {
+    pub(crate) async fn start_in_background(&self, spec: &ContainerSpec) {
         self.runtime.create(spec).await.expect("creates");
         self.runtime.start(&spec.id).await.expect("starts");
     }
 
-    pub async fn wait(&self, id: &ContainerId) -> Exit {
-        tokio::time::timeout(Duration::from_secs(20), self.runtime.wait(id)).await.expect("ends in time").expect("waits")
+    pub(crate) async fn wait(&self, id: &ContainerId) -> Exit {
+        tokio::time::timeout(Duration::from_secs(20), self.runtime.wait(id))
+            .await
+            .expect("ends in time")
+            .expect("waits")
     }
 
     /// What of the container, by its identifier, is visible on the host.
-    pub fn traces(&self, id: &ContainerId) -> Vec<String> {
+    pub(crate) fn traces(&self, id: &ContainerId) -> Vec<String> {
         let mut traces = Vec::new();
         let directories = self.runtime.directories();
-        traces.extend([directories.run_of(id), directories.log_of(id)].into_iter().filter(|path| path.exists()).map(text));
+        traces.extend(
+            [directories.run_of(id), directories.log_of(id)].into_iter().filter(|path| path.exists()).map(text),
+        );
         traces.extend(cgroups_named(id.as_str()).into_iter().map(text));
         traces.extend(processes_that_mention(id.as_str()));
         traces
     }
 
     /// Removes everything, and tells what the case left.
-    pub fn strip(self) -> Vec<String> {
+    pub(crate) fn strip(self) -> Vec<String> {
         let mut left = Vec::new();
         Self::block_on(async {
             for id in self.runtime.list().expect("lists") {
@@ -225,7 +222,7 @@ fn text(path: PathBuf) -> String {
     path.display().to_string()
 }
 
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     Command {
         arguments: arguments.iter().map(ToString::to_string).collect(),
         environment: vec!["PATH=/bin".parse().expect("a variable")],
@@ -234,12 +231,12 @@ pub fn command(arguments: &[&str]) -> Command {
     }
 }
 
-pub fn shell(script: &str) -> Vec<&str> {
+pub(crate) fn shell(script: &str) -> Vec<&str> {
     vec!["sh", "-c", script]
 }
 
 /// Talks to a process until the connection ends.
-pub fn converse(socket: UnixStream, input: Vec<u8>) -> tokio::task::JoinHandle<Seen> {
+pub(crate) fn converse(socket: UnixStream, input: Vec<u8>) -> tokio::task::JoinHandle<Seen> {
     let mut writer = socket.try_clone().expect("duplicates");
     std::thread::spawn(move || {
         for piece in input.chunks(60_000) {
@@ -253,7 +250,7 @@ pub fn converse(socket: UnixStream, input: Vec<u8>) -> tokio::task::JoinHandle<S
 }
 
 /// Collects what comes until the connection ends.
-pub fn listen(mut socket: UnixStream) -> Seen {
+pub(crate) fn listen(mut socket: UnixStream) -> Seen {
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("sets a timeout");
     let mut decoder = FrameDecoder::default();
     let mut seen = Seen::default();
@@ -275,7 +272,8 @@ pub fn listen(mut socket: UnixStream) -> Seen {
 
 /// Directories with this name in any cgroup hierarchy.
 fn cgroups_named(name: &str) -> Vec<PathBuf> {
-    let output = Process::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", name]).output().expect("find runs");
+    let output =
+        Process::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", name]).output().expect("find runs");
     String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect()
 }
 
@@ -298,14 +296,14 @@ fn comm(process: &Path) -> String {
 }
 
 /// The shim of a container that was just made.
-pub fn shim_of(init: i32) -> i32 {
+pub(crate) fn shim_of(init: i32) -> i32 {
     let status = fs::read_to_string(format!("/proc/{init}/status")).expect("the process exists");
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("has a parent");
     parent.trim().parse().expect("a number")
 }
 
 /// Replaces `/sys/fs/cgroup` by its unified tree, in a mount namespace of this process's own.
-pub fn enter_unified_cgroups() -> bool {
+pub(crate) fn enter_unified_cgroups() -> bool {
     use rustix::mount::{MountPropagationFlags, UnmountFlags};
     // SAFETY is rustix's own affair here: this process has one thread, and shares its mounts with nobody afterwards.
     #[allow(deprecated)]

@@ -7,13 +7,16 @@ use runtime::{FailureKind, Observed, RuntimeError};
 
 use crate::bed::{Bed, Case, case, command, shell};
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case!(output_and_exit_code),
     case!(output_and_exit_code, unified),
     case!(exit_codes),
     case!(programs_that_cannot_be_executed),
     case!(unknown_users_are_refused),
     case!(users_home_and_working_directory),
+    case!(many_layers_with_odd_names),
+    case!(links_to_nowhere_can_be_mounted_over),
+    case!(errors_name_their_object_and_cause),
     case!(states_follow_each_other),
     case!(delete_at_every_stage),
     case!(delete_at_every_stage, unified),
@@ -30,14 +33,17 @@ async fn output_and_exit_code(bed: &Bed) {
 }
 
 async fn exit_codes(bed: &Bed) {
-    for (script, expected) in [("exit 3", 3), ("kill -9 $$", 0), ("sh -c 'kill -9 $$'", 137), ("sleep 100", 137)] {
+    for (script, expected) in [
+        ("exit 3", 3),
+        // The first process of a PID namespace cannot be killed from within.
+        ("kill -9 $$", 0),
+        ("sh -c 'kill -9 $$'; exit $?", 137),
+        ("sleep 100", 137),
+    ] {
         let spec = bed.container(&shell(script));
         bed.start_in_background(&spec).await;
-        match script {
-            "sleep 100" => bed.runtime.kill(&spec.id, 9).await.expect("kills"),
-            // The first process of a PID namespace cannot kill itself.
-            "kill -9 $$" => {}
-            _ => {}
+        if script == "sleep 100" {
+            bed.runtime.kill(&spec.id, 9).await.expect("kills");
         }
         assert_eq!(bed.wait(&spec.id).await.exit_code, expected, "{script}");
         bed.runtime.delete(&spec.id).await.expect("deletes");
@@ -91,6 +97,57 @@ async fn users_home_and_working_directory(bed: &Bed) {
     let seen = bed.run(&spec, b"").await;
     let expected = "33\n34\n34 40\n/srv/www\n/new/place\n0022\ntester\n127.0.0.1 localhost\n";
     assert_eq!(seen.text(), expected, "{}", String::from_utf8_lossy(&seen.stderr));
+}
+
+async fn many_layers_with_odd_names(bed: &Bed) {
+    let mut spec = bed.container(&shell("cat /layer; ls /layers | wc -l"));
+    for number in 0..120 {
+        let layer = bed.base().join(format!("layer {number}: with, odd\\names"));
+        std::fs::create_dir_all(layer.join("layers")).expect("makes a directory");
+        std::fs::write(layer.join("layer"), format!("{number}\n")).expect("writes");
+        std::fs::write(layer.join(format!("layers/{number}")), "").expect("writes");
+        spec.lower.insert(0, layer);
+    }
+    let seen = bed.run(&spec, b"").await;
+    assert_eq!(seen.text(), "119\n120\n", "the first of the list is on top");
+}
+
+async fn links_to_nowhere_can_be_mounted_over(bed: &Bed) {
+    let mut spec = bed.container(&shell("cat /etc/hosts"));
+    std::fs::create_dir_all(spec.upper.join("etc")).expect("makes a directory");
+    std::os::unix::fs::symlink("../run/nothing/hosts", spec.upper.join("etc/hosts")).expect("links");
+    assert_eq!(bed.run(&spec, b"").await.text(), "127.0.0.1 localhost\n");
+    spec = bed.container(&shell("cat /new/dir/file; touch /new/dir/file && echo writable"));
+    spec.mounts[0].destination = "/new/dir/file".into();
+    spec.mounts[0].read_only = false;
+    assert_eq!(bed.run(&spec, b"").await.text(), "127.0.0.1 localhost\nwritable\n");
+}
+
+async fn errors_name_their_object_and_cause(bed: &Bed) {
+    let spec = || bed.container(&["true"]);
+    let (mut layer, mut namespace, mut mount) = (spec(), spec(), spec());
+    layer.lower[0] = "/does/not/exist".into();
+    namespace.network_namespace = "/proc/self/mountinfo".into();
+    mount.mounts[0].source = "/does/not/exist".into();
+    let directory = bed.runtime.directories().run_of(&mount.id);
+    for (spec, expected) in [
+        (
+            &layer,
+            "cannot open the root file system's directory /does/not/exist: No such file or directory (os error 2)",
+        ),
+        (&namespace, "cannot create it: "),
+        (&mount, "cannot create it: "),
+    ] {
+        let error = bed.runtime.create(spec).await.expect_err("is refused");
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        assert!(text.starts_with(&format!("container {}: {expected}", spec.id)), "{text}");
+        println!("{text}");
+        assert_eq!(error.exit_code(), 125);
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        assert_eq!(bed.traces(&spec.id), [""; 0]);
+    }
+    assert!(!directory.exists());
 }
 
 async fn states_follow_each_other(bed: &Bed) {
@@ -166,6 +223,9 @@ async fn what_a_start_costs(bed: &Bed) {
     let mut rows = Vec::new();
     for _ in 0..20 {
         let spec = bed.container(&["true"]);
+        // As long as it takes the daemon to make a network.
+        bed.runtime.expect_create();
+        tokio::time::sleep(Duration::from_millis(5)).await;
         let begin = Instant::now();
         bed.runtime.create(&spec).await.expect("creates");
         let created = begin.elapsed();

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::bed::{Bed, Case, case, command, shell, shim_of};
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case!(a_new_daemon_finds_its_containers),
     case!(delete_after_the_shim_was_killed),
     case!(delete_after_the_shim_was_killed, unified),
@@ -22,10 +22,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Set in a process that plays the daemon until it is killed: the directories and a container, as JSON.
-pub const DAEMON: &str = "RUNTIME_TEST_DAEMON";
+pub(crate) const DAEMON: &str = "RUNTIME_TEST_DAEMON";
 
 /// The life of such a process.
-pub fn be_the_daemon(order: &str) -> ExitCode {
+pub(crate) fn be_the_daemon(order: &str) -> ExitCode {
     let zygote = Runtime::spawn_zygote().expect("the zygote starts");
     let (directories, spec): (Directories, ContainerSpec) = serde_json::from_str(order).expect("an order");
     let runtime = Runtime::new(zygote, directories);

@@ -10,7 +10,7 @@ use model::{Frame, Stream};
 
 use crate::bed::{Bed, Case, case, command, converse, listen, shell};
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case!(a_mebioctet_goes_through_cat),
     case!(the_two_streams_stay_apart),
     case!(a_client_that_vanishes_changes_nothing),
@@ -119,7 +119,11 @@ async fn exec_has_its_own_streams(bed: &Bed) {
     let spec = bed.container(&["sleep", "100"]);
     bed.start_in_background(&spec).await;
     let seen = bed.exec(&spec.id, &command(&shell("cat; echo err >&2; exit 6")), &pattern()).await;
-    assert!(seen.stdout == pattern() && seen.stderr == b"err\n" && seen.last == Some(Frame::Exit(6)), "{:?}", seen.last);
+    assert!(
+        seen.stdout == pattern() && seen.stderr == b"err\n" && seen.last == Some(Frame::Exit(6)),
+        "{:?}",
+        seen.last
+    );
     let seen = bed.exec(&spec.id, &command(&shell("hostname; kill -TERM $$")), b"").await;
     assert_eq!((seen.text().as_str(), seen.last), ("tester\n", Some(Frame::Exit(143))));
     let mut as_user = command(&["id", "-un"]);
@@ -144,7 +148,7 @@ async fn exec_has_its_own_streams(bed: &Bed) {
 }
 
 async fn sigpipe_is_not_ignored(bed: &Bed) {
-    let spec = bed.container(&shell("grep -E 'SigIgn|SigBlk' /proc/self/status"));
+    let spec = bed.container(&["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"]);
     let seen = bed.run(&spec, b"").await;
     assert_eq!(seen.text(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
