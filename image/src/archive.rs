@@ -77,11 +77,9 @@ impl<R: Read> Archive<R> {
                 }
                 return Ok(None);
             };
-            self.entries += 1;
-            if self.entries > self.limits.entries {
-                return Err(self.limit(Limit::Entries(self.limits.entries)));
-            }
-            let size = header.entry_size().map_err(|cause| self.malformed(&header.path_bytes(), &cause.to_string()))?;
+            self.charge(1)?;
+            let size = number_field(&header.as_old().size, header.entry_size())
+                .map_err(|cause| self.malformed(&header.path_bytes(), &cause.to_string()))?;
             self.expect(size);
             match header.entry_type() {
                 EntryType::XHeader => {
@@ -94,7 +92,7 @@ impl<R: Read> Archive<R> {
                     let records = self.extension(size)?;
                     let mut global = self.global.clone();
                     global.read(&records).map_err(|reason| self.malformed(&header.path_bytes(), reason))?;
-                    self.global = global;
+                    self.global = global.global();
                 }
                 EntryType::GNULongName => long_name = Some(until_nul(self.extension(size)?)),
                 EntryType::GNULongLink => long_link = Some(until_nul(self.extension(size)?)),
@@ -117,6 +115,15 @@ impl<R: Read> Archive<R> {
         }
         self.left -= count as u64;
         Ok(count)
+    }
+
+    /// Counts entries, or what entries imply, against the limit.
+    pub(crate) fn charge(&mut self, entries: u64) -> Result<(), ImageError> {
+        self.entries += entries;
+        if self.entries > self.limits.entries {
+            return Err(self.limit(Limit::Entries(self.limits.entries)));
+        }
+        Ok(())
     }
 
     /// Whether the end-of-archive block was there. Without it a stream may have been cut off between two entries.
@@ -216,20 +223,22 @@ impl<R: Read> Archive<R> {
             let link = pax.link_path.clone().or_else(|| long_link.clone());
             link.or_else(|| header.link_name_bytes().map(|link| link.into_owned())).unwrap_or_default()
         };
-        let field = |value: io::Result<u64>| value.map_err(|cause| self.malformed(&path, &cause.to_string()));
-        let id = |pax: Option<u64>, value: io::Result<u64>| -> Result<u32, ImageError> {
-            let id = pax.map_or_else(|| field(value), Ok)?;
+        let old = header.as_old();
+        let field =
+            |raw: &[u8], value| number_field(raw, value).map_err(|cause| self.malformed(&path, &cause.to_string()));
+        let id = |pax: Option<u64>, raw: &[u8], value| -> Result<u32, ImageError> {
+            let id = pax.map_or_else(|| field(raw, value), Ok)?;
             // The last one means "leave as it is" to chown(2).
             u32::try_from(id)
                 .ok()
                 .filter(|id| *id != u32::MAX)
                 .ok_or_else(|| self.hostile(&path, "has an owner no system has"))
         };
-        let (uid, gid) = (id(pax.uid, header.uid())?, id(pax.gid, header.gid())?);
-        let mode = field(header.mode().map(u64::from))? as u32 & 0o7777;
+        let (uid, gid) = (id(pax.uid, &old.uid, header.uid())?, id(pax.gid, &old.gid, header.gid())?);
+        let mode = field(&old.mode, header.mode().map(u64::from))? as u32 & 0o7777;
         let modified = match pax.modified {
             Some(modified) => modified,
-            None => (i64::try_from(field(header.mtime())?).unwrap_or(i64::MAX), 0),
+            None => (i64::try_from(field(&old.mtime, header.mtime())?).unwrap_or(i64::MAX), 0),
         };
         let size = pax.size.unwrap_or(size);
         let kind = match header.entry_type() {
@@ -306,6 +315,11 @@ impl<R: Read> Archive<R> {
 fn checksum(block: &[u8]) -> u32 {
     let sum = |octets: &[u8]| octets.iter().map(|octet| u32::from(*octet)).sum::<u32>();
     sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..])
+}
+
+/// A numeric field of a header; one left blank is zero, as every other reader has it.
+fn number_field(raw: &[u8], value: io::Result<u64>) -> io::Result<u64> {
+    if raw.iter().all(|octet| matches!(octet, 0 | b' ')) { Ok(0) } else { value }
 }
 
 fn until_nul(mut text: Vec<u8>) -> Vec<u8> {

@@ -103,7 +103,9 @@ pub enum ImageError {
         name: ImageName,
     },
     /// The image has no other name, and a container was made from it.
-    #[error("image `{name}` is in use by a container; remove its containers first (`fabric ps -a`, `fabric rm`)")]
+    #[error(
+        "image `{name}` is in use by a container; remove its containers first (`fabric ps` shows them, `fabric rm` removes them)"
+    )]
     InUse {
         /// The name asked for.
         name: ImageName,

@@ -5,7 +5,8 @@ use std::fmt;
 /// What one import may take at most. The defaults are generous: real images stay far below them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries in one archive (a layer, or the stream itself). Default 2,000,000.
+    /// Entries in one archive (a layer, or the stream itself), with the directories and headers that they imply.
+    /// Default 2,000,000.
     pub entries: u64,
     /// Octets one import may unpack to, over all its layers and the stream itself. Default 64 GiB.
     pub unpacked: u64,

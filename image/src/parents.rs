@@ -22,10 +22,12 @@ use crate::{
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Makes the directory `path` and those on the way to it; those that exist are kept, links followed within the tree.
+/// Says how many it made.
 ///
 /// A deletion on the way gives way to a directory that shows nothing from below. Errors: `NOTDIR`, `EXIST` where
 /// something else is in the way.
-pub(crate) fn make(tree: &Tree, path: &[u8], lower: &[Tree]) -> Result<OwnedFd, Errno> {
+pub(crate) fn make(tree: &Tree, path: &[u8], lower: &[Tree]) -> Result<(OwnedFd, u64), Errno> {
+    let mut count = 0;
     let ends = path.iter().enumerate().filter(|(_, octet)| **octet == b'/').map(|(index, _)| index);
     for end in ends.chain([path.len()]) {
         let prefix = &path[..end];
@@ -43,6 +45,7 @@ pub(crate) fn make(tree: &Tree, path: &[u8], lower: &[Tree]) -> Result<OwnedFd, 
             remove_at(parent.as_fd(), &name)?;
         }
         mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
+        count += 1;
         let made = openat(&parent, &name, DIRECTORY, Mode::empty())?;
         fchmod(&made, Mode::from_raw_mode(0o755))?;
         if deleted {
@@ -51,7 +54,7 @@ pub(crate) fn make(tree: &Tree, path: &[u8], lower: &[Tree]) -> Result<OwnedFd, 
             inherit(made.as_fd(), prefix, lower);
         }
     }
-    tree.directory(path)
+    Ok((tree.directory(path)?, count))
 }
 
 /// Gives `directory` the owner, mode and times that `path` has in the layers below, where they have it.

@@ -3,6 +3,9 @@
 //! Read here and not by the tar crate, which splits records at newlines: the value of an extended attribute may hold
 //! one, and `security.capability` does for some sets of capabilities.
 
+/// Extended attributes of one entry: more than any file system stores, few enough to search through.
+const XATTRS: usize = 1024;
+
 /// The records that matter, by name; a later record replaces an earlier one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pax {
@@ -47,6 +50,12 @@ impl Pax {
         Ok(())
     }
 
+    /// What of a global header applies to every entry behind it. Names, sizes and attributes are one file's own; kept,
+    /// they would add up without end.
+    pub(crate) fn global(self) -> Self {
+        Self { uid: self.uid, gid: self.gid, modified: self.modified, ..Self::default() }
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
         const BAD: &str = "a number in its extended header is not valid";
         let parse = || number(value).ok_or(BAD);
@@ -67,6 +76,9 @@ impl Pax {
             }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    if self.xattrs.len() == XATTRS {
+                        return Err("it has more than 1,024 extended attributes");
+                    }
                     self.xattrs.retain(|(other, _)| other != name);
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 }

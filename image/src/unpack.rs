@@ -34,6 +34,10 @@ use crate::{
     whiteout::{self, Meaning},
 };
 
+/// How many octets of directories' paths are held for the times they get at the end: enough for a million
+/// directories of a real image, and no more memory than that for a hostile one.
+const REMEMBERED: usize = 64 << 20;
+
 /// A layer that was unpacked completely.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
@@ -60,6 +64,7 @@ pub(crate) fn unpack(
         tree,
         lower,
         directories: Vec::new(),
+        remembered: 0,
         buffer: vec![0; 1 << 17],
         size: 0,
     };
@@ -76,6 +81,8 @@ struct Unpacker<'a> {
     lower: &'a [Tree],
     /// Directories with the times they get when nothing is written into them any more.
     directories: Vec<(Vec<u8>, Timestamps)>,
+    /// Octets of their paths.
+    remembered: usize,
     buffer: Vec<u8>,
     size: u64,
 }
@@ -87,7 +94,7 @@ impl Unpacker<'_> {
             if !matches!(entry.kind, Kind::Directory) {
                 return Err(self.archive.hostile(&entry.path, "would replace the root directory"));
             }
-            self.directories.push((path, timestamps(entry)));
+            self.remember(&path, entry);
             return attributes(self.tree.root(), entry).map_err(|cause| self.refused(entry, cause));
         }
         let (directory, name) = split(&path);
@@ -106,7 +113,7 @@ impl Unpacker<'_> {
         let done = match &entry.kind {
             Kind::File { .. } => return self.file(parent, &name, entry),
             Kind::Directory => {
-                self.directories.push((path.clone(), timestamps(entry)));
+                self.remember(&path, entry);
                 make_directory(parent, &name, entry)
             }
             Kind::Symlink(target) if target.is_empty() || target.contains(&0) => {
@@ -128,19 +135,29 @@ impl Unpacker<'_> {
         done.map_err(|cause| self.refused(entry, cause))
     }
 
+    /// Notes the time a directory gets at the end. Past [`REMEMBERED`] it keeps the time of its unpacking.
+    fn remember(&mut self, path: &[u8], entry: &Entry) {
+        self.remembered += path.len();
+        if self.remembered <= REMEMBERED {
+            self.directories.push((path.to_owned(), timestamps(entry)));
+        }
+    }
+
     /// The directory an entry goes into, made where the archive has not described it.
-    fn parent(&self, directory: &[u8], entry: &Entry) -> Result<OwnedFd, ImageError> {
-        let missing = match self.tree.directory(directory) {
+    fn parent(&mut self, directory: &[u8], entry: &Entry) -> Result<OwnedFd, ImageError> {
+        let made = match self.tree.directory(directory) {
             Err(Errno::NOENT | Errno::NOTDIR) => parents::make(self.tree, directory, self.lower),
-            found => found,
+            found => found.map(|found| (found, 0)),
         };
-        missing.map_err(|cause| match cause {
+        let (parent, made) = made.map_err(|cause| match cause {
             Errno::NOTDIR | Errno::EXIST | Errno::NOENT => {
                 self.archive.hostile(&entry.path, "lies below something in its layer that is no directory")
             }
             Errno::LOOP => self.archive.hostile(&entry.path, "lies below a link that leads in a circle"),
             cause => self.refused(entry, cause),
-        })
+        })?;
+        self.archive.charge(made)?;
+        Ok(parent)
     }
 
     fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, entry: &Entry) -> Result<(), ImageError> {
@@ -151,7 +168,8 @@ impl Unpacker<'_> {
             .map_err(|cause| self.refused(entry, cause))?
             .into();
         let mut end = 0;
-        for segment in segments {
+        // GNU tar marks the end of a file with an empty segment, which writes nothing.
+        for segment in segments.iter().filter(|segment| segment.length > 0) {
             if segment.offset != end {
                 file.seek(SeekFrom::Start(segment.offset)).map_err(|cause| self.refused(entry, cause))?;
             }

@@ -1,0 +1,123 @@
+//! Imports that meet each other, and imports that are killed.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Instant,
+};
+
+use image::{Images, Limits};
+use jiff::Timestamp;
+
+use crate::tape::{Store, Tape, gzip, image_name, memory, names};
+
+/// Big enough to be interrupted in the middle.
+fn archive() -> Vec<u8> {
+    let data: Vec<u8> = (0..20_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    (0..400).fold(Tape::default(), |tape, index| tape.file(&format!("directory-{}/{index}", index % 20), &data)).end()
+}
+
+fn check(images: &Images, directory: &Path) {
+    let image = images.find(&image_name("crash")).expect("readable").expect("imported");
+    let layers = images.layers(&image);
+    assert_eq!(layers.len(), 1);
+    assert_eq!(names(&layers[0]).len(), 20);
+    assert_eq!(image.size, 400 * 20_000);
+    assert_eq!(names(&directory.join("tmp")), [""; 0]);
+    assert_eq!(names(&directory.join("l")).len(), 1);
+    assert_eq!(names(&directory.join("blobs/sha256")).len(), 2);
+}
+
+#[test]
+fn the_same_image_imported_many_times_at_once_is_one_image() {
+    let store = Store::new();
+    let archive = archive();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| store.import_as(&archive, "crash").expect("imported"));
+        }
+        // Removals of something else wait their turn and take nothing that is about to be used.
+        scope.spawn(|| {
+            for index in 0..20 {
+                store.import_as(&Tape::default().file("x", &[index; 10]).end(), "other").expect("imported");
+                store.images.remove(&image_name("other"), &Default::default()).expect("removed");
+                store.images.list().expect("readable");
+            }
+        });
+    });
+    check(&store.images, &store.path());
+}
+
+#[test]
+fn opening_the_store_again_leaves_a_running_import_alone() {
+    let store = Store::new();
+    let archive = archive();
+    thread::scope(|scope| {
+        let import = scope.spawn(|| store.import_as(&archive, "crash"));
+        while !import.is_finished() {
+            Images::open(&store.path(), Limits::default()).expect("opens");
+        }
+        import.join().expect("no panic").expect("imported");
+    });
+    check(&store.images, &store.path());
+}
+
+/// By itself: an import from a pipe into a store of its own. Below: the same, killed.
+#[test]
+fn an_import_from_a_pipe() {
+    let own = memory();
+    let given = std::env::var_os("FABRIC_IMAGES").map(PathBuf::from);
+    let directory = given.clone().unwrap_or_else(|| own.path().join("images"));
+    let images = Images::open(&directory, Limits::default()).expect("opens");
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(&gzip(&archive())));
+        images.import(reader, &image_name("crash"), Timestamp::UNIX_EPOCH).expect("imported");
+    });
+    if given.is_none() {
+        check(&images, &directory);
+    }
+}
+
+#[test]
+fn an_import_killed_at_any_time_leaves_nothing_and_can_be_repeated() {
+    let directory = memory();
+    let child = |path: &Path| {
+        Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "concurrency::an_import_from_a_pipe"])
+            .env("FABRIC_IMAGES", path)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("this test starts")
+    };
+    let begin = Instant::now();
+    assert!(child(&directory.path().join("whole")).wait().expect("ends").success());
+    let whole = begin.elapsed();
+    let archive = archive();
+    let rounds = 40;
+    let mut interrupted = 0;
+    for round in 0..rounds {
+        let path = directory.path().join(round.to_string());
+        let mut import = child(&path);
+        thread::sleep(whole * round / rounds);
+        import.kill().expect("killed");
+        import.wait().expect("ends");
+        if fs::exists(path.join("tmp")).expect("readable") && !names(&path.join("tmp")).is_empty() {
+            interrupted += 1;
+        }
+        let images = Images::open(&path, Limits::default()).expect("opens");
+        assert_eq!(names(&path.join("tmp")), [""; 0], "round {round}");
+        // Complete or not there at all.
+        match images.find(&image_name("crash")).expect("readable") {
+            Some(_) => check(&images, &path),
+            None => assert_eq!(names(&path.join("names")), [""; 0]),
+        }
+        images.import(archive.as_slice(), &image_name("crash"), Timestamp::UNIX_EPOCH).expect("imported");
+        check(&images, &path);
+        image::remove_tree(&path).expect("removed");
+    }
+    assert!(interrupted > 5, "only {interrupted} of {rounds} imports were in the middle");
+}
