@@ -12,11 +12,11 @@ use std::{
 use image::{Images, Limits};
 use jiff::Timestamp;
 
-use crate::tape::{Store, Tape, gzip, image_name, memory, names};
+use crate::tape::{Store, Tape, image_name, memory, names};
 
 /// Big enough to be interrupted in the middle.
 fn archive() -> Vec<u8> {
-    let data: Vec<u8> = (0..20_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let data: Vec<u8> = (0..6_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     (0..400).fold(Tape::default(), |tape, index| tape.file(&format!("directory-{}/{index}", index % 20), &data)).end()
 }
 
@@ -25,7 +25,7 @@ fn check(images: &Images, directory: &Path) {
     let layers = images.layers(&image);
     assert_eq!(layers.len(), 1);
     assert_eq!(names(&layers[0]).len(), 20);
-    assert_eq!(image.size, 400 * 20_000);
+    assert_eq!(image.size, 400 * 6_000);
     assert_eq!(names(&directory.join("tmp")), [""; 0]);
     assert_eq!(names(&directory.join("l")).len(), 1);
     assert_eq!(names(&directory.join("blobs/sha256")).len(), 2);
@@ -74,7 +74,7 @@ fn an_import_from_a_pipe() {
     let images = Images::open(&directory, Limits::default()).expect("opens");
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     thread::scope(|scope| {
-        scope.spawn(move || writer.write_all(&gzip(&archive())));
+        scope.spawn(move || writer.write_all(&archive()));
         images.import(reader, &image_name("crash"), Timestamp::UNIX_EPOCH).expect("imported");
     });
     if given.is_none() {
