@@ -98,6 +98,9 @@ pub enum Change {
     AllowForwarding,
 }
 
+/// How many elements a line of text still names one by one.
+const MANY: usize = 16;
+
 /// Attributes of an interface to change; those that are none stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkSettings {
@@ -178,6 +181,9 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InstallFirewall { elements } if elements.is_empty() => f.write_str("install table inet fabric"),
+            Self::InstallFirewall { elements } if elements.len() > MANY => {
+                write!(f, "install table inet fabric with {} elements", elements.len())
+            }
             Self::InstallFirewall { elements } => write!(f, "install table inet fabric with {}", list(elements)),
             Self::CreateNamespace(name) => write!(f, "create namespace {name}"),
             Self::PrepareNamespace(name) => write!(f, "prepare namespace {name}"),

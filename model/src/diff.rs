@@ -9,7 +9,7 @@ use crate::{
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
 ///
-/// First goes what is no longer desired: links stop, then their firewall elements and flows go, then bridges, then
+/// First goes what is no longer desired: links down, then their firewall elements and flows, then the links, then
 /// namespaces. Then comes what is missing, the other way round: rules and elements are in force before the links
 /// they judge come up.
 pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
@@ -39,16 +39,14 @@ fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
     elements
 }
 
-/// What is no longer desired stops passing packets before anything that protects it goes away: veth pairs go at once,
-/// bridges go down.
+/// Links that are no longer desired go down before anything that protects them goes away.
 fn lower(desired: &State, observed: &State, changes: &mut Vec<Change>) {
-    let veths = observed.veths.keys().filter(|name| !desired.veths.contains_key(*name));
-    changes.extend(veths.cloned().map(Change::RemoveLink));
-    for (name, bridge) in &observed.bridges {
-        if bridge.admin == Admin::Up && !desired.bridges.contains_key(name) {
-            let settings = LinkSettings { admin: Some(Admin::Down), ..LinkSettings::default() };
-            changes.push(Change::SetLink { name: name.clone(), settings });
-        }
+    let veths = observed.veths.iter().filter(|(name, _)| !desired.veths.contains_key(*name));
+    let bridges = observed.bridges.iter().filter(|(name, _)| !desired.bridges.contains_key(*name));
+    let links = veths.map(|(name, veth)| (name, veth.admin)).chain(bridges.map(|(name, bridge)| (name, bridge.admin)));
+    for (name, _) in links.filter(|(_, admin)| *admin == Admin::Up) {
+        let settings = LinkSettings { admin: Some(Admin::Down), ..LinkSettings::default() };
+        changes.push(Change::SetLink { name: name.clone(), settings });
     }
 }
 
@@ -70,9 +68,11 @@ fn remove_elements(desired: &State, wanted: &BTreeSet<Element>, observed: &State
     changes.extend(freed.iter().map(|address| Flows::Of(*address)).chain(flows).map(Change::ForgetFlows));
 }
 
+/// Links and namespaces go last: they know the addresses whose flows are to be forgotten, should this be cut short.
 fn remove_objects(desired: &State, observed: &State, changes: &mut Vec<Change>) {
+    let veths = observed.veths.keys().filter(|name| !desired.veths.contains_key(*name));
     let bridges = observed.bridges.keys().filter(|name| !desired.bridges.contains_key(*name));
-    changes.extend(bridges.cloned().map(Change::RemoveLink));
+    changes.extend(veths.chain(bridges).cloned().map(Change::RemoveLink));
     let namespaces = observed.namespaces.keys().filter(|name| !desired.namespaces.contains_key(*name));
     changes.extend(namespaces.cloned().map(Change::RemoveNamespace));
 }
