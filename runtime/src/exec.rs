@@ -22,6 +22,7 @@ use rustix::{
 
 use crate::{
     Failure, FailureKind,
+    diagnosis::Diagnosis,
     executor::{Launcher, path_of},
     oci,
     seccomp::Filter,
@@ -92,11 +93,12 @@ fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
         rustix::fs::memfd_create(c"process", MemfdFlags::CLOEXEC).map_err(Failure::at("describe the program"))?.into();
     let text = serde_json::to_vec(&oci::process(&job.command, &identity)).expect("a process serialises");
     process.write_all(&text).map_err(Failure::at("describe the program"))?;
+    let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
     let (launcher, launch) = Launcher::new(job.filter.clone(), &[]).map_err(Failure::at("prepare the program"))?;
     let step = "enter the container";
     let pid = ContainerBuilder::new(job.container.clone(), SyscallType::default())
         .with_root_path(&job.state)
-        .map_err(|error| Failure::new(step, &error))?
+        .map_err(|error| diagnosis.failure(step, &error))?
         .with_executor(launcher.clone())
         .with_stdin(ends.stdin)
         .with_stdout(ends.stdout)
@@ -105,7 +107,7 @@ fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
         .with_process(Some(path_of(&process)))
         .with_detach(true)
         .build()
-        .map_err(|error| Failure::new(step, &error))?;
+        .map_err(|error| diagnosis.failure(step, &error))?;
     launcher.close();
     launch.outcome(&job.command)?;
     Ok(Pid::from_raw(pid.as_raw()).expect("a process has a positive identifier"))

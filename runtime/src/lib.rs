@@ -16,6 +16,7 @@ mod cgroup;
 mod client;
 mod container;
 mod device_filter;
+mod diagnosis;
 mod error;
 mod exec;
 mod executor;

@@ -1,6 +1,9 @@
 //! The shim's own mount namespace.
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io,
+};
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
@@ -18,6 +21,18 @@ pub(crate) fn enter_own_mounts() -> io::Result<()> {
         let _ = rustix::mount::unmount(mount_point, UnmountFlags::DETACH);
     }
     Ok(())
+}
+
+/// `statfs.f_type` of a namespace (`include/uapi/linux/magic.h`).
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// Refuses what is not a namespace, which a file of its name often is while nothing is mounted on it.
+pub(crate) fn check(namespace: &File) -> io::Result<()> {
+    if rustix::fs::fstatfs(namespace)?.f_type as u64 == NSFS_MAGIC {
+        Ok(())
+    } else {
+        Err(io::Error::other("it is not a namespace"))
+    }
 }
 
 /// The mount points of `nsfs` in a `mountinfo` table (proc_pid_mountinfo(5)).

@@ -14,6 +14,7 @@ use super::Newborn;
 use crate::{
     Failure, FailureKind,
     cgroup::{self, Layout},
+    diagnosis::Diagnosis,
     executor::{Launcher, path_of},
     log::LogWriter,
     namespace, oci,
@@ -40,6 +41,8 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     // Opened before its mount is detached from this process's mount namespace.
     let network_namespace = File::open(&spec.network_namespace)
         .map_err(Failure::at(format!("open the network namespace {}", spec.network_namespace.display())))?;
+    namespace::check(&network_namespace)
+        .map_err(Failure::at(format!("use {} as the network namespace", spec.network_namespace.display())))?;
     namespace::enter_own_mounts().map_err(Failure::at("enter a mount namespace"))?;
     let root = run.join("rootfs");
     fs::create_dir(&root).map_err(Failure::at(format!("create {}", root.display())))?;
@@ -54,6 +57,7 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     rootfs::make_directory(&inside, directory)
         .map_err(Failure::at(format!("make the working directory {}", directory.display())))?;
     for bind in &spec.mounts {
+        fs::metadata(&bind.source).map_err(Failure::at(format!("mount {}", bind.source.display())))?;
         rootfs::replace_dangling_link(&inside, &bind.destination)
             .map_err(Failure::at(format!("mount something at {}", bind.destination.display())))?;
     }
@@ -75,11 +79,12 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     fs::write(run.join("config.json"), text).map_err(Failure::at("write its specification"))?;
 
     let (streams, ends) = Streams::pipes(spec.open_stdin, Some(log)).map_err(Failure::at("make its streams"))?;
+    let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
     let (launcher, launch) = Launcher::new(filter, surplus).map_err(Failure::at("prepare its program"))?;
     let step = "create it";
     let container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
         .with_root_path(state_directory(request))
-        .map_err(|error| Failure::new(step, &error))?
+        .map_err(|error| diagnosis.failure(step, &error))?
         .with_executor(launcher.clone())
         .with_stdin(ends.stdin)
         .with_stdout(ends.stdout)
@@ -88,7 +93,7 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
         .with_systemd(false)
         .with_detach(true)
         .build()
-        .map_err(|error| Failure::new(step, &error))?;
+        .map_err(|error| diagnosis.failure(step, &error))?;
     launcher.close();
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| Failure::message(FailureKind::Other, step, "it has no process"))?;

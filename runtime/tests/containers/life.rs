@@ -125,18 +125,21 @@ async fn links_to_nowhere_can_be_mounted_over(bed: &Bed) {
 
 async fn errors_name_their_object_and_cause(bed: &Bed) {
     let spec = || bed.container(&["true"]);
-    let (mut layer, mut namespace, mut mount) = (spec(), spec(), spec());
+    let (mut layer, mut namespace, mut mount, mut over_a_file) = (spec(), spec(), spec(), spec());
     layer.lower[0] = "/does/not/exist".into();
     namespace.network_namespace = "/proc/self/mountinfo".into();
     mount.mounts[0].source = "/does/not/exist".into();
+    // What only libcontainer finds out.
+    over_a_file.mounts[0].destination = "/etc/passwd/file".into();
     let directory = bed.runtime.directories().run_of(&mount.id);
     for (spec, expected) in [
         (
             &layer,
             "cannot open the root file system's directory /does/not/exist: No such file or directory (os error 2)",
         ),
-        (&namespace, "cannot create it: "),
-        (&mount, "cannot create it: "),
+        (&namespace, "cannot use /proc/self/mountinfo as the network namespace: it is not a namespace"),
+        (&mount, "cannot mount /does/not/exist: No such file or directory (os error 2)"),
+        (&over_a_file, "cannot create it: failed to create container: "),
     ] {
         let error = bed.runtime.create(spec).await.expect_err("is refused");
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
@@ -166,7 +169,7 @@ async fn states_follow_each_other(bed: &Bed) {
     assert_eq!(state().await, Some(expected));
     assert_eq!(bed.wait(&spec.id).await, exit, "again");
     assert!(matches!(bed.runtime.kill(&spec.id, 15).await, Err(RuntimeError::NotRunning { .. })));
-    assert_eq!(bed.runtime.list().expect("lists"), [spec.id.clone()]);
+    assert_eq!(bed.runtime.list().expect("lists"), std::slice::from_ref(&spec.id));
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(state().await, None);
     assert!(matches!(bed.runtime.wait(&spec.id).await, Err(RuntimeError::NotRunning { .. })));

@@ -64,7 +64,7 @@ async fn a_new_daemon_finds_its_containers(bed: &Bed) {
     daemon.kill().expect("kills");
     daemon.wait().expect("ends");
 
-    assert_eq!(bed.runtime.list().expect("lists"), [spec.id.clone()]);
+    assert_eq!(bed.runtime.list().expect("lists"), std::slice::from_ref(&spec.id));
     let observed = bed.runtime.state(&spec.id).await.expect("tells");
     assert!(matches!(observed, Some(Observed::Running { .. })), "{observed:?}");
     let seen = bed.exec(&spec.id, &command(&["hostname"]), b"").await;
