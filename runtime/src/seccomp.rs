@@ -72,8 +72,12 @@ impl Filter {
             context.add_rule_conditional(ScmpAction::Allow, clone, &[rule])?;
         }
         if let Some(socket) = known("socket") {
-            let rule = argument(0, ScmpCompareOp::NotEqual, profile::AF_VSOCK);
-            context.add_rule_conditional(ScmpAction::Allow, socket, &[rule])?;
+            let below = argument(0, ScmpCompareOp::Less, profile::FAMILIES_BELOW);
+            context.add_rule_conditional(ScmpAction::Allow, socket, &[below])?;
+            for family in profile::FAMILIES {
+                let rule = argument(0, ScmpCompareOp::Equal, family);
+                context.add_rule_conditional(ScmpAction::Allow, socket, &[rule])?;
+            }
         }
         if let Some(clone3) = known("clone3") {
             // Its flags are behind a pointer, which a filter cannot follow; libc falls back to clone.
@@ -201,7 +205,10 @@ mod tests {
             (libc::SYS_personality, &[0x4_0000], EPERM),
             (libc::SYS_socket, &[2], ALLOW),
             (libc::SYS_socket, &[16], ALLOW),
+            (libc::SYS_socket, &[10], ALLOW),
+            (libc::SYS_socket, &[38], EPERM),
             (libc::SYS_socket, &[40], EPERM),
+            (libc::SYS_socket, &[0x1_0000_0002], EPERM),
             (5000, &[], ENOSYS),
         ] {
             let verdict = verdict(&filter, AUDIT_ARCH_X86_64, call, arguments);

@@ -89,6 +89,8 @@ fn run(socket: OwnedFd) -> i32 {
     if rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
         return 1;
     }
+    // An interrupt at the daemon's terminal is the daemon's affair.
+    let _ = rustix::process::setsid();
     // What containers would otherwise inherit of the daemon's.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     if system::drop_groups().is_err() {

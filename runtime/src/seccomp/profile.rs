@@ -1,6 +1,6 @@
 //! Which system calls a container may use: what Docker permits to a container with its default capabilities.
 //!
-//! Source: the moby project's default profile, version 28, resolved for the capabilities in [`crate::oci`] and for
+//! Source: the moby project's default profile, as of 2026, resolved for the capabilities in [`crate::oci`] and for
 //! kernels from 4.8 on. Names that a libseccomp or an architecture does not know are passed over.
 
 /// Permitted whatever the arguments.
@@ -38,7 +38,7 @@ pub(super) const PERMITTED: &str = "
     splice stat stat64 statfs statfs64 statmount statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill
     time timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64
     timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate truncate64
-    ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork wait4 waitid waitpid
+    ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid
     write writev
     arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2
 ";
@@ -49,5 +49,8 @@ pub(super) const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff
 /// The `CLONE_NEW*` flags but for the time namespace, whose bit is part of the old `clone`'s exit signal.
 pub(super) const CLONE_NAMESPACES: u64 = 0x7e02_0000;
 
-/// Reaches the hypervisor around every network namespace and policy (`include/linux/socket.h`).
-pub(super) const AF_VSOCK: u64 = 40;
+/// The address families (`include/linux/socket.h`) of `socket`: all below 12, and these. Not among them are AF_VSOCK, which
+/// reaches the hypervisor around every network namespace and policy, AF_ALG, and families nobody maintains.
+pub(super) const FAMILIES_BELOW: u64 = 12;
+pub(super) const FAMILIES: [u64; 25] =
+    [13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45];

@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::Frame;
-use runtime::{ContainerSpec, Directories, Exit, Observed, Runtime};
+use runtime::{ContainerSpec, Directories, Exit, Observed, Runtime, RuntimeError};
 use rustix::process::{Pid, Signal};
 
 use crate::bed::{Bed, Case, case, command, shell, shim_of};
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(delete_after_the_shim_hangs),
     case!(a_lost_container_is_told),
     case!(a_reboot_is_told),
+    case!(without_the_zygote_the_rest_goes_on),
 ];
 
 /// Set in a process that plays the daemon until it is killed: the directories and a container, as JSON.
@@ -141,4 +142,21 @@ async fn a_reboot_is_told(bed: &Bed) {
     assert!(matches!(observed, Some(Observed::Exited { exit_code: Exit::LOST, .. })), "{observed:?}");
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn without_the_zygote_the_rest_goes_on(bed: &Bed) {
+    let spec = bed.container(&["sleep", "100"]);
+    bed.start_in_background(&spec).await;
+    let zygotes = children(std::process::id());
+    assert_eq!(zygotes.len(), 1);
+    signal(zygotes[0], Signal::KILL);
+    let other = bed.container(&["true"]);
+    let error = bed.runtime.create(&other).await.expect_err("nobody creates it");
+    assert!(matches!(error, RuntimeError::ZygoteGone { .. } | RuntimeError::ShimGone { .. }), "{error}");
+    bed.runtime.delete(&other.id).await.expect("deletes");
+    let seen = bed.exec(&spec.id, &command(&["hostname"]), b"").await;
+    assert_eq!(seen.text(), "tester\n");
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+    assert_eq!(bed.traces(&other.id), [""; 0]);
 }
