@@ -41,7 +41,7 @@ pub(crate) struct GlobalArguments {
         help_heading = "Global options"
     )]
     pub(crate) socket: PathBuf,
-    /// How to print what was asked for.
+    /// How to print: columns for people, or one JSON object or array for programs.
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
     pub(crate) format: Format,
 }
@@ -49,10 +49,11 @@ pub(crate) struct GlobalArguments {
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people: columns of text.
+    // Not documentation: clap would print it under every command.
+    // For people: columns of text.
     #[default]
     Table,
-    /// For programs: one object or one array.
+    // For programs: one object or one array.
     Json,
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use api::{FrameReader, FrameStream, FrameWriter};
+use api::{Client, FrameReader, FrameStream, FrameWriter, KillQuery, Reference, Signal};
 use model::{Frame, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,10 +23,42 @@ pub(crate) enum Input {
     LeftAlone,
 }
 
-/// Carries streams and signals until the attached process, called `name`, has ended; returns its exit code.
+/// Which process is attached.
+#[derive(Debug, Clone)]
+pub(crate) enum Process {
+    /// A container's first.
+    Container {
+        /// The container as a person knows it.
+        name: String,
+        /// The container.
+        reference: Reference,
+        /// Another way to it.
+        client: Client,
+    },
+    /// Another one in a container.
+    Exec {
+        /// The container as a person knows it.
+        container: String,
+    },
+}
+
+impl Process {
+    fn lost(&self) -> Failure {
+        match self {
+            Self::Container { name: container, .. } | Self::Exec { container } => Failure::Lost(container.clone()),
+        }
+    }
+}
+
+/// Carries streams and signals until the attached process has ended; returns its exit code.
 ///
 /// The daemon is not in the way: whoever holds the other end of the stream is the process's own keeper.
-pub(crate) async fn pump(stream: FrameStream, input: Input, signals: &mut Signals, name: &str) -> Result<u8, Failure> {
+pub(crate) async fn pump(
+    stream: FrameStream,
+    input: Input,
+    signals: &mut Signals,
+    process: Process,
+) -> Result<u8, Failure> {
     let (mut reader, writer) = stream.split();
     let (to_process, outgoing) = mpsc::channel(PENDING);
     let sending = tokio::spawn(send(writer, outgoing));
@@ -37,13 +69,14 @@ pub(crate) async fn pump(stream: FrameStream, input: Input, signals: &mut Signal
     let (to_terminal, written) = mpsc::channel(PENDING);
     let mut writing = tokio::spawn(write(written));
 
-    let ended = carry(&mut reader, &to_process, to_terminal, signals, name).await;
+    let way = SignalWay { to_process, input, process };
+    let ended = carry(&mut reader, &way, to_terminal, signals).await;
     sending.abort();
     if let Some(typing) = typing {
         typing.abort();
     }
     if matches!(ended, Ended::OutputClosed) {
-        return Err(joined(writing.await).err().unwrap_or_else(|| Failure::Lost(name.to_owned())));
+        return Err(joined(writing.await).err().unwrap_or_else(|| way.process.lost()));
     }
     // The last output may still wait for a reader; a signal then has nobody else to go to.
     tokio::select! {
@@ -66,10 +99,9 @@ enum Ended {
 
 async fn carry(
     reader: &mut FrameReader,
-    to_process: &mpsc::Sender<Frame>,
+    way: &SignalWay,
     to_terminal: mpsc::Sender<(Stream, Vec<u8>)>,
     signals: &mut Signals,
-    name: &str,
 ) -> Ended {
     loop {
         // A frame is only read when there is room for it, so that a slow reader of the output slows the process down.
@@ -81,9 +113,7 @@ async fn carry(
         };
         tokio::select! {
             number = signals.next() => {
-                // With the way blocked by input that nobody reads, a signal waits behind it like the rest.
-                let to_process = to_process.clone();
-                tokio::spawn(async move { to_process.send(Frame::Signal(number)).await });
+                tokio::spawn(way.clone().send(number));
             }
             received = received => {
                 let Some((room, frame)) = received else {
@@ -97,11 +127,34 @@ async fn carry(
                     }
                     // What only this side may say is not worth the process's output.
                     Ok(Some(Frame::Stdin(_) | Frame::StdinEnd | Frame::Signal(_))) => {}
-                    Ok(None) => return Ended::Failed(Failure::Lost(name.to_owned())),
+                    Ok(None) => return Ended::Failed(way.process.lost()),
                     Err(error) => return Ended::Failed(error.into()),
                 }
             }
         }
+    }
+}
+
+/// How a signal gets to the attached process.
+#[derive(Debug, Clone)]
+struct SignalWay {
+    to_process: mpsc::Sender<Frame>,
+    input: Input,
+    process: Process,
+}
+
+impl SignalWay {
+    async fn send(self, number: u8) {
+        // A frame would wait behind input that the process does not read, perhaps for ever.
+        if self.input == Input::PassedOn
+            && let Process::Container { client, reference, .. } = &self.process
+            && let Ok(signal) = number.to_string().parse::<Signal>()
+            && client.kill_container(reference, KillQuery { signal }).await.is_ok()
+        {
+            return;
+        }
+        // The daemon is away, or was not needed. If the stream has ended, so has the process.
+        let _ = self.to_process.send(Frame::Signal(number)).await;
     }
 }
 

@@ -10,6 +10,8 @@ mod network;
 mod ps;
 mod rm;
 mod run;
+#[cfg(test)]
+mod samples;
 mod status;
 mod stop;
 mod version;

@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn a_cell_stays_in_its_row() {
         let text = table(["A", "B"], [["x\ny\x1b[31m".to_owned(), "z".to_owned()]]);
-        assert_eq!(text, "A                  B\nx\\ny\\u{1b}[31m   z\n");
+        assert_eq!(text, "A                B\nx\\ny\\u{1b}[31m   z\n");
     }
 }

@@ -27,19 +27,18 @@ struct Tarball<W: Write> {
 }
 
 impl<W: Write> Tarball<W> {
-    fn directory(&mut self, root: &Path, inside: &Path) -> io::Result<()> {
-        let directory = root.join(inside);
-        let mut names: Vec<OsString> = fs::read_dir(&directory)
+    fn directory(&mut self, directory: &Path, inside: &Path) -> io::Result<()> {
+        let mut names: Vec<OsString> = fs::read_dir(directory)
             .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
-            .map_err(|error| at(&directory, &error))?;
+            .map_err(|error| at(directory, &error))?;
         names.sort();
         for name in names {
+            let path = directory.join(&name);
             let inside = inside.join(name);
-            let path = root.join(&inside);
             let metadata = fs::symlink_metadata(&path).map_err(|error| at(&path, &error))?;
             self.entry(&path, &inside, &metadata).map_err(|error| at(&path, &error))?;
             if metadata.is_dir() {
-                self.directory(root, &inside)?;
+                self.directory(&path, &inside)?;
             }
         }
         Ok(())

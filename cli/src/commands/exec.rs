@@ -7,7 +7,7 @@ use api::{Client, ExecCreate};
 use super::environment;
 use crate::{
     arguments::ExecArguments,
-    attached::{Input, pump},
+    attached::{Input, Process, pump},
     failure::Failure,
     signals::Signals,
 };
@@ -23,5 +23,6 @@ pub(super) async fn exec(client: &Client, arguments: ExecArguments) -> Result<Ex
     let stream = client.exec(&arguments.container, &request).await?;
     let mut signals = Signals::take().map_err(Failure::Signals)?;
     let input = if arguments.interactive { Input::PassedOn } else { Input::LeftAlone };
-    pump(stream, input, &mut signals, arguments.container.as_str()).await.map(ExitCode::from)
+    let process = Process::Exec { container: arguments.container.to_string() };
+    pump(stream, input, &mut signals, process).await.map(ExitCode::from)
 }

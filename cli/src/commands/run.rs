@@ -7,7 +7,7 @@ use api::{Client, ClientError, Container, ContainerCreate, Reference, RemoveQuer
 use super::environment;
 use crate::{
     arguments::RunArguments,
-    attached::{Input, pump},
+    attached::{Input, Process, pump},
     failure::Failure,
     output::Output,
     signals::Signals,
@@ -62,7 +62,9 @@ async fn attached(
 ) -> Result<ExitCode, Failure> {
     let stream = client.attach(reference).await?;
     let mut signals = Signals::take().map_err(Failure::Signals)?;
-    let mut pumped = pin!(pump(stream, input, &mut signals, container.name.as_str()));
+    let process =
+        Process::Container { name: container.name.to_string(), reference: reference.clone(), client: client.clone() };
+    let mut pumped = pin!(pump(stream, input, &mut signals, process));
     let mut started = pin!(client.start_container(reference));
     let ended = tokio::select! {
         started = &mut started => {

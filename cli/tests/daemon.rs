@@ -1,0 +1,470 @@
+//! The program against a server that answers as told.
+
+#[path = "../../api/tests/daemon/mod.rs"]
+mod daemon;
+
+use std::{
+    fs,
+    process::{Output, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use api::{ContainerCreate, ExecCreate, Problem};
+use bytes::Bytes;
+use daemon::{Answer, Daemon, answer, body, container, json, upgrade};
+use hyper::{Request, body::Incoming};
+use model::{Frame, FrameDecoder, Stream};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+    process::Command,
+    sync::Notify,
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn fabric(daemon: &Daemon, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fabric"));
+    command.args(arguments).env("FABRIC_SOCKET", daemon.socket()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn output(command: &mut Command) -> Output {
+    timeout(PATIENCE, command.output()).await.expect("it ends").expect("the program was built with this test")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the program writes text")
+}
+
+/// The frames that a client sends, one after the other.
+struct Client {
+    stream: UnixStream,
+    decoder: FrameDecoder,
+}
+
+impl Client {
+    fn new(stream: UnixStream, read: &Bytes) -> Self {
+        let mut decoder = FrameDecoder::default();
+        decoder.push(read);
+        Self { stream, decoder }
+    }
+
+    /// The next frame; none when the client has closed.
+    async fn next(&mut self) -> Option<Frame> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            if let Some(frame) = self.decoder.next_frame().expect("the program speaks frames") {
+                return Some(frame);
+            }
+            match self.stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return None,
+                Ok(length) => self.decoder.push(&buffer[..length]),
+            }
+        }
+    }
+
+    /// Whether the client still listens.
+    async fn send(&mut self, frame: Frame) -> bool {
+        self.stream.write_all(&frame.encode()).await.is_ok()
+    }
+}
+
+/// A daemon whose one container does `conversation` once it is started; requests are logged without their ids.
+fn running<F>(conversation: impl Fn(Client) -> F + Clone + Send + Sync + 'static) -> (Daemon, Arc<Mutex<Vec<String>>>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, started) = (seen.clone(), Arc::new(Notify::new()));
+    let daemon = Daemon::start(move |request: Request<Incoming>| {
+        let (log, started, conversation) = (log.clone(), started.clone(), conversation.clone());
+        async move {
+            let uri = request.uri().to_string().replace(container().id.as_str(), "ID");
+            log.lock().expect("no panic holds it").push(format!("{} {uri}", request.method()));
+            if uri.ends_with("/attach") {
+                upgrade(request, move |stream, read| async move {
+                    started.notified().await;
+                    conversation(Client::new(stream, &read)).await;
+                })
+            } else if uri.ends_with("/start") {
+                started.notify_one();
+                json(200, &container())
+            } else if uri.contains("/wait") {
+                json(200, &serde_json::json!({"exit_code": 0}))
+            } else {
+                let create: ContainerCreate =
+                    serde_json::from_slice(&body(request).await).expect("a documented request");
+                assert_eq!(create.image.as_str(), "busybox");
+                json(201, &container())
+            }
+        }
+    });
+    (daemon, seen)
+}
+
+#[tokio::test]
+async fn an_attached_run_passes_streams_and_the_exit_code() {
+    let (daemon, seen) = running(|mut client| async move {
+        client.send(Frame::Output(Stream::Stdout, b"out\0\xff".to_vec())).await;
+        client.send(Frame::Output(Stream::Stderr, b"err\n".to_vec())).await;
+        client.send(Frame::Exit(42)).await;
+    });
+    let output = output(&mut fabric(&daemon, &["run", "--rm", "busybox", "sh", "-c", "x", "--rm"])).await;
+    assert_eq!(output.status.code(), Some(42));
+    assert_eq!(output.stdout, b"out\0\xff");
+    assert_eq!(text(&output.stderr), "err\n");
+    assert_eq!(
+        *seen.lock().expect("no panic holds it"),
+        [
+            "POST /v1/containers",
+            "POST /v1/containers/ID/attach",
+            "POST /v1/containers/ID/start",
+            "GET /v1/containers/ID/wait?until=removed"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_megabyte_passes_through_both_ways_unchanged() {
+    let (daemon, _) = running(|mut client| async move {
+        loop {
+            match client.next().await {
+                Some(Frame::Stdin(bytes)) => assert!(client.send(Frame::Output(Stream::Stdout, bytes)).await),
+                Some(Frame::StdinEnd) => break,
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        client.send(Frame::Exit(0)).await;
+    });
+    let sent: Vec<u8> = (0..1_000_003_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut child = fabric(&daemon, &["run", "-i", "busybox", "cat"]).stdin(Stdio::piped()).spawn().expect("built");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = sent.clone();
+    tokio::spawn(async move { stdin.write_all(&input).await.expect("the program reads on") });
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stdout == sent, "{} of {} octets", output.stdout.len(), sent.len());
+}
+
+#[tokio::test]
+async fn without_i_standard_input_is_left_alone() {
+    let (daemon, _) = running(|mut client| async move {
+        let said = timeout(Duration::from_millis(300), client.next()).await;
+        client.send(Frame::Exit(u8::from(said.is_ok()))).await;
+    });
+    let mut child = fabric(&daemon, &["run", "busybox"]).stdin(Stdio::piped()).spawn().expect("built");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(b"for somebody else").await.expect("a pipe has room");
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn signals_are_passed_on_each_time() {
+    let (daemon, _) = running(|mut client| async move {
+        client.send(Frame::Output(Stream::Stdout, b"ready\n".to_vec())).await;
+        for expected in [2, 2, 15, 1, 3, 10, 12] {
+            assert_eq!(client.next().await, Some(Frame::Signal(expected)));
+            client.send(Frame::Output(Stream::Stdout, b"got it\n".to_vec())).await;
+        }
+        client.send(Frame::Exit(130)).await;
+    });
+    let mut child = fabric(&daemon, &["run", "busybox"]).spawn().expect("built");
+    let pid = pid(&child);
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    use rustix::process::Signal;
+    for signal in [Signal::INT, Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2] {
+        timeout(PATIENCE, lines.next_line()).await.expect("it answers").expect("text").expect("it goes on");
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").expect("it ran");
+    assert_eq!(status.code(), Some(130));
+}
+
+fn pid(child: &tokio::process::Child) -> rustix::process::Pid {
+    let number = child.id().expect("it runs").try_into().expect("process ids are positive");
+    rustix::process::Pid::from_raw(number).expect("process ids are positive")
+}
+
+#[tokio::test]
+async fn a_signal_does_not_wait_behind_input_that_nobody_reads() {
+    let killed = Arc::new(Notify::new());
+    let kill = killed.clone();
+    let daemon = Daemon::start(move |request| {
+        let (kill, killed) = (kill.clone(), killed.clone());
+        async move {
+            match request.uri().path() {
+                path if path.ends_with("/attach") => upgrade(request, |stream, read| async move {
+                    let mut client = Client::new(stream, &read);
+                    client.send(Frame::Output(Stream::Stdout, b"ready".to_vec())).await;
+                    killed.notified().await;
+                    client.send(Frame::Exit(130)).await;
+                }),
+                path if path.ends_with("/kill") => {
+                    assert_eq!(request.uri().query(), Some("signal=INT"));
+                    kill.notify_one();
+                    answer(204, "")
+                }
+                "/v1/containers" => json(201, &container()),
+                _ => json(200, &container()),
+            }
+        }
+    });
+    let zeroes = fs::File::open("/dev/zero").expect("every Linux has it");
+    let mut child = fabric(&daemon, &["run", "-i", "busybox", "sleep"]).stdin(zeroes).spawn().expect("built");
+    child.stdout.as_mut().expect("piped").read_exact(&mut [0; 5]).await.expect("output comes");
+    // Long enough for the input to fill whatever there is between the program and the process.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    rustix::process::kill_process(pid(&child), rustix::process::Signal::INT).expect("it runs");
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").expect("it ran");
+    assert_eq!(status.code(), Some(130));
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_neither_hangs_nor_breaks_the_program() {
+    let (daemon, _) =
+        running(
+            |mut client| async move { while client.send(Frame::Output(Stream::Stdout, vec![b'y'; 4096])).await {} },
+        );
+    let mut child = fabric(&daemon, &["run", "busybox", "yes"]).spawn().expect("built");
+    let mut stdout = child.stdout.take().expect("piped");
+    stdout.read_exact(&mut [0; 10]).await.expect("output comes");
+    drop(stdout);
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    assert_eq!(output.status.code(), Some(141));
+    assert_eq!(text(&output.stderr), "the output was closed; container `api` goes on until: fabric stop api\n");
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_without_an_exit_code_is_a_failure() {
+    let (daemon, _) = running(|_| async {});
+    let output = output(&mut fabric(&daemon, &["run", "busybox"])).await;
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("fabric inspect api"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_and_exits_as_container_tools_do() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let daemon = Daemon::start(move |request| {
+        log.lock().expect("no panic holds it").push(request.method().to_string());
+        async move {
+            match request.uri().path() {
+                path if path.ends_with("/attach") => upgrade(request, |mut stream, _| async move {
+                    // Open until the client goes.
+                    let _ = stream.read(&mut [0]).await;
+                }),
+                path if path.ends_with("/start") => {
+                    json(422, &Problem::new("there is no program `nope` in `busybox`").with_exit_code(127))
+                }
+                "/v1/containers" => json(201, &container()),
+                _ => answer(204, ""),
+            }
+        }
+    });
+    let output = output(&mut fabric(&daemon, &["run", "busybox", "nope"])).await;
+    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(text(&output.stderr), "error: there is no program `nope` in `busybox`\n");
+    assert_eq!(*seen.lock().expect("no panic holds it"), ["POST", "POST", "POST", "DELETE"]);
+}
+
+#[tokio::test]
+async fn a_detached_run_prints_the_id_and_passes_its_options_on() {
+    let daemon = Daemon::start(|request| async move {
+        assert_eq!(request.uri().path(), "/v1/containers");
+        let create: ContainerCreate = serde_json::from_slice(&body(request).await).expect("a documented request");
+        insta::assert_snapshot!("create", serde_json::to_string_pretty(&create).expect("JSON"));
+        json(201, &container())
+    });
+    let arguments = [
+        "run",
+        "-d",
+        "--rm",
+        "--name",
+        "api",
+        "--network",
+        "web",
+        "--hostname",
+        "Host.example",
+        "-p",
+        "8080:80",
+        "-p",
+        "127.0.0.1:53:53/udp",
+        "-e",
+        "A=1=2",
+        "-e",
+        "FROM_HERE",
+        "-e",
+        "NOT_HERE",
+        "-l",
+        "tier=web",
+        "-l",
+        "flag",
+        "-w",
+        "/srv",
+        "busybox",
+        "httpd",
+        "-f",
+        "--format",
+        "x",
+    ];
+    let output = output(fabric(&daemon, &arguments).env("FROM_HERE", "yes").env_remove("NOT_HERE")).await;
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(text(&output.stdout), format!("{}\n", container().id));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn exec_sends_its_order_and_ends_with_the_code_of_its_process() {
+    let daemon = Daemon::start(|mut request| async move {
+        use http_body_util::BodyExt;
+        let sent = request.body_mut().collect().await.expect("a whole body").to_bytes();
+        let exec: ExecCreate = serde_json::from_slice(&sent).expect("a documented request");
+        let code = if exec.command == ["sh", "-c", "exit 3"] && exec.stdin { 3 } else { 99 };
+        upgrade(request, move |stream, read| async move {
+            let mut client = Client::new(stream, &read);
+            if request_is_missing(&mut client).await {
+                client.send(Frame::Failed { code: 126, message: "`sh` may not be run".to_owned() }).await;
+            } else {
+                client.send(Frame::Exit(code)).await;
+            }
+        })
+    });
+    let mut command = fabric(&daemon, &["exec", "-i", "api", "sh", "-c", "exit 3"]);
+    assert_eq!(output(&mut command).await.status.code(), Some(3));
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("built");
+    child.stdin.take().expect("piped").write_all(b"fail").await.expect("a pipe has room");
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(126), "error: `sh` may not be run\n"));
+}
+
+/// Whether the client's input says that the process is to fail.
+async fn request_is_missing(client: &mut Client) -> bool {
+    matches!(client.next().await, Some(Frame::Stdin(bytes)) if bytes == b"fail")
+}
+
+#[tokio::test]
+async fn logs_keep_their_streams_apart_and_stop_when_nobody_reads() {
+    let line = |stream: &str, log: &str| {
+        format!("{}\n", serde_json::json!({"time": "2026-11-20T08:00:00Z", "stream": stream, "log": log}))
+    };
+    let some = line("stdout", "one\n") + &line("stderr", "two\n") + &line("stdout", "three");
+    let many = line("stdout", &format!("{}\n", "x".repeat(1000))).repeat(5000);
+    let daemon = Daemon::start(move |request| {
+        let text = if request.uri().path().contains("many") { many.clone() } else { some.clone() };
+        async move { answer(200, text) }
+    });
+    let logs = output(&mut fabric(&daemon, &["logs", "api"])).await;
+    assert_eq!((text(&logs.stdout), text(&logs.stderr)), ("one\nthree", "two\n"));
+    let json = output(&mut fabric(&daemon, &["logs", "api", "--format", "json"])).await;
+    assert_eq!(text(&json.stdout).lines().count(), 3);
+    let mut child = fabric(&daemon, &["logs", "many"]).spawn().expect("built");
+    let mut stdout = child.stdout.take().expect("piped");
+    stdout.read_exact(&mut [0; 10]).await.expect("output comes");
+    drop(stdout);
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), ""));
+}
+
+#[tokio::test]
+async fn several_objects_are_gone_through_to_the_last() {
+    let daemon = Daemon::start(|request| async move {
+        match request.uri().path() {
+            "/v1/containers/gone" => {
+                json(404, &Problem::new("there is no container `gone`").with_hint("see fabric ps -a"))
+            }
+            _ => answer(204, ""),
+        }
+    });
+    let removed = output(&mut fabric(&daemon, &["rm", "a", "gone", "b"])).await;
+    assert_eq!(removed.status.code(), Some(1));
+    assert_eq!(text(&removed.stdout), "a\nb\n");
+    assert_eq!(text(&removed.stderr), "error: there is no container `gone`\nhint: see fabric ps -a\n");
+    let json = output(&mut fabric(&daemon, &["rm", "a", "b", "--format", "json"])).await;
+    assert_eq!(serde_json::from_slice::<Vec<String>>(&json.stdout).expect("an array"), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn json_is_what_the_daemon_said() {
+    let daemon = Daemon::start(|request| async move {
+        match request.uri().path() {
+            "/v1/containers" => json(200, &[container()]),
+            _ => json(200, &container()),
+        }
+    });
+    let list = output(&mut fabric(&daemon, &["ps", "--format", "json"])).await;
+    assert_eq!(serde_json::from_slice::<Vec<api::Container>>(&list.stdout).expect("an array"), [container()]);
+    let one = output(&mut fabric(&daemon, &["--format", "json", "inspect", "api"])).await;
+    assert_eq!(serde_json::from_slice::<api::Container>(&one.stdout).expect("an object"), container());
+}
+
+#[tokio::test]
+async fn a_doctor_that_finds_problems_ends_with_1() {
+    for (result, code) in [("ok", 0), ("warning", 0), ("problem", 1)] {
+        let daemon = Daemon::start(move |_| async move {
+            json(
+                200,
+                &serde_json::json!({
+                    "checks": [{"name": "dns", "result": result, "message": "seen"}], "healthy": result != "problem",
+                }),
+            )
+        });
+        let output = output(&mut fabric(&daemon, &["doctor"])).await;
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(code), ""));
+    }
+}
+
+/// A daemon that imports whatever is sent, and says how many octets that were.
+fn importing() -> Daemon {
+    async fn import(request: Request<Incoming>) -> Answer {
+        use http_body_util::BodyExt;
+        match request.into_body().collect().await {
+            Ok(body) => json(
+                201,
+                &serde_json::json!({
+                    "name": "busybox", "digest": format!("sha256:{}", "5a".repeat(32)), "size": body.to_bytes().len(),
+                    "created_at": "2026-11-20T08:00:00Z",
+                }),
+            ),
+            Err(_) => json(400, &Problem::new("the tar broke off")),
+        }
+    }
+    Daemon::start(import)
+}
+
+#[tokio::test]
+async fn an_image_is_read_from_a_file_a_directory_or_standard_input() {
+    let daemon = importing();
+    let root = tempfile::tempdir().expect("a temporary directory can be made");
+    let tar = root.path().join("image.tar");
+    fs::write(&tar, vec![7; 3_000_000]).expect("new");
+    fs::create_dir(root.path().join("fs")).expect("new");
+    fs::write(root.path().join("fs/file"), "x").expect("new");
+    let path = |name: &str| root.path().join(name).to_str().expect("text").to_owned();
+    for (source, size) in [(path("image.tar"), 3_000_000), (path("fs"), 2048), ("-".to_owned(), 3_000_000)] {
+        let mut command = fabric(&daemon, &["image", "import", &source, "busybox", "--format", "json"]);
+        command.stdin(fs::File::open(&tar).expect("just written"));
+        let output = output(&mut command).await;
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(serde_json::from_slice::<api::Image>(&output.stdout).expect("an object").size, size, "{source}");
+    }
+    let output = output(&mut fabric(&daemon, &["image", "import", &path("image.tar"), "busybox"])).await;
+    assert_eq!(text(&output.stdout), format!("busybox sha256:{}\n", "5a".repeat(32)));
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_read_is_the_failure_that_is_told() {
+    let daemon = importing();
+    let missing = output(&mut fabric(&daemon, &["image", "import", "/nonexistent.tar", "busybox"])).await;
+    assert_eq!(missing.status.code(), Some(1));
+    insta::assert_snapshot!("missing_image", text(&missing.stderr));
+    // Reading /proc/self/mem fails at its first octet, after the request has begun.
+    let unreadable = output(&mut fabric(&daemon, &["image", "import", "/proc/self/mem", "busybox"])).await;
+    assert_eq!(unreadable.status.code(), Some(1));
+    insta::assert_snapshot!("unreadable_image", text(&unreadable.stderr));
+}
