@@ -53,7 +53,7 @@ pub enum ImageError {
         reason: &'static str,
     },
     /// A limit was reached.
-    #[error("{object} is refused: {limit}; if it is trusted, raise the limit in the daemon's configuration")]
+    #[error("{object} is refused: {limit}; an image like that fills a disk or a memory")]
     Limit {
         /// The archive or document.
         object: String,

@@ -144,6 +144,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         pools,
         search: host.search,
         world: Arc::new(Mutex::new(world)),
+        image_use: Default::default(),
         deaf: Mutex::new(None),
     }))
 }

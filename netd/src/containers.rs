@@ -24,6 +24,7 @@ impl Daemon {
     /// With `goal` running it is started as well; if that fails, nothing of it is left.
     pub(crate) async fn create_container(self: Arc<Self>, request: ContainerCreate) -> Result<ContainerId, Failure> {
         let goal = if request.start { Goal::Running } else { Goal::Created };
+        let using = self.image_use.read().await;
         let image = self.find_image(&request.image).await?;
         if let Some(publish) = request.publish.first().filter(|_| request.network.is_none()) {
             return Err(Failure::PublishWithoutNetwork { publish: *publish });
@@ -39,6 +40,8 @@ impl Daemon {
                 return Err(failure);
             }
         };
+        // From here on the world says that the image is in use.
+        drop(using);
         let id = record.container.id.clone();
         let _work = life.work().await;
         let doing = format!("create container `{}`", record.container.name);

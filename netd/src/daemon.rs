@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 use model::{Attachment, NamespaceName, Scope};
 use store::{Revision, Store, Transaction};
+use tokio::sync::RwLock;
 
 use crate::{config::Config, directories::Directories, failure::Failure, step::Steps, world::World};
 
@@ -29,6 +30,8 @@ pub(crate) struct Daemon {
     /// The host's search domains, for containers' `resolv.conf`.
     pub(crate) search: Vec<String>,
     pub(crate) world: Arc<Mutex<World>>,
+    /// Read by whoever is about to use an image, written by whoever removes one: what is in use is known in between.
+    pub(crate) image_use: RwLock<()>,
     /// Why the names of networks are not answered, if they are not; for the doctor.
     pub(crate) deaf: Mutex<Option<String>>,
 }

@@ -42,8 +42,8 @@ impl Daemon {
     /// Removes the name, and the image with it if that was its last and no container was made from it.
     pub(crate) async fn remove_image(self: Arc<Self>, name: ImageName) -> Result<(), Failure> {
         self.find_image(&name).await?;
-        let in_use: BTreeSet<Digest> =
-            self.world().records().map(|record| record.container.image_digest.clone()).collect();
+        let _removing = self.image_use.write().await;
+        let in_use: BTreeSet<Digest> = self.world().image_digests().cloned().collect();
         let images = self.images.clone();
         blocking(move || images.remove(&name, &in_use)).await?;
         Ok(())

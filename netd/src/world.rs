@@ -10,8 +10,8 @@ use std::{
 
 use ipam::{Lease, LeaseTable, Request};
 use model::{
-    Container, ContainerId, ContainerName, Endpoint, NamespaceName, Network, NetworkId, NetworkName, Protocol, Publish,
-    Scope,
+    Container, ContainerId, ContainerName, Digest, Endpoint, NamespaceName, Network, NetworkId, NetworkName, Protocol,
+    Publish, Scope,
 };
 use runtime::Exit;
 use store::{Guard, Revision, Write};
@@ -270,6 +270,11 @@ impl World {
     /// Every container that exists, by identifier.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.containers.values().filter(|entry| entry.committed).map(|entry| &entry.record)
+    }
+
+    /// The image of each container, those that are being created included.
+    pub(crate) fn image_digests(&self) -> impl Iterator<Item = &Digest> {
+        self.containers.values().map(|entry| &entry.record.container.image_digest)
     }
 
     /// The container that a person means by its name, its identifier, or an unambiguous beginning of the identifier.
