@@ -27,8 +27,9 @@ pub(crate) const TABLE: &str = "fabric";
 const SUBSYSTEM: u16 = 10;
 /// Family, version and resource of every nfnetlink message.
 pub(crate) const NETFILTER_HEADER: usize = 4;
-/// How many elements are changed in one transaction; a batch must fit the socket's send buffer (208 KiB).
-const BATCH: usize = 500;
+/// How many elements are changed in one transaction: it must fit the socket's send buffer (208 KiB), and its answers,
+/// each in a buffer of its own, the receive buffer.
+const BATCH: usize = 250;
 
 // `include/uapi/linux/netfilter/nf_tables.h`
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;

@@ -30,7 +30,7 @@ const GROUP: u32 = 0x6661_6272;
 /// iproute2's `rt_addrprotos` and `rt_protos`).
 const PROTOCOL: u8 = 102;
 
-/// The period of the kernel's link watch, with some room.
+/// The longest that the kernel's link watch puts an event off, with some room.
 const LINK_WATCH_MILLISECONDS: u32 = 1100;
 
 const LINK_HEADER: usize = 16;
@@ -294,9 +294,9 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
 
 /// Waits until a bridge's port and the bridge itself pass packets.
 ///
-/// The kernel learns of a new carrier in a work queue that runs once a second (`net/core/link_watch.c`), and until it
-/// has, the bridge drops what the host sends: the first container on a network would be deaf for that long. Since
-/// Linux 6.8 showing an interface brings its state up to date at once; before, only waiting helps.
+/// The kernel handles a new carrier in a work queue (`net/core/link_watch.c`). Until that has run, a bridge drops what
+/// the host sends and a port what it receives, and a lost SYN costs a second. Since Linux 6.8 showing an interface
+/// brings its state up to date at once; before, only waiting helps.
 pub(crate) fn await_forwarding(socket: &mut Socket, port: &IfName) -> Result<(), KernelError> {
     for _ in 0..LINK_WATCH_MILLISECONDS {
         let port = find_ours(socket, port)?;

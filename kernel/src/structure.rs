@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Write},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use model::{Element, Structure};
@@ -147,14 +147,27 @@ fn add_objects(hash: &mut Hash, replies: &[Reply], kinds: &[u16]) {
     }
 }
 
+/// Where `nft` is. The second is for a root shell whose path lacks the directories of system programs.
+const NFT: [&str; 2] = ["nft", "/usr/sbin/nft"];
+
+fn spawn_nft() -> Result<Child, KernelError> {
+    for program in NFT {
+        let mut command = Command::new(program);
+        command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            child => {
+                return child.map_err(|source| KernelError::System { action: format!("run {program}"), source });
+            }
+        }
+    }
+    Err(KernelError::NoNft)
+}
+
+/// Gives a script to `nft`, which applies it as one transaction.
 fn run_nft(script: &str) -> Result<(), KernelError> {
-    let failed = |source| KernelError::System { action: "run nft".into(), source };
-    let mut command = Command::new("nft");
-    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(KernelError::NoNft),
-        child => child.map_err(failed)?,
-    };
+    let failed = |source| KernelError::System { action: "talk to nft".into(), source };
+    let mut child = spawn_nft()?;
     let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(script.as_bytes());
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {

@@ -176,11 +176,34 @@ fn one_endpoint_comes_and_goes_without_a_look_at_the_others() {
         let changes = lab.reconcile(own.clone(), &state(&[attachment(13, &[])]));
         assert_eq!(
             changes.iter().map(|change| change.split(' ').next().unwrap_or_default()).collect::<Vec<_>>(),
-            ["remove", "remove", "forget", "remove", "set"],
+            ["set", "remove", "forget", "remove", "remove", "set"],
             "{changes:#?}"
         );
         assert_eq!(lab.settle(&state(&[attachment(13, &[])])), Vec::<String>::new(), "nothing is left");
         assert_eq!(sh("ls /run/fabric/netns"), "c13\n");
+    });
+}
+
+#[test]
+fn a_network_comes_and_goes_by_itself() {
+    lab::run(|lab| {
+        let scope = || Scope::Network(network(1));
+        let other = state(&[attachment(22, &["8081:80"])]);
+        lab.settle(&other);
+        lab.serve(Place::Container(22), 80);
+        let both = state(&[attachment(12, &[]), attachment(22, &["8081:80"])]);
+        let difference = lab.wait(lab.kernel.difference(scope(), {
+            let both = both.clone();
+            move || both
+        }));
+        let made = lab.reconcile(scope(), &both);
+        assert_eq!(difference.expect("it can be observed").iter().map(ToString::to_string).collect::<Vec<_>>(), made);
+        assert_eq!(made.len(), 5, "{made:#?}");
+        assert_eq!(lab.reconcile(scope(), &both), Vec::<String>::new());
+        sh("ping -c 1 -W 1 10.89.1.1");
+        assert_eq!(lab.reconcile(scope(), &other).len(), 3);
+        assert_eq!(lab.settle(&other), Vec::<String>::new(), "nothing is left");
+        assert_eq!(lab.ask(Place::Lan, HOST, 8081), Some(PEER), "the other network still works");
     });
 }
 
@@ -287,6 +310,12 @@ fn namespaces_can_be_made_ahead() {
         assert!(sh(&inside).starts_with("0\n0\t2147483647\nlo "), "{}", sh(&inside));
         let mut wanted = State::empty();
         wanted.namespaces.insert(name, model::Namespace::Ready);
-        assert_eq!(lab.settle(&wanted), ["install table inet fabric"]);
+        let other: model::NamespaceName = "alone".parse().expect("literal");
+        let mut alone = State::empty();
+        alone.namespaces.insert(other.clone(), model::Namespace::Ready);
+        let scope = Scope::Namespace(other);
+        assert_eq!(lab.reconcile(scope.clone(), &alone).last().map(String::as_str), Some("create namespace alone"));
+        assert_eq!(lab.reconcile(scope, &wanted), ["remove namespace alone"]);
+        assert_eq!(lab.settle(&wanted), Vec::<String>::new());
     });
 }
