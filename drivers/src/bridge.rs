@@ -1,13 +1,13 @@
 //! The bridge driver: a Linux bridge in the host's namespace with the gateway's address on it, routed and
 //! masqueraded towards the outside, and a veth pair for each endpoint.
 
-use std::net::Ipv4Addr;
+use model::{Admin, Bridge, Element, Forwarding, Inside, Scope, State, Switch, Veth};
 
-use model::{Admin, Attachment, Bridge, Element, Forwarding, Inside, Network, Publish, Scope, State, Switch, Veth};
+use crate::Segment;
 
-pub(crate) fn desire(state: &mut State, scope: &Scope, network: &Network, attachments: &[&Attachment]) {
+pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
+    let network = &segment.network;
     let name = network.bridge();
-    let from_loopback = attachments.iter().flat_map(|attachment| &attachment.publishes).any(reaches_from_loopback);
     state.forwarding = Forwarding::On;
     state.elements.insert(Element::Bridge(name.clone()));
     state.elements.insert(Element::SameBridge(name.clone()));
@@ -20,10 +20,10 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, network: &Network, attach
             admin: Admin::Up,
             addresses: [network.subnet.gateway_net()].into(),
             ipv6: Switch::Off,
-            loopback_routing: if from_loopback { Switch::On } else { Switch::Off },
+            loopback_routing: if segment.published_to_loopback { Switch::On } else { Switch::Off },
         },
     );
-    for attachment in attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {
+    for attachment in segment.attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {
         let endpoint = &attachment.endpoint;
         state.elements.extend(attachment.elements());
         state.veths.insert(
@@ -45,10 +45,4 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, network: &Network, attach
             },
         );
     }
-}
-
-/// Whether a connection to 127.0.0.1 on the host can reach the published port, so that packets from the loopback
-/// network must be let onto the bridge.
-fn reaches_from_loopback(publish: &Publish) -> bool {
-    publish.host_ip.is_none_or(|address: Ipv4Addr| address.is_loopback())
 }

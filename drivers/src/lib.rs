@@ -10,20 +10,29 @@ use std::collections::BTreeSet;
 
 use model::{Attachment, Driver, Namespace, NamespaceName, Network, Scope, State};
 
-/// What is intended: the input of every desired state.
+/// What is intended: the input of every desired state. It must hold what lies within the scope; more does no harm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intent {
-    /// Networks.
-    pub networks: Vec<Network>,
-    /// Endpoints. For a scope of one network or one endpoint all attachments to that network must be here, and no
-    /// others need be.
-    pub attachments: Vec<Attachment>,
+    /// Networks, each with what is attached to it.
+    pub segments: Vec<Segment>,
     /// Namespaces that exist without an endpoint: those that wait in the pool, and those of containers on no network.
     pub namespaces: BTreeSet<NamespaceName>,
 }
 
-/// Adds to a state, within the scope, what makes one network with these attachments.
-type Desire = fn(&mut State, &Scope, &Network, &[&Attachment]);
+/// A network and what is attached to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The network.
+    pub network: Network,
+    /// Whether a port of any container on it can be reached from the host's loopback address. Not derived from the
+    /// attachments, for they need not be all.
+    pub published_to_loopback: bool,
+    /// The endpoints within the scope.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Adds to a state, within the scope, what makes one network with its attachments.
+type Desire = fn(&mut State, &Scope, &Segment);
 
 /// Every driver and the function that makes its networks.
 fn registry(driver: Driver) -> Option<Desire> {
@@ -35,19 +44,16 @@ fn registry(driver: Driver) -> Option<Desire> {
 }
 
 /// The state the host's kernel should be in, as far as the scope reaches.
-///
-/// Attachments to networks that are not in `intent` are left out: there is nothing to attach them to.
 pub fn desired(scope: &Scope, intent: &Intent) -> State {
     let mut state = State::empty();
-    let attached = intent.attachments.iter().map(|attachment| &attachment.namespace);
+    let attachments = intent.segments.iter().flat_map(|segment| &segment.attachments);
+    let attached = attachments.map(|attachment| &attachment.namespace);
     for name in intent.namespaces.iter().chain(attached).filter(|name| scope.covers_namespace(name)) {
         state.namespaces.insert(name.clone(), Namespace::Ready);
     }
-    for network in intent.networks.iter().filter(|network| scope.covers_network(&network.id)) {
-        let attachments: Vec<_> =
-            intent.attachments.iter().filter(|attachment| attachment.endpoint.network == network.id).collect();
-        if let Some(desire) = registry(network.driver) {
-            desire(&mut state, scope, network, &attachments);
+    for segment in intent.segments.iter().filter(|segment| scope.covers_network(&segment.network.id)) {
+        if let Some(desire) = registry(segment.network.driver) {
+            desire(&mut state, scope, segment);
         }
     }
     state

@@ -1,6 +1,6 @@
 //! The bridge driver's desired state and the changes that lead to it, as text a network engineer can read.
 
-use drivers::{Intent, desired};
+use drivers::{Intent, Segment, desired};
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use model::{
@@ -41,12 +41,18 @@ fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
 fn intent() -> Intent {
     let (web, back) = (network(1, "10.1.0.0/24"), network(2, "10.2.0.0/24"));
     Intent {
-        attachments: vec![
-            attachment(&web, 5, &["8080:80", "192.0.2.1:53:53/udp"]),
-            attachment(&web, 6, &[]),
-            attachment(&back, 7, &["192.0.2.1:9000:9000"]),
+        segments: vec![
+            Segment {
+                attachments: vec![attachment(&web, 5, &["8080:80", "192.0.2.1:53:53/udp"]), attachment(&web, 6, &[])],
+                network: web,
+                published_to_loopback: true,
+            },
+            Segment {
+                attachments: vec![attachment(&back, 7, &["192.0.2.1:9000:9000"])],
+                network: back,
+                published_to_loopback: false,
+            },
         ],
-        networks: vec![web, back],
         namespaces: ["pool-1".parse().expect("literal")].into(),
     }
 }
@@ -72,7 +78,7 @@ fn desired_state_of_two_networks() {
 #[test]
 fn desired_state_of_one_endpoint_leaves_its_neighbours_out() {
     let intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.attachments[1].clone()));
+    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[1].clone()));
     assert_snapshot!(desired(&scope, &intent));
     assert_eq!(desired(&scope, &intent), desired(&Scope::Everything, &intent).within(&scope));
 }
@@ -80,7 +86,7 @@ fn desired_state_of_one_endpoint_leaves_its_neighbours_out() {
 #[test]
 fn desired_state_of_one_network_leaves_its_endpoints_out() {
     let intent = intent();
-    let scope = Scope::Network(intent.networks[1].id.clone());
+    let scope = Scope::Network(intent.segments[1].network.id.clone());
     assert_snapshot!(desired(&scope, &intent));
     assert_eq!(desired(&scope, &intent), desired(&Scope::Everything, &intent).within(&scope));
 }
@@ -93,7 +99,7 @@ fn changes_on_a_host_that_has_just_booted() {
 #[test]
 fn changes_to_attach_one_endpoint() {
     let intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.attachments[0].clone()));
+    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[0].clone()));
     let wanted = desired(&scope, &intent);
     let mut before = wanted.clone();
     before.veths.clear();
@@ -104,9 +110,10 @@ fn changes_to_attach_one_endpoint() {
 #[test]
 fn changes_to_remove_one_endpoint() {
     let mut intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.attachments[0].clone()));
+    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[0].clone()));
     let before = desired(&scope, &intent);
-    intent.attachments.remove(0);
+    intent.segments[0].attachments.remove(0);
+    intent.segments[0].published_to_loopback = false;
     assert_snapshot!(lines(&diff(&desired(&scope, &intent), &seen(before))));
 }
 
@@ -122,8 +129,8 @@ fn changes_to_remove_everything() {
 fn changes_to_move_a_published_port() {
     let before = desired(&Scope::Everything, &intent());
     let mut after = intent();
-    let publish = after.attachments[0].publishes.remove(0);
-    after.attachments[1].publishes.push(publish);
+    let publish = after.segments[0].attachments[0].publishes.remove(0);
+    after.segments[0].attachments[1].publishes.push(publish);
     assert_snapshot!(lines(&diff(&desired(&Scope::Everything, &after), &seen(before))));
 }
 
@@ -147,7 +154,7 @@ fn changes_to_repair_damage() {
 #[test]
 fn an_altered_table_is_replaced_with_the_elements_of_others_in_it() {
     let intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.attachments[1].clone()));
+    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[1].clone()));
     let wanted = desired(&scope, &intent);
     let mut observed = seen(State { structure: Structure::Altered, ..wanted.clone() });
     observed.elements_beyond = desired(&Scope::Everything, &intent).elements;

@@ -49,6 +49,11 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// Whether a connection to 127.0.0.1 on the host can reach it.
+    pub fn reaches_from_loopback(&self) -> bool {
+        self.host_ip.is_none_or(|address| address.is_loopback())
+    }
+
     /// Whether both claim one port of the host.
     pub fn collides(&self, other: &Self) -> bool {
         self.host_port == other.host_port

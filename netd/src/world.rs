@@ -3,6 +3,8 @@
 //! No I/O. A request first reserves here, under one short lock, then commits, then either confirms or withdraws: so
 //! that two requests at once cannot both pass a check, and a commit that fails leaves nothing behind.
 
+mod desired;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -11,7 +13,7 @@ use std::{
 use ipam::{Lease, LeaseTable, Request};
 use model::{
     Container, ContainerId, ContainerName, Digest, Endpoint, NamespaceName, Network, NetworkId, NetworkName, Protocol,
-    Publish, Scope,
+    Publish,
 };
 use runtime::Exit;
 use store::{Guard, Revision, Write};
@@ -19,9 +21,8 @@ use store::{Guard, Revision, Write};
 use crate::{
     failure::{Failure, Noun},
     life::Life,
-    names::attachments,
     namespaces::SpareNamespaces,
-    record::{Goal, Record},
+    record::Record,
 };
 
 /// All networks and containers.
@@ -43,6 +44,8 @@ struct NetworkEntry {
     network: Network,
     leases: LeaseTable,
     containers: BTreeSet<ContainerId>,
+    /// How many of its live containers' ports can be reached from the host's loopback address.
+    published_to_loopback: usize,
     committed: bool,
 }
 
@@ -88,8 +91,10 @@ impl World {
     fn insert_network(&mut self, network: Network, committed: bool) {
         self.network_names.insert(network.name.clone(), network.id.clone());
         let leases = LeaseTable::new(network.id.clone(), network.subnet);
-        self.networks
-            .insert(network.id.clone(), NetworkEntry { network, leases, containers: BTreeSet::new(), committed });
+        self.networks.insert(
+            network.id.clone(),
+            NetworkEntry { network, leases, containers: BTreeSet::new(), published_to_loopback: 0, committed },
+        );
     }
 
     /// Checks that nothing is on the network, and takes it out of use: no container can join it from now on.
@@ -224,7 +229,9 @@ impl World {
     pub(crate) fn forget_container(&mut self, id: &ContainerId) {
         let Some(ContainerEntry { record, life, .. }) = self.containers.remove(id) else { return };
         life.set_removed();
-        self.release_ports(&record.container);
+        if record.is_live() {
+            self.release_ports(&record.container);
+        }
         self.container_names.remove(&record.container.name);
         self.inhabited.remove(&record.container.namespace);
         for endpoint in &record.container.endpoints {
@@ -301,6 +308,11 @@ impl World {
 
     // --- host ports ---
 
+    /// The network that the container's host ports lead into.
+    fn publishing_network(&mut self, container: &Container) -> Option<&mut NetworkEntry> {
+        self.networks.get_mut(&container.endpoints.first()?.network)
+    }
+
     fn check_publishes(&self, container: &Container) -> Result<(), Failure> {
         for (index, publish) in container.publishes.iter().enumerate() {
             if container.publishes[..index].iter().any(|other| other.collides(publish)) {
@@ -318,6 +330,9 @@ impl World {
     }
 
     fn claim_ports(&mut self, container: &Container) {
+        if let Some(network) = self.publishing_network(container) {
+            network.published_to_loopback += from_loopback(container);
+        }
         for publish in &container.publishes {
             let key = (publish.protocol, publish.host_port.get());
             self.published.entry(key).or_default().push((*publish, container.id.clone()));
@@ -325,6 +340,9 @@ impl World {
     }
 
     fn release_ports(&mut self, container: &Container) {
+        if let Some(network) = self.publishing_network(container) {
+            network.published_to_loopback -= from_loopback(container);
+        }
         for publish in &container.publishes {
             let key = (publish.protocol, publish.host_port.get());
             if let Some(holders) = self.published.get_mut(&key) {
@@ -335,46 +353,10 @@ impl World {
             }
         }
     }
+}
 
-    // --- desired state ---
-
-    /// What the kernel should be like, within `scope`.
-    pub(crate) fn desired(&self, scope: &Scope) -> model::State {
-        let networks = match scope.network() {
-            None => self.networks().cloned().collect(),
-            Some(id) => self.network(id).cloned().into_iter().collect::<Vec<_>>(),
-        };
-        let attachments = match scope.network() {
-            None => self
-                .records()
-                .filter(|record| record.is_live())
-                .flat_map(|record| attachments(&record.container))
-                .collect(),
-            Some(id) => self
-                .on_network(id)
-                .filter(|record| record.is_live())
-                .flat_map(|record| attachments(&record.container))
-                .collect(),
-        };
-        let namespaces = match scope {
-            Scope::Everything => {
-                let records = self.records().filter(|record| record.goal != Goal::Removed);
-                let owned = records.map(|record| &record.container.namespace);
-                owned.chain(self.namespaces.reserved()).cloned().collect()
-            }
-            Scope::Network(_) => BTreeSet::new(),
-            Scope::Endpoint(attachment) => self.standing(&attachment.namespace),
-            Scope::Namespace(name) => self.standing(name),
-        };
-        drivers::desired(scope, &drivers::Intent { networks, attachments, namespaces })
-    }
-
-    /// The namespace, if it is to stand.
-    fn standing(&self, name: &NamespaceName) -> BTreeSet<NamespaceName> {
-        let inhabitant = self.inhabited.get(name).and_then(|id| self.containers.get(id));
-        let inhabited = inhabitant.is_some_and(|entry| entry.record.goal != Goal::Removed);
-        (inhabited || self.namespaces.is_reserved(name)).then(|| name.clone()).into_iter().collect()
-    }
+fn from_loopback(container: &Container) -> usize {
+    container.publishes.iter().filter(|publish| publish.reaches_from_loopback()).count()
 }
 
 #[cfg(test)]

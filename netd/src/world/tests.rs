@@ -1,7 +1,8 @@
 use jiff::Timestamp;
-use model::{Command, Driver, EndpointId, MacAddress, Subnet};
+use model::{Command, Driver, EndpointId, MacAddress, Scope, Subnet};
 
 use super::*;
+use crate::{names::attachments, record::Goal};
 
 fn network(number: u8, name: &str) -> Network {
     let range = format!("10.9.{number}.0/29").parse().expect("literal");
