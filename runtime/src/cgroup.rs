@@ -49,7 +49,7 @@ pub(crate) fn expect_move() {
     };
     if let Some((_, own)) = table.lines().find_map(|line| line.split_once(marker)) {
         // Refused or not: the lock has been taken.
-        let _ = fs::write(Path::new(ROOT).join(hierarchy).join(own).join("cgroup.procs"), "0");
+        let _ = set(&Path::new(ROOT).join(hierarchy).join(own), "cgroup.procs", "0");
     }
 }
 
@@ -60,11 +60,8 @@ pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {
         Layout::Legacy => {
             let directory = Path::new(ROOT).join("devices").join(cgroup);
             fs::create_dir_all(&directory)?;
-            fs::write(directory.join("devices.deny"), "a")?;
-            for rule in device_filter::RULES {
-                fs::write(directory.join("devices.allow"), rule.to_string())?;
-            }
-            Ok(())
+            set(&directory, "devices.deny", "a")?;
+            device_filter::RULES.iter().try_for_each(|rule| set(&directory, "devices.allow", &rule.to_string()))
         }
         Layout::Unified => {
             let directory = Path::new(ROOT).join(cgroup);
@@ -77,13 +74,26 @@ pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {
     }
 }
 
+/// Writes one of a cgroup's files. It must exist: where a controller is not mounted there is a plain directory, in which
+/// a file that is made would confine nothing.
+fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
+    let mut file = fs::File::options().write(true).open(directory.join(file))?;
+    io::Write::write_all(&mut file, value.as_bytes())
+}
+
 /// Gives the children of `parent` the controllers that it has. What the machine did not give the parent stays so.
 fn enable_controllers(parent: &Path) {
     let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     for controller in controllers.split_whitespace() {
         // One at a time: a controller that cannot be enabled must not keep the others from it.
-        let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+        let _ = set(parent, "cgroup.subtree_control", &format!("+{controller}"));
     }
+}
+
+/// Kills whatever is in the cgroup or below, without waiting for it to be gone.
+pub(crate) fn kill(cgroup: &Path) -> Result<(), RuntimeError> {
+    hierarchies()?.iter().for_each(|hierarchy| kill_tree(&hierarchy.join(cgroup)));
+    Ok(())
 }
 
 /// Kills whatever is in the cgroup or below and removes it, in every hierarchy.
@@ -158,7 +168,7 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 
 fn kill_tree(directory: &Path) {
     // Linux 5.14, unified hierarchy only; it includes what is below, and cannot be outrun by forking.
-    if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
+    if set(directory, "cgroup.kill", "1").is_ok() {
         return;
     }
     children(directory).iter().for_each(|child| kill_tree(child));

@@ -9,6 +9,9 @@
 //!   \______________________ shim.sock ___________________________/
 //! ```
 //!
+//! A service manager that stops the daemon must kill the daemon only (systemd: `KillMode=process`), for the shims start
+//! in its cgroup.
+//!
 //! The zygote is single-threaded, because libcontainer forks without exec. A shim outlives the zygote and the daemon;
 //! a new daemon finds it by its socket in the run directory, and what it left behind in the data directory.
 

@@ -262,6 +262,9 @@ impl Runtime {
         if !self.directories.run_of(id).exists() && !self.directories.log_of(id).exists() {
             return Ok(None);
         }
+        // The container ends with its shim, unless its first program changed its credentials by being executed (a setuid
+        // program), which clears the parent's death signal. What counts as ended must not run.
+        cgroup::kill(&self.directories.cgroup_of(id))?;
         let lost = Exit { exit_code: Exit::LOST, finished_at: Timestamp::now() };
         make_directory(&self.directories.data_of(id))?;
         lost.write(&path).map_err(|source| RuntimeError::path("write", &path, source))?;

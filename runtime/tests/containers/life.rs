@@ -97,6 +97,13 @@ async fn users_home_and_working_directory(bed: &Bed) {
     let seen = bed.run(&spec, b"").await;
     let expected = "33\n34\n34 40\n/srv/www\n/new/place\n0022\ntester\n127.0.0.1 localhost\n";
     assert_eq!(seen.text(), expected, "{}", String::from_utf8_lossy(&seen.stderr));
+    for (directory, expected) in [("/link", "/tmp\n"), ("/link/new/place", "/tmp/new/place\n")] {
+        let mut spec = bed.container(&["pwd", "-P"]);
+        std::os::unix::fs::symlink("/tmp", spec.upper.join("link")).expect("links");
+        spec.command.working_directory = directory.into();
+        let seen = bed.run(&spec, b"").await;
+        assert_eq!(seen.text(), expected, "{directory}: {}", String::from_utf8_lossy(&seen.stderr));
+    }
 }
 
 async fn many_layers_with_odd_names(bed: &Bed) {
