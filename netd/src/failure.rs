@@ -86,6 +86,8 @@ pub(crate) enum Failure {
     BeingRemoved { name: String },
     #[error("the request is not valid: {reason}")]
     Malformed { reason: String },
+    #[error(transparent)]
+    NetworkRequest(#[from] api::NetworkCreateError),
     #[error("the connection was not upgraded to `{}`", api::route::UPGRADE)]
     NoUpgrade,
     #[error("cannot {doing} container `{name}`")]
@@ -169,7 +171,7 @@ impl Failure {
             | Self::AlreadyRan { .. }
             | Self::ImageGone { .. }
             | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
-            Self::Malformed { .. } | Self::NoUpgrade => StatusCode::BAD_REQUEST,
+            Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NoUpgrade => StatusCode::BAD_REQUEST,
             Self::PublishedTwice { .. }
             | Self::PublishWithoutNetwork { .. }
             | Self::NoCommand { .. }

@@ -12,7 +12,7 @@ use crate::{daemon::Daemon, failure::Failure, record, world::World};
 impl Daemon {
     /// Creates a network: when this returns its bridge stands, and its gateway answers DNS.
     pub(crate) async fn create_network(self: Arc<Self>, request: NetworkCreate) -> Result<Network, Failure> {
-        let asked = request.parsed_subnet().map_err(|error| Failure::malformed(&error))?;
+        let asked = request.parsed_subnet()?;
         let routes = self.host_ranges().await?;
         let mtu = match request.mtu {
             Some(mtu) => mtu.octets(),
