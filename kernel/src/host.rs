@@ -13,6 +13,7 @@ use crate::{
     KernelError,
     link::{self, Link},
     netlink::Socket,
+    route,
     sysctl::Setting,
 };
 
@@ -59,12 +60,12 @@ pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(IfName, Ipv4Net)>, Kern
         .map(|link| (link.index, link.name.parse().unwrap_or_else(|_| loopback.clone())))
         .collect();
     let through = |link: Option<u32>| link.map_or(Some(&loopback), |index| others.get(&index)).cloned();
-    let routes = link::routes(socket)?
+    let routes = route::routes(socket)?
         .into_iter()
         // A default route occupies nothing; some VPNs write it as two halves.
         .filter(|route| route.to.prefix_len() > 1)
         .filter_map(|route| Some((through(route.link)?, route.to)));
-    let addresses = link::addresses(socket, 0)?
+    let addresses = route::addresses(socket, 0)?
         .into_iter()
         .filter_map(|address| Some((through(Some(address.link))?, address.net.trunc())));
     let occupied: BTreeSet<(IfName, Ipv4Net)> = routes.chain(addresses).collect();
@@ -73,7 +74,7 @@ pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(IfName, Ipv4Net)>, Kern
 
 /// The MTU of the interface that the default route of the lowest metric leaves by.
 pub(crate) fn uplink_mtu(socket: &mut Socket) -> Result<u32, KernelError> {
-    let default = link::routes(socket)?
+    let default = route::routes(socket)?
         .into_iter()
         .filter(|route| route.to.prefix_len() == 0)
         .filter_map(|route| Some((route.metric, route.link?)))

@@ -26,6 +26,7 @@ mod link;
 mod namespace;
 mod netlink;
 mod observe;
+mod route;
 mod structure;
 mod sysctl;
 mod worker;

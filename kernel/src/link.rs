@@ -1,7 +1,6 @@
-//! Interfaces, addresses and routes over rtnetlink.
+//! Interfaces over rtnetlink.
 
 use std::{
-    net::Ipv4Addr,
     os::fd::{AsRawFd, BorrowedFd},
     thread,
     time::Duration,
@@ -12,31 +11,24 @@ use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Veth};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage, AddressProtocol},
     link::{BridgeStpState, InfoData, InfoVeth, LinkMessage},
-    route::{RouteMessage, RouteProtocol},
 };
-use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
 
 use crate::{
     KernelError,
     netlink::{Refusal, Reply, Request, Socket, attribute, attributes, number, string},
+    route::{address_message, default_route},
 };
 
 /// The interface group that marks what is Fabric's: "fabr".
 const GROUP: u32 = 0x6661_6272;
-/// The protocol that marks addresses and routes as Fabric's: "f" (`IFA_PROTO`, `rtm_protocol`; unassigned in
-/// iproute2's `rt_addrprotos` and `rt_protos`).
-const PROTOCOL: u8 = 102;
 
 /// The longest that the kernel's link watch puts an event off, with some room.
 const LINK_WATCH_MILLISECONDS: u32 = 1100;
 
 const LINK_HEADER: usize = 16;
-const ADDRESS_HEADER: usize = 8;
-const ROUTE_HEADER: usize = 12;
-const TABLE_LOCAL: u8 = 255;
 
 // Attribute types of `include/uapi/linux/if_link.h`.
 const IFLA_ADDRESS: u16 = 1;
@@ -49,14 +41,6 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
 const IFLA_INFO_KIND: u16 = 1;
-// `include/uapi/linux/if_addr.h`
-const IFA_LOCAL: u16 = 2;
-const IFA_PROTO: u16 = 11;
-// `include/uapi/linux/rtnetlink.h`
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
 
 /// An interface as the kernel shows it.
 #[derive(Debug, Clone)]
@@ -74,24 +58,6 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// Index of the other end of a veth pair, in its namespace.
     pub(crate) peer: Option<u32>,
-}
-
-/// An IPv4 address on an interface.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Address {
-    pub(crate) link: u32,
-    pub(crate) net: Ipv4Net,
-    pub(crate) ours: bool,
-}
-
-/// An IPv4 route outside the table of local addresses.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Route {
-    pub(crate) to: Ipv4Net,
-    pub(crate) link: Option<u32>,
-    pub(crate) gateway: Option<Ipv4Addr>,
-    pub(crate) metric: u32,
-    pub(crate) ours: bool,
 }
 
 impl Link {
@@ -130,38 +96,7 @@ impl Link {
     }
 }
 
-impl Address {
-    fn parse(reply: &Reply) -> Option<Self> {
-        let (header, rest) = reply.payload.split_at_checked(ADDRESS_HEADER)?;
-        let octets: [u8; 4] = attribute(rest, IFA_LOCAL)?.try_into().ok()?;
-        Some(Self {
-            link: number(&header[4..])?,
-            net: Ipv4Net::new(octets.into(), header[1]).ok()?,
-            ours: attribute(rest, IFA_PROTO) == Some(&[PROTOCOL]),
-        })
-    }
-}
-
-impl Route {
-    fn parse(reply: &Reply) -> Option<Self> {
-        let (header, rest) = reply.payload.split_at_checked(ROUTE_HEADER)?;
-        if header[4] == TABLE_LOCAL {
-            return None;
-        }
-        let address = |kind| -> Option<Ipv4Addr> {
-            attribute(rest, kind).and_then(|value| <[u8; 4]>::try_from(value).ok()).map(Ipv4Addr::from)
-        };
-        Some(Self {
-            to: Ipv4Net::new(address(RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED), header[1]).ok()?,
-            link: attribute(rest, RTA_OIF).and_then(number),
-            gateway: address(RTA_GATEWAY),
-            metric: attribute(rest, RTA_PRIORITY).and_then(number).unwrap_or_default(),
-            ours: header[5] == PROTOCOL,
-        })
-    }
-}
-
-fn refused(action: impl FnOnce() -> String) -> impl FnOnce(Refusal) -> KernelError {
+pub(crate) fn refused(action: impl FnOnce() -> String) -> impl FnOnce(Refusal) -> KernelError {
     |source| KernelError::Netlink { action: action(), source }
 }
 
@@ -190,25 +125,6 @@ pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
         .dump(|| RouteNetlinkMessage::GetLink(LinkMessage::default()))
         .map_err(refused(|| "list interfaces".into()))?;
     Ok(replies.iter().filter_map(Link::parse).collect())
-}
-
-/// IPv4 addresses of one interface, or of all (index 0).
-pub(crate) fn addresses(socket: &mut Socket, link: u32) -> Result<Vec<Address>, KernelError> {
-    let request = || RouteNetlinkMessage::GetAddress(AddressMessageBuilder::<Ipv4Addr>::new().index(link).build());
-    let replies = socket.dump(request).map_err(refused(|| "list addresses".into()))?;
-    let addresses = replies.iter().filter_map(Address::parse);
-    Ok(addresses.filter(|address| link == 0 || address.link == link).collect())
-}
-
-/// IPv4 routes of all tables but the one of local addresses.
-pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>, KernelError> {
-    let request = || {
-        let mut message = RouteMessage::default();
-        message.header.address_family = netlink_packet_route::AddressFamily::Inet;
-        RouteNetlinkMessage::GetRoute(message)
-    };
-    let replies = socket.dump(request).map_err(refused(|| "list routes".into()))?;
-    Ok(replies.iter().filter_map(Route::parse).collect())
 }
 
 /// Makes a bridge, down. One that is there already is left as it is, provided it is Fabric's.
@@ -329,31 +245,6 @@ pub(crate) fn remove(socket: &mut Socket, name: &IfName) -> Result<(), KernelErr
     }
 }
 
-fn address_message(link: u32, net: Ipv4Net) -> AddressMessage {
-    let mut message =
-        AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build();
-    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(PROTOCOL)));
-    message
-}
-
-/// Puts an address on a bridge.
-pub(crate) fn add_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> Result<(), KernelError> {
-    let link = find_ours(socket, name)?;
-    let message = RouteNetlinkMessage::NewAddress(address_message(link.index, net));
-    let answer = socket.call(Request::new(message, NLM_F_CREATE | NLM_F_REPLACE));
-    answer.map(drop).map_err(refused(|| format!("add address {net} to {name}")))
-}
-
-/// Takes an address off a bridge.
-pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> Result<(), KernelError> {
-    let link = find_ours(socket, name)?;
-    let message = RouteNetlinkMessage::DelAddress(address_message(link.index, net));
-    match socket.call(Request::new(message, 0)) {
-        Err(refusal) if refusal.is(Errno::ADDRNOTAVAIL) => Ok(()),
-        answer => answer.map(drop).map_err(refused(|| format!("remove address {net} from {name}"))),
-    }
-}
-
 /// Brings the loopback interface up; `socket` decides of which namespace.
 pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
     const LOOPBACK: u32 = 1;
@@ -397,12 +288,7 @@ pub(crate) fn configure_inside(
     };
     push(format!("set {name} {}", inside.admin), RouteNetlinkMessage::SetLink(settings.build()), 0);
     if let Some(gateway) = inside.gateway {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(link.index)
-            .protocol(RouteProtocol::from(PROTOCOL))
-            .build();
-        let message = RouteNetlinkMessage::NewRoute(route);
+        let message = RouteNetlinkMessage::NewRoute(default_route(link.index, gateway));
         push(format!("route by default via {gateway}"), message, NLM_F_CREATE | NLM_F_REPLACE);
     }
     for (answer, action) in socket.exchange(requests).into_iter().zip(actions) {

@@ -13,7 +13,7 @@ use crate::{
     link::{self, Link},
     namespace,
     netlink::Socket,
-    structure, sysctl,
+    route, structure, sysctl,
     worker::Worker,
 };
 
@@ -80,7 +80,7 @@ impl Worker {
             ends.extend(found.into_iter().map(|end| (end.host, end.inside)));
         }
         let links = link::all(&mut self.route)?;
-        let addresses = link::addresses(&mut self.route, 0)?;
+        let addresses = route::addresses(&mut self.route, 0)?;
         let names: BTreeMap<u32, IfName> =
             links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
         for link in links.iter().filter(|link| link.ours) {
@@ -108,7 +108,7 @@ impl Worker {
         let Some(link) = link::find(&mut self.route, &name)?.filter(|link| link.ours && link.kind == "bridge") else {
             return Ok(None);
         };
-        let addresses = link::addresses(&mut self.route, link.index)?;
+        let addresses = route::addresses(&mut self.route, link.index)?;
         state.bridges.extend(bridge(&name, &link, addresses.iter())?.map(|bridge| (name, bridge)));
         Ok(Some(link))
     }
@@ -161,8 +161,8 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
     if ours.is_empty() {
         return Ok(Vec::new());
     }
-    let addresses = link::addresses(socket, 0)?;
-    let routes = link::routes(socket)?;
+    let addresses = route::addresses(socket, 0)?;
+    let routes = route::routes(socket)?;
     let end = |link: Link| {
         let default = routes.iter().find(|route| {
             route.ours && route.to.prefix_len() == 0 && route.metric == 0 && route.link == Some(link.index)
@@ -187,7 +187,7 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
 fn bridge<'a>(
     name: &IfName,
     link: &Link,
-    addresses: impl Iterator<Item = &'a link::Address>,
+    addresses: impl Iterator<Item = &'a route::Address>,
 ) -> Result<Option<Bridge>, KernelError> {
     // A bridge always has a MAC address.
     let Some(mac) = link.mac else {

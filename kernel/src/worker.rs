@@ -12,7 +12,7 @@ use crate::{
     Failure, KernelError, Report, conntrack, element, host, link,
     namespace::{Home, Namespaces},
     netlink::Socket,
-    structure, sysctl,
+    route, structure, sysctl,
 };
 
 /// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state.
@@ -105,8 +105,8 @@ impl Worker {
             }
             Change::SetLink { name, settings } => link::set(&mut self.route, name, settings),
             Change::RemoveLink(name) => link::remove(&mut self.route, name),
-            Change::AddAddress { name, address } => link::add_address(&mut self.route, name, *address),
-            Change::RemoveAddress { name, address } => link::remove_address(&mut self.route, name, *address),
+            Change::AddAddress { name, address } => route::add_address(&mut self.route, name, *address),
+            Change::RemoveAddress { name, address } => route::remove_address(&mut self.route, name, *address),
             Change::SetIpv6 { name, to } => sysctl::set_ipv6(name, *to),
             Change::SetLoopbackRouting { name, to } => sysctl::set_loopback_routing(name, *to),
             Change::AllowForwarding => host::allow_forwarding(&self.run_dir),
