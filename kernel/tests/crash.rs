@@ -47,6 +47,7 @@ fn a_death_after_any_change_leaks_nothing() {
             }
             assert_eq!(lab.settle(&State::empty()), Vec::<String>::new());
             assert_eq!(sh("ip link show | grep -cE ' (fe-|fb-)' || true; ls /run/fabric/netns"), "0\n");
+            assert_eq!(lab::conntrack("10.89.1.12"), 0, "flows are forgotten");
             // The next round starts as on a host that has just booted.
             sh("nft delete table inet fabric; echo 0 > /proc/sys/net/ipv4/ip_forward");
         }

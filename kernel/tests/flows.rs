@@ -11,14 +11,10 @@ use std::{
 };
 
 use kernel::Kernel;
-use lab::{HOST, Lab, PEER, Place, attachment, sh, state};
+use lab::{HOST, Lab, PEER, Place, attachment, conntrack, sh, state};
 use model::Scope;
 
 const WEB: Place = Place::Container(12);
-
-fn conntrack(filter: &str) -> usize {
-    sh("conntrack -L 2> /dev/null || true").lines().filter(|line| line.contains(filter)).count()
-}
 
 /// Answers each datagram with a letter of its own.
 fn answer(lab: &Lab, place: Place, port: u16, letter: u8) {
@@ -64,6 +60,21 @@ fn flows_of_a_withdrawn_port_are_forgotten_and_others_are_not() {
         let changes = lab.settle(&state(&[attachment(12, &["8081:80"])]));
         assert_eq!(changes.len(), 2, "{changes:?}");
         assert_eq!((conntrack("dport=8080"), conntrack("dport=8081")), (0, 1));
+    });
+}
+
+#[test]
+fn flows_that_another_program_leads_into_a_network_stay() {
+    lab::run(|lab| {
+        let intent = state(&[attachment(12, &["8080:80"])]);
+        lab.settle(&intent);
+        lab.serve(WEB, 80);
+        sh("nft add table ip mine; nft add chain ip mine pre '{ type nat hook prerouting priority dstnat; }'
+            nft add rule ip mine pre tcp dport 9999 dnat to 10.89.1.12:80");
+        assert_eq!(lab.ask(Place::Lan, HOST, 9999), Some(PEER));
+        lab.settle(&intent);
+        lab.settle(&state(&[attachment(12, &[])]));
+        assert_eq!(conntrack("dport=9999"), 1);
     });
 }
 

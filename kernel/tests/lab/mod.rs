@@ -79,6 +79,11 @@ pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
     });
 }
 
+/// How many conntrack entries show this text.
+pub(crate) fn conntrack(text: &str) -> usize {
+    sh("conntrack -L 2> /dev/null || true").lines().filter(|line| line.contains(text)).count()
+}
+
 /// Sets `net.bridge.bridge-nf-call-iptables`; whether there is such a setting.
 pub(crate) fn bridges_call_iptables(value: &str) -> bool {
     std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", value).is_ok()
