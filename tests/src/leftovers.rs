@@ -66,8 +66,28 @@ pub(crate) fn survey(directory: &Path, host: &Namespace, pinned: &[PathBuf], ids
     }
     left.extend(cgroups(ids).iter().map(|path| format!("control group {}", path.display())));
     left.extend(links(host).iter().map(|name| format!("link {name}")));
+    left.extend(rules(host));
+    left
+}
+
+/// What is left in nftables: foreign tables, and elements of Fabric's.
+///
+/// The table itself and its rules never change and stay (`docs/adr/0004-constant-rules.md`), with two sets that belong
+/// to them and not to any network: what the rules were made from, and which forwarding `netd` had to switch on.
+fn rules(host: &Namespace) -> Vec<String> {
     let tables = host.run(&["nft", "list", "tables"]);
-    left.extend(tables.lines().map(|table| format!("nft {table}")));
+    let foreign = tables.lines().filter(|table| *table != "table inet fabric").map(|table| format!("nft {table}"));
+    let mut left: Vec<String> = foreign.collect();
+    let mut set = "";
+    let ruleset = host.run(&["nft", "list", "ruleset"]);
+    for line in ruleset.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("set ").or_else(|| line.strip_prefix("map ")) {
+            set = name.trim_end_matches(" {");
+        }
+        if line.starts_with("elements") && !["marker", "guarded"].contains(&set) {
+            left.push(format!("nft set {set}: {line}"));
+        }
+    }
     left
 }
 

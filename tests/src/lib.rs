@@ -26,4 +26,5 @@ pub use lan::Lan;
 pub use namespace::Namespace;
 pub use outcome::Outcome;
 pub use ping::{Ping, PingReport};
+pub use snapshot::difference;
 pub use wait::{eventually, within};

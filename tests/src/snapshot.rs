@@ -2,12 +2,14 @@
 
 use crate::Namespace;
 
-/// Links, addresses, routes and firewall of a namespace, without counters, as their tools print them.
+/// Links, IPv4 addresses and routes, and the firewall of a namespace, without counters, as their tools print them.
+///
+/// Not IPv6: its link-local addresses come and go through states of their own accord.
 pub(crate) fn kernel_state(host: &Namespace) -> String {
     let parts: [&[&str]; 5] = [
         &["ip", "-o", "link", "show"],
-        &["ip", "-o", "address", "show"],
-        &["ip", "route", "show", "table", "all"],
+        &["ip", "-4", "-o", "address", "show"],
+        &["ip", "-4", "route", "show", "table", "all"],
         &["bridge", "-d", "link", "show"],
         &["nft", "--stateless", "list", "ruleset"],
     ];
@@ -15,6 +17,17 @@ pub(crate) fn kernel_state(host: &Namespace) -> String {
     for part in parts {
         text.push_str(&format!("$ {}\n{}\n", part.join(" "), host.run(part)));
     }
-    // IPv6 goes through states of its own accord.
-    text.replace(" tentative", "")
+    text
+}
+
+/// The lines that only one of two texts has, `-` before those of `before` and `+` before those of `after`.
+pub fn difference(before: &str, after: &str) -> String {
+    let only = |sign: char, lines: &str, others: &str| -> String {
+        lines
+            .lines()
+            .filter(|line| !others.lines().any(|other| other == *line))
+            .map(|line| format!("{sign} {line}\n"))
+            .collect()
+    };
+    only('-', before, after) + &only('+', after, before)
 }

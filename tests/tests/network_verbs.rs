@@ -1,9 +1,9 @@
 //! `fabric network create|ls|inspect|rm`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use serde_json::Value;
-use tests::Host;
+use tests::{Host, difference, eventually, fetch};
 
 fn subnet(network: &Value) -> String {
     network["subnets"][0]["range"].as_str().unwrap_or_else(|| panic!("a range in {network:#}")).to_owned()
@@ -16,6 +16,9 @@ fn names(list: &Value) -> Vec<&str> {
 #[test]
 fn a_network_is_created_listed_inspected_and_removed() {
     let host = Host::new();
+    // The first network of a host switches forwarding on, and that stays.
+    host.ok(&["network", "create", "first"]);
+    host.ok(&["network", "rm", "first"]);
     let before = host.kernel_state();
     host.ok(&[
         "network",
@@ -47,7 +50,7 @@ fn a_network_is_created_listed_inspected_and_removed() {
     host.ok(&["network", "rm", "web"]);
     host.ok(&["network", "rm", "db"]);
     assert_eq!(host.json(&["network", "ls"]), serde_json::json!([]));
-    assert_eq!(host.kernel_state(), before, "a removed network leaves nothing in the kernel");
+    assert_eq!(difference(&before, &host.kernel_state()), "", "a removed network leaves nothing in the kernel");
 }
 
 #[test]
@@ -114,8 +117,30 @@ fn the_same_leases_are_never_given_twice_and_run_out_with_an_error() {
     let before = host.kernel_state();
     let refused = host.fabric(&["run", "-d", "--network", "tiny", "busybox", "sleep", "1000"]).expect_code(125);
     assert!(refused.stderr.contains("tiny"), "{refused}");
-    assert_eq!(host.kernel_state(), before);
+    assert_eq!(difference(&before, &host.kernel_state()), "");
     assert_eq!(host.json(&["network", "inspect", "tiny"])["usage"]["used"], 5);
     host.ok(&["rm", "-f", "c3"]);
     host.run("again", "tiny", &[], &["sleep", "1000"]);
+}
+
+#[test]
+fn an_address_given_again_leads_to_its_new_holder_at_once() {
+    let host = Host::new();
+    host.ok(&["network", "create", "tiny", "--subnet", "10.9.8.0/29"]);
+    let client = host.run("client", "tiny", &[], &["sleep", "1000"]).namespace();
+    for number in 0..3 {
+        host.ok(&["run", "-d", "--name", &format!("other{number}"), "--network", "tiny", "busybox", "sleep", "1000"]);
+    }
+    // One address is left, and everybody who spoke to its last holder remembers that one's MAC address.
+    for attempt in 0..4 {
+        let server = host.run("server", "tiny", &[], &["httpd", "-f", "-p", "80", "-h", "/etc"]);
+        let inside = server.namespace();
+        eventually("the server listens", || fetch(&inside, Ipv4Addr::LOCALHOST, 80, "hostname").ok());
+        for (who, namespace) in [("the host", host.namespace()), ("a neighbour", &client)] {
+            let answer = fetch(namespace, server.ipv4, 80, "hostname");
+            let remembered = namespace.run(&["ip", "neighbour"]);
+            assert!(answer.is_ok(), "attempt {attempt}: {who} does not reach {server:?}\n{remembered}");
+        }
+        host.ok(&["rm", "-f", "server"]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use tests::{Attached, Host, eventually, fetch};
+use tests::{Attached, Host, difference, eventually, fetch};
 
 fn host_with_a_server() -> (Host, Attached) {
     let host = Host::new();
@@ -16,7 +16,7 @@ fn host_with_a_server() -> (Host, Attached) {
 fn works(host: &Host, api: &Attached) -> bool {
     let direct = fetch(host.namespace(), api.ipv4, 80, "hostname").is_ok();
     let published = fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname").is_ok();
-    let named = ["run", "--rm", "--network", "web", "busybox", "wget", "-T", "2", "-qO-", "http://api/hostname"];
+    let named = ["run", "--rm", "--network", "web", "busybox", "timeout", "3", "wget", "-qO-", "http://api/hostname"];
     direct && published && host.fabric(&named).code == 0
 }
 
@@ -32,11 +32,11 @@ fn reconciling_again_changes_nothing() {
     host.restart();
     let first = host.kernel_state();
     host.restart();
-    assert_eq!(host.kernel_state(), first);
+    assert_eq!(difference(&first, &host.kernel_state()), "");
     host.terminate();
-    assert_eq!(host.kernel_state(), first, "the daemon's end changes nothing");
+    assert_eq!(difference(&first, &host.kernel_state()), "", "the daemon's end changes nothing");
     host.start();
-    assert_eq!(host.kernel_state(), first);
+    assert_eq!(difference(&first, &host.kernel_state()), "");
     host.assert_healthy();
 }
 
@@ -88,8 +88,8 @@ fn what_is_not_ours_is_not_touched() {
     namespace.run(&["nft", "add rule inet other input tcp dport 22 accept"]);
     let theirs = |host: &Host| {
         [
-            host.namespace().run(&["ip", "-d", "-o", "link", "show", "br-other"]),
-            host.namespace().run(&["ip", "-o", "address", "show", "br-other"]),
+            host.namespace().run(&["ip", "-o", "link", "show", "br-other"]),
+            host.namespace().run(&["ip", "-o", "-4", "address", "show", "br-other"]),
             host.namespace().run(&["nft", "list", "table", "inet", "other"]),
         ]
     };

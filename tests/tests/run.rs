@@ -16,7 +16,7 @@ fn exit_codes_are_the_containers_own_or_say_what_failed() {
     for (command, code) in [
         (&["true"][..], 0),
         (&["sh", "-c", "exit 3"], 3),
-        (&["sh", "-c", "sh -c 'kill -9 $$'"], 137),
+        (&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137),
         (&["/etc/passwd"], 126),
         (&["no-such-program"], 127),
         (&["/no/such/program"], 127),

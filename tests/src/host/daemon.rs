@@ -47,16 +47,21 @@ impl Host {
     /// Waits until the daemon answers; the test fails if it ends or takes ten seconds.
     #[track_caller]
     pub fn wait_until_ready(&self) {
+        assert!(self.is_soon_ready(), "netd ended before it was ready:\n{}", self.log_tail());
+    }
+
+    /// Waits until the daemon answers, or has ended; the test fails if it does neither within ten seconds.
+    #[track_caller]
+    pub fn is_soon_ready(&self) -> bool {
         let ready = within(Duration::from_secs(10), || {
-            let ended = self.netd().as_mut().map(|netd| netd.try_wait().expect("it is our child"));
-            match ended {
-                Some(None) => {}
-                other => panic!("netd ended: {other:?}\n{}", self.log_tail()),
+            let mut netd = self.netd();
+            if netd.as_mut().expect("the daemon was started").try_wait().expect("it is our child").is_some() {
+                return Some(false);
             }
             UnixStream::connect(self.run_dir().join("netd.sock")).ok()?;
-            (self.fabric(&["status"]).code == 0).then_some(())
+            (self.fabric(&["status"]).code == 0).then_some(true)
         });
-        assert!(ready.is_some(), "netd is not ready after 10 s:\n{}", self.log_tail());
+        ready.unwrap_or_else(|| panic!("netd is not ready after 10 s:\n{}", self.log_tail()))
     }
 
     /// The daemon's process.
