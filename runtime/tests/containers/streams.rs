@@ -1,7 +1,7 @@
 //! Standard streams, signals and logs.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
     time::Duration,
 };
@@ -135,11 +135,13 @@ async fn exec_has_its_own_streams(bed: &Bed) {
     assert_eq!(bed.exec(&spec.id, &large, b"").await.text(), "100000\n");
     // Programs end with their container.
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    bed.runtime
-        .exec(&spec.id, &command(&["sleep", "200"]), false, OwnedFd::from(theirs), Vec::new())
+    let command = command(&shell("echo up; sleep 200"));
+    bed.runtime.exec(&spec.id, &command, false, OwnedFd::from(theirs), Vec::new()).await.expect("hands over");
+    let reader = ours.try_clone().expect("duplicates");
+    tokio::task::spawn_blocking(move || (&reader).read_exact(&mut [0; Frame::HEADER + 3]))
         .await
-        .expect("hands over");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+        .expect("does not panic")
+        .expect("it is up");
     bed.runtime.kill(&spec.id, 9).await.expect("kills");
     let seen = converse(ours, Vec::new()).await.expect("does not panic");
     assert_eq!(seen.last, Some(Frame::Exit(137)));
