@@ -12,7 +12,8 @@ use crate::system;
 /// Leaves the host's mount namespace for a copy, in which mounts are the shim's alone and end with it.
 ///
 /// What the host unmounts vanishes here, too, but not the other way round. Pinned namespaces are detached at once: they
-/// are often mounted privately, and a copy would keep a network alive that the host has removed.
+/// are often mounted privately, and a copy would keep a network alive that the host has removed. Where `ip netns` has
+/// mounted its directory over itself, a twin below is out of reach; but that one is shared, and goes when the host's does.
 pub(crate) fn enter_own_mounts() -> io::Result<()> {
     system::unshare_mounts()?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
