@@ -73,7 +73,8 @@ async fn kernel_interfaces_are_hidden(bed: &Bed) {
     let seen = bed.run(&bed.container(&shell(script)), b"").await;
     let lines: Vec<String> = seen.text().lines().map(ToOwned::to_owned).collect();
     assert_eq!(lines[..6], ["0", "0", "1", "1", "1", "1"], "{lines:?}");
-    let devices = &lines[6..lines.len() - 1];
+    // A link to what is masked, where the kernel has it.
+    let devices: Vec<&String> = lines[6..lines.len() - 1].iter().filter(|name| *name != "kcore").collect();
     let expected = [
         "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
         "zero",
