@@ -23,6 +23,7 @@ impl Daemon {
     /// Creates a container: when this returns it is attached, resolvable, and waits for its start.
     /// With `goal` running it is started as well; if that fails, nothing of it is left.
     pub(crate) async fn create_container(self: Arc<Self>, request: ContainerCreate) -> Result<ContainerId, Failure> {
+        self.runtime.expect_create();
         let goal = if request.start { Goal::Running } else { Goal::Created };
         let using = self.image_use.read().await;
         let image = self.find_image(&request.image).await?;
