@@ -12,6 +12,8 @@ fn a_bad_request_is_explained_and_changes_nothing() {
     host.ok(&["run", "-d", "--name", "done", "busybox", "true"]);
     host.ok(&["wait", "done"]);
     let long = "a".repeat(300);
+    let no_tar = host.path("no-tar").to_string_lossy().into_owned();
+    std::fs::write(&no_tar, "words\n").expect("the directory is ours");
     let requests: &[&[&str]] = &[
         &["network", "create", "web"],
         &["network", "create", "Web"],
@@ -48,7 +50,7 @@ fn a_bad_request_is_explained_and_changes_nothing() {
         &["image", "rm", "busybox"],
         &["image", "rm", "bussybox"],
         &["image", "import", "/no/such/file", "other"],
-        &["image", "import", "/etc/hostname", "other"],
+        &["image", "import", &no_tar, "other"],
         &["no-such-command"],
     ];
     let state = || {
@@ -62,6 +64,7 @@ fn a_bad_request_is_explained_and_changes_nothing() {
         let outcome = host.fabric(request);
         assert_ne!(outcome.code, 0, "{outcome}");
         assert_eq!(outcome.stdout, "", "errors are not data: {outcome}");
+        assert!(outcome.stderr.starts_with("error: "), "it is said what failed: {outcome}");
         assert!(outcome.stderr.len() < 2000, "an error is short enough to read: {outcome}");
         let line = outcome.line.replace(&long, "a…").escape_debug().to_string();
         writeln!(text, "$ {line}\n{}\n[exit code {}]\n", outcome.stderr.trim_end(), outcome.code).expect("a String");

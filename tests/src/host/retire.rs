@@ -47,14 +47,18 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let failed = std::thread::panicking();
+        if failed {
             eprintln!("{}", self.log_tail());
+        }
+        // Also after a failure, because the daemon knows best what it made. A host that never had one has nothing to
+        // remove.
+        let used = Path::exists(&self.data_dir());
+        let retired = catch_unwind(AssertUnwindSafe(|| used.then(|| self.retire())));
+        if failed {
             self.clear();
             return;
         }
-        // A host that never had a daemon has nothing to remove.
-        let used = Path::exists(&self.data_dir());
-        let retired = catch_unwind(AssertUnwindSafe(|| used.then(|| self.retire())));
         let mut left = Vec::new();
         let gone = within(Duration::from_secs(5), || {
             left = self.leftovers();
