@@ -9,7 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// From its creation on they no longer end this process.
 pub(crate) struct Signals {
     sources: Vec<(u8, Signal)>,
+    /// How often the process was asked to end, by SIGINT or SIGTERM.
+    asked: u32,
 }
+
+/// A container's first process ignores what it has no handler for (`pid_namespaces(7)`). Whoever asks it to end for the
+/// third time means it.
+const PATIENCE: u32 = 3;
 
 impl Signals {
     /// Begins to take them.
@@ -26,11 +32,27 @@ impl Signals {
             let number = u8::try_from(kind.as_raw_value()).expect("signal numbers are at most 64");
             signal(kind).map(|source| (number, source))
         };
-        Ok(Self { sources: kinds.into_iter().map(take).collect::<io::Result<_>>()? })
+        Ok(Self { sources: kinds.into_iter().map(take).collect::<io::Result<_>>()?, asked: 0 })
     }
 
-    /// The number of the next one to arrive. Cancel-safe.
+    /// The number of the signal to pass on next: the one that arrived, or SIGKILL when the process was asked to end twice
+    /// before and is still there. Cancel-safe.
     pub(crate) async fn next(&mut self) -> u8 {
+        let number = self.arrival().await;
+        let asks = [SignalKind::interrupt(), SignalKind::terminate()];
+        if !asks.iter().any(|kind| kind.as_raw_value() == i32::from(number)) {
+            return number;
+        }
+        self.asked += 1;
+        match PATIENCE.checked_sub(self.asked) {
+            Some(1) => anstream::eprintln!("still there; once more kills it"),
+            Some(0) | None => return api::Signal::kill().number(),
+            Some(_) => {}
+        }
+        number
+    }
+
+    async fn arrival(&mut self) -> u8 {
         std::future::poll_fn(|context| {
             for (number, source) in &mut self.sources {
                 if source.poll_recv(context).is_ready() {

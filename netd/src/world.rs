@@ -294,7 +294,10 @@ impl World {
         {
             return Ok(record);
         }
-        let mut beginning = self.records().filter(|record| record.container.id.as_str().starts_with(reference));
+        // Shorter beginnings are more often a name that was mistyped or is gone, `db` for example.
+        let long_enough = reference.len() >= 4;
+        let mut beginning =
+            self.records().filter(|record| long_enough && record.container.id.as_str().starts_with(reference));
         match (beginning.next(), beginning.next()) {
             (Some(record), None) => Ok(record),
             (Some(_), Some(_)) => Err(Failure::Ambiguous { reference: reference.to_owned() }),
