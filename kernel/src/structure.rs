@@ -1,9 +1,13 @@
 //! The chains, rules, sets and maps of `table inet fabric`: put in place by one run of `nft`, checked in process.
 
+mod rules;
+mod words;
+
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Write},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
 };
 
 use model::{Element, Structure};
@@ -12,15 +16,21 @@ use netlink_packet_netfilter::nftables::{
     ChainMessage, DataAttribute, ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute,
     SetElementAttribute, SetElementList, SetElementMessage, SetMessage, TableAttribute, TableMessage,
 };
+use nftables::{
+    schema::{self, NfCmd, NfListObject, NfObject},
+    types::NfFamily,
+};
 use rustix::io::Errno;
+use serde_json::{Value, json};
 
 use crate::{
     KernelError,
-    element::{NETFILTER_HEADER, TABLE, message, script, transaction},
+    element::{self, NETFILTER_HEADER, TABLE, message, transaction},
     netlink::{Refusal, Reply, Request, Socket, attribute, attributes, string},
 };
 
-const RULES: &str = include_str!("fabric.nft");
+/// A hash of the commands that make the table, elements apart.
+static RULES: LazyLock<Hash> = LazyLock::new(|| Hash::EMPTY.with(json!(rules::commands()).to_string().as_bytes()));
 const MARKER: &str = "marker";
 
 // Attributes that say what a table, chain, rule or set does; the rest are handles and counters.
@@ -50,8 +60,8 @@ fn refused(action: &'static str) -> impl FnOnce(Refusal) -> KernelError {
 
 /// Whether the table is as this version wants it.
 ///
-/// The table says so itself: a marker in it holds a hash of the text it was made from, and one of what the kernel
-/// made of that text. Neither is remembered elsewhere, so any `netd` can check the work of any other.
+/// The table says so itself: a marker in it holds a hash of the commands it was made with, and one of what the kernel
+/// made of them. Neither is remembered elsewhere, so any `netd` can check the work of any other.
 pub(crate) fn observe(socket: &mut Socket) -> Result<Structure, KernelError> {
     let Some(fingerprint) = fingerprint(socket)? else {
         return Ok(Structure::Missing);
@@ -68,8 +78,13 @@ pub(crate) fn observe(socket: &mut Socket) -> Result<Structure, KernelError> {
 
 /// Puts the whole table in place with its elements, in one transaction: at no time is there half of it.
 pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
+    let table = || NfListObject::Table(schema::Table { family: NfFamily::INet, name: TABLE.into(), handle: None });
     // Declaring it first lets the deletion succeed where there is no table.
-    run_nft(&format!("table inet {TABLE}\ndelete table inet {TABLE}\n{RULES}{}", script(elements)))?;
+    let replace = [NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
+    let mut commands: Vec<Value> = replace.into_iter().map(command).collect();
+    commands.extend(rules::commands());
+    commands.extend(element::commands(elements).into_iter().map(command));
+    run_nft(&commands)?;
     let fingerprint =
         fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
     let elements = marker(fingerprint).map(|(key, value)| {
@@ -87,7 +102,7 @@ pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Resu
 }
 
 fn marker(fingerprint: Hash) -> [(u32, u32); 2] {
-    [(1, Hash::EMPTY.with(RULES.as_bytes()).0), (2, fingerprint.0)]
+    [(1, RULES.0), (2, fingerprint.0)]
 }
 
 fn marker_message(elements: Vec<ListAttribute<SetElementAttribute>>) -> SetElementMessage {
@@ -147,13 +162,36 @@ fn add_objects(hash: &mut Hash, replies: &[Reply], kinds: &[u16]) {
     }
 }
 
+/// A command in nft's JSON, always the same text for the same command.
+fn command(command: NfCmd<'static>) -> Value {
+    let mut value = serde_json::to_value(NfObject::CmdObject(command)).expect("the keys of nft's JSON are strings");
+    sort_flags(&mut value);
+    value
+}
+
+/// The crate holds flags in hash sets, whose order differs from run to run.
+fn sort_flags(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if let ("flags", Value::Array(flags)) = (name.as_str(), &mut *field) {
+                    flags.sort_by_key(Value::to_string);
+                }
+                sort_flags(field);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort_flags),
+        _ => {}
+    }
+}
+
 /// Where `nft` is. The second is for a root shell whose path lacks the directories of system programs.
 const NFT: [&str; 2] = ["nft", "/usr/sbin/nft"];
 
 fn spawn_nft() -> Result<Child, KernelError> {
     for program in NFT {
         let mut command = Command::new(program);
-        command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             child => {
@@ -164,15 +202,37 @@ fn spawn_nft() -> Result<Child, KernelError> {
     Err(KernelError::NoNft)
 }
 
-/// Gives a script to `nft`, which applies it as one transaction.
-fn run_nft(script: &str) -> Result<(), KernelError> {
+/// Gives commands to `nft`, which applies them as one transaction. The crate `nftables` would run it too, but lets
+/// go of what it says when it refuses.
+fn run_nft(commands: &[Value]) -> Result<(), KernelError> {
     let failed = |source| KernelError::System { action: "talk to nft".into(), source };
+    let text = json!({ "nftables": commands }).to_string();
     let mut child = spawn_nft()?;
-    let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(script.as_bytes());
+    let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(text.as_bytes());
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // One that crashed says nothing.
+        let message = if said.is_empty() { output.status.to_string() } else { said };
         return Err(KernelError::Nft { message });
     }
     written.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nft_says_is_kept() {
+        let error = run_nft(&[json!({ "add": { "nonsense": {} } })]).expect_err("there is no such object");
+        assert!(error.to_string().contains("Error:"), "{error}");
+    }
+
+    #[test]
+    fn the_same_rules_are_the_same_text() {
+        for _ in 0..32 {
+            assert_eq!(rules::commands(), rules::commands());
+        }
+    }
 }

@@ -79,17 +79,49 @@ fn a_table_put_to_sleep() {
 
 #[test]
 fn a_removed_element() {
-    repairs(|_| drop(sh("nft delete element inet fabric published { tcp . 8080 }")), &["add publish tcp *:8080"]);
+    repairs(
+        |_| {
+            sh("nft delete element inet fabric published_address { tcp . 8080 }
+                nft delete element inet fabric published_port { tcp . 8080 }");
+        },
+        &["add publish tcp *:8080"],
+    );
 }
 
 #[test]
 fn an_element_that_leads_elsewhere() {
     repairs(
         |_| {
-            sh("nft delete element inet fabric published { tcp . 8080 }
-                nft add element inet fabric published { tcp . 8080 : 10.89.1.99 . 80 }");
+            sh("nft delete element inet fabric published_address { tcp . 8080 }
+                nft add element inet fabric published_address { tcp . 8080 : 10.89.1.99 }");
         },
         &["remove publish tcp *:8080 -> 10.89.1.99:80", "forget flows", "add publish tcp *:8080 -> 10.89.1.12:80"],
+    );
+}
+
+#[test]
+fn half_an_element() {
+    let halves = [("published_address", "0.0.0.0:80"), ("published_port", "10.89.1.12:0")];
+    for (map, left) in halves {
+        repairs(
+            |_| drop(sh(&format!("nft delete element inet fabric {map} {{ tcp . 8080 }}"))),
+            &[
+                &format!("remove publish tcp *:8080 -> {left}"),
+                "forget flows",
+                "add publish tcp *:8080 -> 10.89.1.12:80",
+            ],
+        );
+    }
+}
+
+#[test]
+fn half_an_element_that_leads_elsewhere() {
+    repairs(
+        |_| {
+            sh("nft flush map inet fabric published_address; nft flush map inet fabric published_port
+                nft add element inet fabric published_port { tcp . 8080 : 81 }");
+        },
+        &["remove publish tcp *:8080 -> 0.0.0.0:81", "forget flows", "add publish tcp *:8080 -> 10.89.1.12:80"],
     );
 }
 
