@@ -60,7 +60,7 @@ fn sets() -> Vec<Value> {
         // Holds `ipv4` if Fabric turned on forwarding. The crate has no word for this type of set.
         json!({ "add": { "set": { "family": "inet", "table": TABLE, "name": "guarded", "type": "nf_proto" } } }),
         // Ports published on one address of the host: the address and the port that each leads to. They are apart
-        // because nft before 1.1 has no word in JSON for a map to both; they change in one transaction.
+        // because nft 1.0.6 takes no map to both in JSON; they change in one transaction.
         map("published_at_address", &[Ipv4Addr, InetProto, InetService], Ipv4Addr),
         map("published_at_port", &[Ipv4Addr, InetProto, InetService], InetService),
         // Ports published on every address of the host.
