@@ -117,7 +117,7 @@ pub struct ContainerCreate {
     /// The program in place of the image's entry point; absent keeps the image's, empty clears it.
     #[serde(default, deserialize_with = "checked::optional_arguments")]
     pub entrypoint: Option<Vec<String>>,
-    /// The host name its processes see; its short id if absent.
+    /// The host name its processes see; its name if absent.
     #[serde(default)]
     pub hostname: Option<Hostname>,
     /// Host ports that lead to it, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT[/PROTOCOL]`.

@@ -1,6 +1,6 @@
 //! What names and addresses a network interface.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,13 @@ impl MacAddress {
     pub fn local(mut octets: [u8; 6]) -> Self {
         octets[0] = (octets[0] | 0b10) & !0b1;
         Self(octets)
+    }
+
+    /// The locally administered address that belongs to an IPv4 address on its segment: `0a:fb` and the address's four
+    /// octets. Whoever has the address next has the MAC address as well, so no neighbour's ARP cache is ever stale.
+    pub fn of(address: Ipv4Addr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([0x0a, 0xfb, a, b, c, d])
     }
 
     /// The six octets in transmission order.
@@ -169,5 +176,8 @@ mod tests {
             assert!(text.parse::<MacAddress>().is_err(), "{text:?}");
         }
         assert_eq!(MacAddress::local([0xff; 6]).octets()[0], 0xfe);
+        let derived = MacAddress::of(Ipv4Addr::new(10, 208, 0, 2));
+        assert_eq!(derived.to_string(), "0a:fb:0a:d0:00:02");
+        assert_eq!(MacAddress::local(derived.octets()), derived);
     }
 }

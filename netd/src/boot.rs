@@ -73,6 +73,8 @@ impl StartError {
             {
                 Some("netd must be run by root")
             }
+            Self::Open(error) => Some(error.hint()),
+            Self::Read(error) => Some(error.hint()),
             Self::Record(_) | Self::Lease(_) => Some("was it written by a newer netd? nothing of it was changed"),
             _ => None,
         }

@@ -9,6 +9,8 @@ use model::{
     Protocol, Publish,
 };
 
+use store::Durability;
+
 use crate::{
     daemon::Daemon,
     failure::{Failure, Noun},
@@ -103,11 +105,12 @@ impl Daemon {
         let mut endpoints = Vec::new();
         if let Some(network) = &request.network {
             let network = world.network_by_name(network)?;
+            let ipv4 = world.choose_address(network)?;
             endpoints.push(Endpoint {
                 id: EndpointId::from_bytes(self.random()),
                 network: network.id.clone(),
-                ipv4: world.choose_address(network)?,
-                mac: MacAddress::local(self.random()),
+                ipv4,
+                mac: MacAddress::of(ipv4),
                 aliases: Vec::new(),
                 interface: "eth0".parse().expect("a literal interface name"),
             });
@@ -138,18 +141,17 @@ impl Daemon {
     pub(crate) async fn start_container(self: Arc<Self>, reference: &str) -> Result<ContainerId, Failure> {
         let (id, life) = self.container(reference)?;
         let _work = life.work().await;
-        let record = self.live_record(&id, reference)?;
+        let mut record = self.live_record(&id, reference)?;
         let name = record.container.name.to_string();
         match life.state() {
             ContainerState::Created => {}
             ContainerState::Running { .. } => return Err(Failure::AlreadyRunning { name }),
             ContainerState::Exited { .. } => return Err(Failure::AlreadyRan { name }),
         }
-        let changed = self.world().change_container(&id, |record| record.goal = Goal::Running);
-        if let Some(record) = changed {
-            let doing = format!("start container `{name}`");
-            self.commit(doing, record::update_container(&record, true)).await?;
-        }
+        record.goal = Goal::Running;
+        let doing = format!("start container `{name}`");
+        self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
+        self.world().change_container(&id, |record| record.goal = Goal::Running);
         self.launch(&record.container).await?;
         Ok(id)
     }
@@ -216,7 +218,7 @@ impl Daemon {
         if matches!(life.state(), ContainerState::Running { .. }) && !force {
             return Err(Failure::StillRunning { name: reference.to_owned() });
         }
-        self.take_down(&id, false).await
+        self.take_down(&id, Durability::Durable).await
     }
 
     /// The container a person means, if a client can be attached to it.

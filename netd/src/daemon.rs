@@ -126,10 +126,11 @@ impl Daemon {
     async fn make_namespace(&self) -> Result<NamespaceName, Failure> {
         let name = format!("ns-{:016x}", u64::from_ne_bytes(self.random()));
         let name: NamespaceName = name.parse().expect("letters, a hyphen and hexadecimal digits name a namespace");
-        self.world().namespaces.reserve(name.clone());
+        self.world().namespaces.begin(name.clone());
         let made = self.kernel.make_namespace(name.clone()).await;
-        if made.is_err() {
-            self.world().namespaces.forget(&name);
+        match &made {
+            Ok(()) => self.world().namespaces.finish(&name),
+            Err(_) => self.world().namespaces.forget(&name),
         }
         made.map_err(|source| Failure::Kernel { doing: "make a network namespace".into(), source: source.into() })?;
         self.steps.after("namespace made");

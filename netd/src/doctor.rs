@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use api::{Check, CheckResult, Doctor};
-use model::{ContainerId, ContainerState, Scope};
+use model::{Change, ContainerId, ContainerState, Scope};
 
 use crate::{
     daemon::{Daemon, chain},
@@ -48,9 +48,16 @@ impl Daemon {
     }
 
     async fn examine_kernel(&self) -> Check {
+        let mut making = self.world().namespaces.making().clone();
         match self.kernel.difference(Scope::Everything, self.desired(Scope::Everything)).await {
             Ok(changes) => {
-                let differences = changes.iter().map(ToString::to_string);
+                making.extend(self.world().namespaces.making().iter().cloned());
+                // A namespace that is being made for the pool differs from what it will be.
+                let unfinished = |change: &&Change| match change {
+                    Change::CreateNamespace(name) | Change::PrepareNamespace(name) => making.contains(name),
+                    _ => false,
+                };
+                let differences = changes.iter().filter(|change| !unfinished(change)).map(ToString::to_string);
                 check("kernel", "interfaces, addresses, routes and rules are as they should be", differences)
             }
             Err(error) => check("kernel", "", [chain(&error)]),

@@ -203,6 +203,13 @@ impl Failure {
             Self::NetworkInUse { .. } => {
                 "remove them first with `fabric rm`; stopped ones count, `fabric ps -a` shows them".into()
             }
+            Self::Range { source, .. } | Self::NoRange { source, .. } | Self::Address { source, .. } => {
+                source.hint().into()
+            }
+            Self::Commit { source, .. } => match &**source {
+                store::CommitError::Store(error) => error.hint().into(),
+                _ => return None,
+            },
             Self::PortTaken { .. } | Self::PublishedTwice { .. } => "choose another host port".into(),
             Self::PortUnusable { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another program listens there: choose another host port, or stop it (`ss -lntup` shows it)".into()

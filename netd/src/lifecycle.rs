@@ -12,6 +12,7 @@ use std::{path::Path, sync::Arc};
 
 use model::{Container, ContainerId, ContainerState, Scope};
 use runtime::{BindMount, ContainerSpec, Exit, Observed};
+use store::Durability;
 
 use crate::{
     daemon::{Daemon, chain},
@@ -103,7 +104,7 @@ impl Daemon {
         let record = self.world().change_container(&container.id, |record| record.started = true);
         if let Some(record) = record {
             let doing = format!("remember that container `{}` was started", container.name);
-            self.commit(doing, record::update_container(&record, true)).await?;
+            self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
             self.steps.after("start recorded");
         }
         Ok(())
@@ -158,10 +159,10 @@ impl Daemon {
         let state = ContainerState::Exited { exit_code, finished_at };
         if record.container.auto_remove {
             self.set_state(id, state);
-            return self.take_down(id, true).await;
+            return self.take_down(id, Durability::Relaxed).await;
         }
         let doing = format!("remember how container `{}` ended", record.container.name);
-        self.commit(doing, record::update_container(&record, true)).await?;
+        self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
         self.steps.after("exit recorded");
         self.withdraw_names(&record.container);
         let cleared = self.attach(&record.container).await;
@@ -170,15 +171,20 @@ impl Daemon {
         cleared
     }
 
-    /// Removes everything that belongs to the container. `relaxed`: the intent can be concluded again after a crash.
-    pub(crate) async fn take_down(self: &Arc<Self>, id: &ContainerId, relaxed: bool) -> Result<(), Failure> {
-        let record = self.world().change_container(id, |record| record.goal = Goal::Removed);
-        let Some(Record { container, .. }) = &record else { return Ok(()) };
-        if let Some(record) = &record {
-            let doing = format!("remove container `{}`", container.name);
-            self.commit(doing, record::update_container(record, relaxed)).await?;
-            self.steps.after("removal intended");
+    /// Removes everything that belongs to the container. With [`Durability::Relaxed`] the intent may be lost in a crash,
+    /// because the next start would draw the same conclusion again.
+    pub(crate) async fn take_down(self: &Arc<Self>, id: &ContainerId, durability: Durability) -> Result<(), Failure> {
+        let Some(mut record) = self.world().record(id).cloned() else { return Ok(()) };
+        record.goal = Goal::Removed;
+        let container = &record.container;
+        let doing = format!("remove container `{}`", container.name);
+        if let Err(failure) = self.commit(&doing, record::update_container(&record, durability)).await {
+            // On a full disk, removing things is what helps; what the store remembers meanwhile it writes later.
+            tracing::warn!(failure = chain(&failure), "the removal cannot be made durable yet");
+            self.commit(&doing, record::update_container(&record, Durability::Relaxed)).await.map_err(|_| failure)?;
         }
+        self.world().change_container(id, |record| record.goal = Goal::Removed);
+        self.steps.after("removal intended");
         self.withdraw_names(container);
         let deleted = self.runtime.delete(id).await;
         deleted.map_err(|source| runtime_failure("remove", container, source))?;
@@ -196,7 +202,7 @@ impl Daemon {
 
     /// Takes back the intent of a container that could not be made.
     pub(crate) async fn withdraw(self: &Arc<Self>, id: &ContainerId) {
-        if let Err(failure) = self.take_down(id, false).await {
+        if let Err(failure) = self.take_down(id, Durability::Durable).await {
             tracing::error!(container = id.short(), failure = chain(&failure), "the next start of netd tries again");
         }
     }
@@ -215,11 +221,11 @@ impl Daemon {
         let Some((record, life)) = known else { return Ok(()) };
         let _work = life.work().await;
         if record.goal == Goal::Removed {
-            return self.take_down(id, true).await;
+            return self.take_down(id, Durability::Relaxed).await;
         }
         if let Some(Exit { exit_code, finished_at }) = record.exit {
             life.set_state(ContainerState::Exited { exit_code, finished_at });
-            return if record.container.auto_remove { self.take_down(id, true).await } else { Ok(()) };
+            return if record.container.auto_remove { self.take_down(id, Durability::Relaxed).await } else { Ok(()) };
         }
         match self.observe(id).await? {
             Some(Observed::Running { .. }) => {
@@ -238,7 +244,7 @@ impl Daemon {
     async fn conclude(self: &Arc<Self>, record: &Record) -> Result<(), Failure> {
         let container = &record.container;
         if record.goal == Goal::Created && container.auto_remove {
-            return self.take_down(&container.id, true).await;
+            return self.take_down(&container.id, Durability::Relaxed).await;
         }
         let deleted = self.runtime.delete(&container.id).await;
         deleted.map_err(|source| runtime_failure("clear", container, source))?;

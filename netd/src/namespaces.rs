@@ -9,7 +9,9 @@ use model::NamespaceName;
 pub(crate) struct SpareNamespaces {
     /// Those ready for the next container.
     idle: Vec<NamespaceName>,
-    /// All, idle ones included: none of them is to be cleared away.
+    /// Those that are being made: they may stand already, or not.
+    making: BTreeSet<NamespaceName>,
+    /// All, idle ones and those being made included: none of them is to be cleared away.
     reserved: BTreeSet<NamespaceName>,
 }
 
@@ -34,9 +36,20 @@ impl SpareNamespaces {
         self.idle.pop()
     }
 
+    /// Those that are being made.
+    pub(crate) fn making(&self) -> &BTreeSet<NamespaceName> {
+        &self.making
+    }
+
     /// One is being made.
-    pub(crate) fn reserve(&mut self, name: NamespaceName) {
+    pub(crate) fn begin(&mut self, name: NamespaceName) {
+        self.making.insert(name.clone());
         self.reserved.insert(name);
+    }
+
+    /// One has been made.
+    pub(crate) fn finish(&mut self, name: &NamespaceName) {
+        self.making.remove(name);
     }
 
     /// One is ready for a container, for the first time or again because the container did not come to be.
@@ -47,6 +60,7 @@ impl SpareNamespaces {
 
     /// One was not made, or a container's record mentions it from now on.
     pub(crate) fn forget(&mut self, name: &NamespaceName) {
+        self.making.remove(name);
         self.reserved.remove(name);
         self.idle.retain(|idle| idle != name);
     }

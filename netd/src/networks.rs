@@ -34,7 +34,7 @@ impl Daemon {
                 name: request.name,
                 driver: request.driver.unwrap_or(Driver::Bridge),
                 subnet,
-                gateway_mac: MacAddress::local(self.random()),
+                gateway_mac: MacAddress::of(subnet.gateway()),
                 mtu,
                 labels: request.labels,
                 created_at: Timestamp::now(),

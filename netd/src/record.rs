@@ -12,7 +12,7 @@
 use model::{Container, ContainerId, ContainerName, Network, NetworkId, NetworkName};
 use runtime::Exit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use store::{Guard, Key, Transaction, Write};
+use store::{Durability, Guard, Key, Transaction, Write};
 
 /// A container as the store holds it: what was asked for, and what cannot be observed again after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,9 +111,9 @@ pub(crate) fn create_container(record: &Record) -> Transaction {
     })
 }
 
-/// The container's record changes. `relaxed` is for what a crash may lose because it can be observed again.
-pub(crate) fn update_container(record: &Record, relaxed: bool) -> Transaction {
-    let transaction = if relaxed { Transaction::relaxed() } else { Transaction::durable() };
+/// The container's record changes.
+pub(crate) fn update_container(record: &Record, durability: Durability) -> Transaction {
+    let transaction = Transaction { durability, ..Transaction::durable() };
     let key = container_key(&record.container.id);
     transaction.guard(Guard::Present(key.clone())).put(key, value(record))
 }

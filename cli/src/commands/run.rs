@@ -73,10 +73,9 @@ async fn attached(
         }
         // A short process ends before the daemon has answered that it was started.
         ended = &mut pumped => match (ended, started.await) {
-            (Ok(code), _) => Ok(code),
-            // The daemon knows better than a stream that just ended why there is nothing to attach to.
-            (Err(_), Err(refused @ ClientError::Problem { .. })) => Err(refused.into()),
-            (Err(failure), _) => Err(failure),
+            // The daemon knows better than a stream that just ended why nothing was executed.
+            (_, Err(refused @ ClientError::Problem { .. })) => Err(refused.into()),
+            (ended, _) => ended,
         },
     };
     if let Err(Failure::Output(error)) = &ended
