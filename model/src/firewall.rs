@@ -15,7 +15,8 @@ pub enum Element {
     Bridge(IfName),
     /// Set `same_bridge`: what enters and leaves by this one bridge stays inside a network.
     SameBridge(IfName),
-    /// Maps `published_at` (with a host address) and `published` (any address of the host).
+    /// Maps `published_at_address` and `published_at_port` (with a host address), or `published_address` and `published_port`
+    /// (any address of the host).
     Published {
         /// The host's address; none means every one.
         host_ip: Option<Ipv4Addr>,
