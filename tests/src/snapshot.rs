@@ -4,7 +4,8 @@ use crate::Namespace;
 
 /// Links, IPv4 addresses and routes, and the firewall of a namespace, without counters, as their tools print them.
 ///
-/// Not IPv6: its link-local addresses come and go through states of their own accord.
+/// Not IPv6: its link-local addresses come and go through states of their own accord. Nor the carrier of links, which
+/// the kernel's link watch (`net/core/link_watch.c`) updates up to a second after its cause.
 pub(crate) fn kernel_state(host: &Namespace) -> String {
     let parts: [&[&str]; 5] = [
         &["ip", "-o", "link", "show"],
@@ -17,7 +18,16 @@ pub(crate) fn kernel_state(host: &Namespace) -> String {
     for part in parts {
         text.push_str(&format!("$ {}\n{}\n", part.join(" "), host.run(part)));
     }
-    text
+    let carrier = [
+        "NO-CARRIER,",
+        ",LOWER_UP",
+        " state UP",
+        " state DOWN",
+        " state UNKNOWN",
+        " state LOWERLAYERDOWN",
+        " linkdown",
+    ];
+    carrier.iter().fold(text, |text, word| text.replace(word, ""))
 }
 
 /// The lines that only one of two texts has, `-` before those of `before` and `+` before those of `after`.
