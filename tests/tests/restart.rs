@@ -1,6 +1,10 @@
 //! The daemon may die and return at any time; containers and their traffic do not notice.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    process::Stdio,
+    time::Duration,
+};
 
 use tests::{Attached, Flow, Host, Ping, eventually, fetch};
 
@@ -100,4 +104,26 @@ fn two_daemons_live_side_by_side() {
     one.ok(&["rm", "-f", "api"]);
     two.assert_healthy();
     fetch(two.namespace(), std::net::Ipv4Addr::LOCALHOST, 8080, "hostname").expect("untouched by the other");
+}
+
+#[test]
+fn an_attached_run_does_not_notice() {
+    let host = Host::new();
+    let mut command = host.fabric_command(&["run", "-i", "--name", "echo", "busybox", "sh", "-c", "cat; exit 3"]);
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("fabric runs");
+    let (mut input, mut output) = (run.stdin.take().expect("piped"), run.stdout.take().expect("piped"));
+    let mut echo = |line: &[u8]| {
+        input.write_all(line).expect("it reads");
+        let mut back = vec![0; line.len()];
+        output.read_exact(&mut back).expect("it writes");
+        assert_eq!(back, line);
+    };
+    echo(b"with the daemon\n");
+    host.kill();
+    echo(b"without it\n");
+    host.start();
+    echo(b"with the next one\n");
+    drop(input);
+    assert_eq!(run.wait().expect("it is our child").code(), Some(3));
+    assert_eq!(host.fabric(&["logs", "echo"]).success().lines().count(), 3);
 }

@@ -67,10 +67,11 @@ async fn attached(
     let mut pumped = pin!(pump(stream, input, &mut signals, process));
     let mut started = pin!(client.start_container(reference));
     let ended = tokio::select! {
-        started = &mut started => {
-            started?;
-            pumped.await
-        }
+        started = &mut started => match started {
+            Err(refused @ ClientError::Problem { .. }) => Err(refused.into()),
+            // A daemon that went away may have started it before; the stream knows.
+            Ok(_) | Err(_) => pumped.await,
+        },
         // A short process ends before the daemon has answered that it was started.
         ended = &mut pumped => match (ended, started.await) {
             // The daemon knows better than a stream that just ended why nothing was executed.

@@ -1,0 +1,158 @@
+//! Images from every form that can be imported, and run.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use tests::Host;
+
+/// Runs a tool that must succeed; its standard output.
+fn tool(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn sha256(path: &Path) -> String {
+    tool("sha256sum", &[text(path)]).split(' ').next().expect("a hash comes first").to_owned()
+}
+
+/// Packs a directory to a layer's archive.
+fn pack(directory: &Path, archive: &Path) {
+    tool("tar", &["-C", text(directory), "-cf", text(archive), "."]);
+}
+
+/// A root file system with a shell and a file that a later layer takes away, and that later layer: two archives.
+fn layers(host: &Host) -> [PathBuf; 2] {
+    let (base, change) = (host.path("base"), host.path("change"));
+    fs::create_dir_all(base.join("bin")).expect("the directory is ours");
+    fs::copy("/bin/busybox", base.join("bin/busybox")).expect("busybox-static is installed");
+    for applet in ["sh", "cat", "ls"] {
+        std::os::unix::fs::symlink("busybox", base.join("bin").join(applet)).expect("the directory is ours");
+    }
+    fs::create_dir_all(&change).expect("the directory is ours");
+    fs::write(base.join("taken-away"), "old").expect("the directory is ours");
+    fs::write(base.join("replaced"), "old").expect("the directory is ours");
+    fs::write(change.join(".wh.taken-away"), "").expect("the directory is ours");
+    fs::write(change.join("replaced"), "new").expect("the directory is ours");
+    [("base", base), ("change", change)].map(|(name, directory)| {
+        let archive = host.path(&format!("{name}.tar"));
+        pack(&directory, &archive);
+        archive
+    })
+}
+
+fn configuration(layers: &[PathBuf]) -> Value {
+    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
+    json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {
+            "Env": ["PATH=/bin", "FROM_IMAGE=yes"],
+            "Entrypoint": ["/bin/sh", "-c"],
+            "Cmd": ["cat /replaced; ls /; echo $FROM_IMAGE"],
+            "WorkingDir": "/bin",
+        },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    })
+}
+
+fn assert_runs_its_command(host: &Host, image: &str) {
+    let seen = host.ok(&["run", "--rm", image]);
+    assert!(seen.starts_with("new"), "the later layer's file: {seen}");
+    assert!(!seen.contains("taken-away"), "what the later layer took away: {seen}");
+    assert!(seen.ends_with("yes"), "the image's environment: {seen}");
+    assert_eq!(host.ok(&["run", "--rm", image, "cat /replaced"]), "new", "an argument replaces the command");
+    assert_eq!(host.ok(&["run", "--rm", image, "pwd"]), "/bin", "the image's working directory");
+}
+
+#[test]
+fn a_directory_with_an_oci_layout() {
+    let host = Host::stopped("");
+    host.start();
+    let layers = layers(&host);
+    let layout = host.path("layout");
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).expect("the directory is ours");
+    let add = |path: &Path, media_type: &str| {
+        let hash = sha256(path);
+        fs::copy(path, blobs.join(&hash)).expect("the directory is ours");
+        let size = fs::metadata(path).expect("it was written").len();
+        json!({ "mediaType": media_type, "digest": format!("sha256:{hash}"), "size": size })
+    };
+    let add_document = |document: &Value, media_type: &str| {
+        let path = host.path("document");
+        fs::write(&path, document.to_string()).expect("the directory is ours");
+        add(&path, media_type)
+    };
+    let compressed = host.path("change.tar.gz");
+    fs::write(&compressed, Command::new("gzip").arg("-c").arg(&layers[1]).output().expect("gzip runs").stdout)
+        .expect("the directory is ours");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": add_document(&configuration(&layers), "application/vnd.oci.image.config.v1+json"),
+        "layers": [
+            add(&layers[0], "application/vnd.oci.image.layer.v1.tar"),
+            add(&compressed, "application/vnd.oci.image.layer.v1.tar+gzip"),
+        ],
+    });
+    let index = json!({
+        "schemaVersion": 2,
+        "manifests": [add_document(&manifest, "application/vnd.oci.image.manifest.v1+json")],
+    });
+    fs::write(layout.join("index.json"), index.to_string()).expect("the directory is ours");
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("the directory is ours");
+    host.ok(&["image", "import", text(&layout), "team/app:1.0"]);
+    assert_runs_its_command(&host, "team/app:1.0");
+}
+
+#[test]
+fn a_docker_archive() {
+    let host = Host::stopped("");
+    host.start();
+    let layers = layers(&host);
+    let saved = host.path("saved");
+    fs::create_dir_all(&saved).expect("the directory is ours");
+    for layer in &layers {
+        fs::copy(layer, saved.join(layer.file_name().expect("it has one"))).expect("the directory is ours");
+    }
+    fs::write(saved.join("config.json"), configuration(&layers).to_string()).expect("the directory is ours");
+    let manifest = json!([{ "Config": "config.json", "RepoTags": ["app:1.0"], "Layers": ["base.tar", "change.tar"] }]);
+    fs::write(saved.join("manifest.json"), manifest.to_string()).expect("the directory is ours");
+    let archive = host.path("saved.tar");
+    pack(&saved, &archive);
+    host.ok(&["image", "import", text(&archive), "app"]);
+    assert_runs_its_command(&host, "app");
+}
+
+#[test]
+fn a_directory_with_a_root_file_system() {
+    let host = Host::stopped("");
+    host.start();
+    layers(&host);
+    host.ok(&["image", "import", text(&host.path("base")), "base"]);
+    assert_eq!(host.ok(&["run", "--rm", "base", "cat", "/taken-away"]), "old");
+}
+
+#[test]
+fn an_image_in_use_stays_and_an_unused_one_goes_with_all_that_is_its_own() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "user", "busybox", "sleep", "1000"]);
+    let refused = host.fabric(&["image", "rm", "busybox"]).expect_code(1);
+    assert!(refused.stderr.contains("in use"), "{refused}");
+    host.ok(&["exec", "user", "true"]);
+    host.ok(&["rm", "-f", "user"]);
+    host.ok(&["image", "rm", "busybox"]);
+    assert_eq!(host.json(&["image", "ls"]), json!([]));
+    let left = tool("find", &[text(&host.data_dir().join("images")), "-mindepth", "2", "-type", "f"]);
+    assert_eq!(left, "", "nothing of it is left");
+    host.fabric(&["run", "--rm", "busybox", "true"]).expect_code(125);
+}
