@@ -1,7 +1,7 @@
 //! The bridge driver: a Linux bridge in the host's namespace with the gateway's address on it, routed and
 //! masqueraded towards the outside, and a veth pair for each endpoint.
 
-use model::{Admin, Bridge, Element, Forwarding, Inside, Scope, State, Switch, Veth};
+use model::{Admin, Bridge, Element, Forwarding, Inside, Publish, Scope, State, Switch, Veth};
 
 use crate::Segment;
 
@@ -31,6 +31,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             Veth {
                 alias: Veth::alias_of(&endpoint.id),
                 bridge: Some(name.clone()),
+                hairpin: if attachment.publishes.iter().any(is_for_containers) { Switch::On } else { Switch::Off },
                 mtu: network.mtu,
                 admin: Admin::Up,
                 inside: Some(Inside {
@@ -45,4 +46,9 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             },
         );
     }
+}
+
+/// Whether a container can come to a published port: none can to the host's loopback.
+fn is_for_containers(publish: &Publish) -> bool {
+    !publish.host_ip.is_some_and(|address| address.is_loopback())
 }

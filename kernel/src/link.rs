@@ -7,11 +7,11 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Veth};
+use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Switch, Veth};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{BridgeStpState, InfoData, InfoVeth, LinkMessage},
+    link::{BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkMessage},
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
@@ -41,6 +41,9 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
 
 /// An interface as the kernel shows it.
 #[derive(Debug, Clone)]
@@ -56,6 +59,8 @@ pub(crate) struct Link {
     operational: bool,
     pub(crate) alias: String,
     pub(crate) master: Option<u32>,
+    /// Whether it is a bridge's port that a frame may leave by which came in by it.
+    pub(crate) hairpin: Switch,
     /// Index of the other end of a veth pair, in its namespace.
     pub(crate) peer: Option<u32>,
 }
@@ -75,6 +80,7 @@ impl Link {
             operational: false,
             alias: String::new(),
             master: None,
+            hairpin: Switch::Off,
             peer: None,
         };
         for (kind, value) in attributes(rest) {
@@ -86,7 +92,10 @@ impl Link {
                 // RFC 2863: up
                 IFLA_OPERSTATE => link.operational = value == [6],
                 IFLA_MASTER => link.master = number(value),
-                IFLA_LINKINFO => link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default(),
+                IFLA_LINKINFO => {
+                    link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default();
+                    link.hairpin = hairpin(value);
+                }
                 IFLA_IFALIAS => link.alias = string(value),
                 IFLA_GROUP => link.ours = number(value)? == GROUP,
                 _ => {}
@@ -94,6 +103,13 @@ impl Link {
         }
         Some(link)
     }
+}
+
+/// A port's mode in its `IFLA_LINKINFO`; the settings of other masters' ports have other meanings.
+fn hairpin(info: &[u8]) -> Switch {
+    let port = attribute(info, IFLA_INFO_SLAVE_KIND).is_some_and(|kind| string(kind) == "bridge");
+    let mode = attribute(info, IFLA_INFO_SLAVE_DATA).and_then(|data| attribute(data, IFLA_BRPORT_MODE));
+    if port && mode == Some(&[1]) { Switch::On } else { Switch::Off }
 }
 
 pub(crate) fn refused(action: impl FnOnce() -> String) -> impl FnOnce(Refusal) -> KernelError {
@@ -183,12 +199,20 @@ fn create(
     }
 }
 
-/// Changes an interface in one message.
+/// Changes an interface in one system call.
 pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -> Result<(), KernelError> {
     let link = find_ours(socket, name)?;
+    let mut requests = Vec::new();
     let mut builder = LinkUnspec::new_with_index(link.index);
     if let Some(master) = &settings.master {
-        builder = builder.controller(find_ours(socket, master)?.index);
+        let joins = builder.controller(find_ours(socket, master)?.index).build();
+        requests.push(Request::new(RouteNetlinkMessage::NewLink(joins), 0));
+        // The settings of a port are for the bridge that it is a port of when the message comes.
+        builder = LinkUnspec::new_with_index(link.index);
+    }
+    if let Some(hairpin) = settings.hairpin {
+        let mode = InfoBridgePort::HairpinMode(hairpin == Switch::On);
+        builder = builder.set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(vec![mode]));
     }
     if let Some(mac) = settings.mac {
         builder = builder.address(mac.octets().to_vec());
@@ -204,8 +228,12 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
         Some(Admin::Down) => builder.down(),
         None => builder,
     };
-    let request = Request::new(RouteNetlinkMessage::SetLink(builder.build()), 0);
-    socket.call(request).map(drop).map_err(refused(|| format!("set {name} {settings}")))
+    // Unlike `RTM_SETLINK`, `RTM_NEWLINK` takes the settings of a port too.
+    requests.push(Request::new(RouteNetlinkMessage::NewLink(builder.build()), 0));
+    for answer in socket.exchange(requests) {
+        answer.map_err(refused(|| format!("set {name} {settings}")))?;
+    }
+    Ok(())
 }
 
 /// Waits until a bridge's port and the bridge itself pass packets.

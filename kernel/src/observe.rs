@@ -205,5 +205,5 @@ fn bridge<'a>(
 }
 
 fn veth(link: &Link, bridge: Option<IfName>, inside: Option<Inside>) -> Veth {
-    Veth { alias: link.alias.clone(), bridge, mtu: link.mtu, admin: link.admin, inside }
+    Veth { alias: link.alias.clone(), bridge, hairpin: link.hairpin, mtu: link.mtu, admin: link.admin, inside }
 }

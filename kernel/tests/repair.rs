@@ -42,7 +42,7 @@ fn repairs(damage: impl Fn(&Lab) + Send + Sync, expected: &[&str]) {
 fn a_deleted_veth() {
     repairs(
         |_| drop(sh(&format!("ip link del {}", port()))),
-        &["create veth PORT", "set PORT alias", "configure eth0 in c12"],
+        &["create veth PORT", "set PORT hairpin on alias", "configure eth0 in c12"],
     );
 }
 
@@ -150,6 +150,11 @@ fn links_down() {
 }
 
 #[test]
+fn a_port_that_no_longer_reflects() {
+    repairs(|_| drop(sh(&format!("ip link set {} type bridge_slave hairpin off", port()))), &["set PORT hairpin on"]);
+}
+
+#[test]
 fn wrong_mtus() {
     repairs(
         |lab| {
@@ -178,7 +183,7 @@ fn wrong_settings() {
             "set BRIDGE ipv6 off",
             "set BRIDGE loopback routing on",
             "set BRIDGE alias",
-            "set PORT master",
+            "set PORT master BRIDGE hairpin on",
         ],
     );
 }

@@ -182,16 +182,64 @@ fn host_again(lab: &Lab) {
     lab.settle(&state(&[attachment(12, &[]), attachment(13, &[]), attachment(22, &[])]));
 }
 
+/// Every way in which a container comes to a published port. What the bridge does with the packets depends on whether
+/// it calls iptables, which is a setting of the whole host; what the container sees does not.
 #[test]
-fn same_network_traffic_passes_where_bridges_call_iptables() {
+fn containers_reach_published_ports_whether_or_not_bridges_call_iptables() {
+    for setting in ["0", "1"] {
+        lab::run(|lab| {
+            // Where br_netfilter is not loaded the setting does not exist, and bridges never call iptables.
+            lab::bridges_call_iptables(setting);
+            host(lab, &["8080:80"]);
+            for (from, to, seen) in [
+                (WEB, HOST, lab::gateway(1)),
+                (WEB, lab::gateway(1), lab::gateway(1)),
+                (NEIGHBOUR, HOST, lab::gateway(1)),
+                (NEIGHBOUR, lab::gateway(1), lab::gateway(1)),
+                (STRANGER, HOST, address(22)),
+                (STRANGER, lab::gateway(1), address(22)),
+                (STRANGER, lab::gateway(2), address(22)),
+                (Place::Lan, HOST, PEER),
+                (Place::Host, HOST, HOST),
+                (Place::Host, lab::gateway(1), lab::gateway(1)),
+                (Place::Host, [127, 0, 0, 1].into(), lab::gateway(1)),
+            ] {
+                assert_eq!(lab.ask(from, to, 8080), Some(seen), "{setting}: {from:?} to {to}");
+            }
+            assert_eq!(lab.ask(NEIGHBOUR, address(12), 80), Some(address(13)), "{setting}: nothing is published here");
+            assert_eq!(lab.ask(STRANGER, address(12), 80), None, "{setting}: networks are apart");
+        });
+    }
+}
+
+#[test]
+fn a_host_that_turns_to_calling_iptables_keeps_published_ports() {
     lab::run(|lab| {
-        // Where br_netfilter is not loaded the setting does not exist, and bridges never call iptables.
-        let bridges_call = lab::bridges_call_iptables("1");
         host(lab, &["8080:80"]);
-        assert_eq!(lab.ask(NEIGHBOUR, address(12), 80), Some(address(13)));
-        // The bridge then translates the destination without a detour through the host.
-        let seen = if bridges_call { address(13) } else { lab::gateway(1) };
-        assert_eq!(lab.ask(NEIGHBOUR, HOST, 8080), Some(seen));
-        assert_eq!(lab.ask(STRANGER, address(12), 80), None);
+        assert_eq!(lab.ask(WEB, HOST, 8080), Some(lab::gateway(1)));
+        if lab::bridges_call_iptables("1") {
+            assert_eq!(lab.ask(WEB, HOST, 8080), Some(lab::gateway(1)));
+            let port = attachment(12, &[]).endpoint.host_interface();
+            sh(&format!("ip link set {port} type bridge_slave hairpin off"));
+            assert_eq!(lab.ask(WEB, HOST, 8080), None, "control: it takes a port that reflects");
+            sh(&format!("ip link set {port} type bridge_slave hairpin on"));
+            delete_rule("postrouting", "iif 0");
+            assert_eq!(lab.ask(WEB, HOST, 8080), None, "control: and an address that is not the container's own");
+        }
+    });
+}
+
+#[test]
+fn only_ports_of_containers_that_publish_reflect() {
+    lab::run(|lab| {
+        host(lab, &["8080:80"]);
+        let hairpin = |number| {
+            let port = attachment(number, &[]).endpoint.host_interface();
+            sh(&format!("ip -d link show {port} | grep -c 'hairpin on' || true"))
+        };
+        assert_eq!([hairpin(12), hairpin(13)], ["1\n", "0\n"]);
+        let moved = state(&[attachment(12, &[]), attachment(13, &["8080:80"]), attachment(22, &[])]);
+        lab.settle(&moved);
+        assert_eq!([hairpin(12), hairpin(13)], ["0\n", "1\n"]);
     });
 }

@@ -34,7 +34,7 @@ pub enum Change {
         /// How it should become.
         veth: Veth,
     },
-    /// Change attributes of an interface in the host's namespace, in one message.
+    /// Change attributes of an interface in the host's namespace.
     SetLink {
         /// The interface.
         name: IfName,
@@ -106,6 +106,8 @@ const MANY: usize = 16;
 pub struct LinkSettings {
     /// The bridge to become a port of.
     pub master: Option<IfName>,
+    /// Whether the bridge may send a frame back out of this port of it.
+    pub hairpin: Option<Switch>,
     /// MAC address.
     pub mac: Option<MacAddress>,
     /// Maximum transmission unit in octets.
@@ -168,6 +170,7 @@ impl fmt::Display for LinkSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.master.as_ref().map(|master| format!("master {master}")),
+            self.hairpin.map(|hairpin| format!("hairpin {hairpin}")),
             self.mac.map(|mac| format!("mac {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),
             self.alias.as_ref().map(|alias| format!("alias {alias}")),

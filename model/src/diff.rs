@@ -171,6 +171,7 @@ fn raise_bridge(
     }
     let settings = LinkSettings {
         master: None,
+        hairpin: None,
         mac: (observed.mac != desired.mac).then_some(desired.mac),
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
@@ -188,6 +189,7 @@ fn raise_veth(
 ) {
     let fresh = Veth {
         alias: String::new(),
+        hairpin: Switch::Off,
         admin: Admin::Down,
         inside: desired.inside.clone().map(|inside| Inside {
             admin: Admin::Down,
@@ -209,8 +211,12 @@ fn raise_veth(
     }
     let observed = observed.unwrap_or(&fresh);
     add_elements(Some(name), elements, changes);
+    let moves = observed.bridge != desired.bridge;
+    // A port leaves its settings behind with its bridge.
+    let hairpin = if moves { Switch::Off } else { observed.hairpin };
     let settings = LinkSettings {
-        master: if observed.bridge == desired.bridge { None } else { desired.bridge.clone() },
+        master: if moves { desired.bridge.clone() } else { None },
+        hairpin: (hairpin != desired.hairpin).then_some(desired.hairpin),
         mac: None,
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),

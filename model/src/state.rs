@@ -104,6 +104,11 @@ pub struct Veth {
     pub alias: String,
     /// The bridge the host's end is a port of.
     pub bridge: Option<IfName>,
+    /// Whether the bridge may send a frame back out of the port it came in by (`IFLA_BRPORT_MODE`). A container needs it
+    /// to reach a port of its own that the host publishes: where bridges call iptables
+    /// (`net.bridge.bridge-nf-call-iptables`) its packets do not come up to the host, but are translated on the bridge.
+    /// The price is that the container's broadcasts come back to it.
+    pub hairpin: Switch,
     /// Maximum transmission unit of the host's end in octets.
     pub mtu: u32,
     /// Whether the host's end was told to be up.
@@ -225,7 +230,7 @@ impl fmt::Display for Veth {
         if let Some(bridge) = &self.bridge {
             write!(f, " master {bridge}")?;
         }
-        write!(f, " alias {}", self.alias)?;
+        write!(f, " hairpin {} alias {}", self.hairpin, self.alias)?;
         match &self.inside {
             Some(inside) => write!(f, "\n  <-> {inside}"),
             None => f.write_str("\n  <-> nowhere"),

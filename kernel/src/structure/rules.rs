@@ -23,8 +23,9 @@ use super::{
     MARKER, command,
     words::{
         Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat_ip_to, dport, dport_is, drop,
-        iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, jump, l4proto, l4proto_one_of, leave, masquerade, nfproto_in,
-        nfproto_is, oifname_in, oifname_not_in, rule, to_the_host, to_the_host_here, vmap,
+        iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, jump, l4proto, l4proto_one_of, leave, masquerade,
+        nfproto_in, nfproto_is, not_from_the_host, oifname_in, oifname_not_in, rule, to_the_host, to_the_host_here,
+        vmap,
     },
 };
 use crate::element::TABLE;
@@ -118,6 +119,11 @@ fn postrouting() -> Chain {
             // straight from the neighbour, who is not whom it asked.
             rule([both_interfaces_in("same_bridge"), ct_status_is_dnat(), masquerade()])
                 .comment("lest a neighbour answers directly who was asked through the host"),
+            // Where bridges call iptables (`net.bridge.bridge-nf-call-iptables`) such a packet does not come up to the
+            // host: the bridge passes it on, and here it has no interface where it came in. Nor has what the host
+            // itself sends, whose address stays.
+            rule([iif_is_none(), oifname_in("bridges"), ct_status_is_dnat(), not_from_the_host(), masquerade()])
+                .comment("the same where bridges call iptables"),
             rule([ip_saddr_in(LOOPBACK), oifname_in("bridges"), masquerade()]),
             rule([nfproto_is("ipv4"), iifname_in("bridges"), oifname_not_in("bridges"), masquerade()]),
         ],

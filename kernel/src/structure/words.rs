@@ -156,6 +156,13 @@ pub(super) fn both_interfaces_in(set: &'static str) -> Statement<'static> {
     matches(concat([meta(MetaKey::Iifname), meta(MetaKey::Oifname)]), Operator::EQ, named(set))
 }
 
+/// `iif 0`: without an interface where it came in. In `postrouting` such is what the host itself sends, and what a
+/// bridge passes on. `br_nf_post_routing` in `net/bridge/br_netfilter_hooks.c`; since Linux 5.4 `net/netfilter/nft_meta.c`
+/// has 0 for what is missing.
+pub(super) fn iif_is_none() -> Statement<'static> {
+    matches(meta(MetaKey::Iif), Operator::EQ, Expression::Number(0))
+}
+
 pub(super) fn nfproto_is(family: &'static str) -> Statement<'static> {
     matches(meta(MetaKey::Nfproto), Operator::EQ, Expression::String(family.into()))
 }
@@ -184,17 +191,22 @@ pub(super) fn ip_daddr_in(net: Ipv4Net) -> Statement<'static> {
 
 /// `fib daddr type local`: to an address of the host.
 pub(super) fn to_the_host() -> Statement<'static> {
-    fib_type_local([FibFlag::Daddr])
+    fib_type_local([FibFlag::Daddr], Operator::EQ)
 }
 
 /// `fib daddr . iif type local`: to an address that the host has on the interface where it came in.
 pub(super) fn to_the_host_here() -> Statement<'static> {
-    fib_type_local([FibFlag::Daddr, FibFlag::Iif])
+    fib_type_local([FibFlag::Daddr, FibFlag::Iif], Operator::EQ)
 }
 
-fn fib_type_local<const N: usize>(flags: [FibFlag; N]) -> Statement<'static> {
+/// `fib saddr type != local`: from no address of the host.
+pub(super) fn not_from_the_host() -> Statement<'static> {
+    fib_type_local([FibFlag::Saddr], Operator::NEQ)
+}
+
+fn fib_type_local<const N: usize>(flags: [FibFlag; N], op: Operator) -> Statement<'static> {
     let fib = Fib { result: FibResult::Type, flags: flags.into() };
-    matches(Expression::Named(NamedExpression::Fib(fib)), Operator::EQ, Expression::String("local".into()))
+    matches(Expression::Named(NamedExpression::Fib(fib)), op, Expression::String("local".into()))
 }
 
 pub(super) fn ct_state_is(state: &'static str) -> Statement<'static> {

@@ -230,6 +230,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
             Veth {
                 alias: Veth::alias_of(&endpoint.id),
                 bridge: Some(bridge),
+                hairpin: if attachment.publishes.is_empty() { Switch::Off } else { Switch::On },
                 mtu: 1500,
                 admin: Admin::Up,
                 inside: Some(Inside {
