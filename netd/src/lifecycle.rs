@@ -162,13 +162,13 @@ impl Daemon {
             return self.take_down(id, Durability::Relaxed).await;
         }
         let doing = format!("remember how container `{}` ended", record.container.name);
-        self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
+        let recorded = self.commit(doing, record::update_container(&record, Durability::Relaxed)).await;
         self.steps.after("exit recorded");
         self.withdraw_names(&record.container);
         let cleared = self.attach(&record.container).await;
         // Told last: who waited for the end may count on it that the ports are closed.
         self.set_state(id, state);
-        cleared
+        recorded.and(cleared)
     }
 
     /// Removes everything that belongs to the container. With [`Durability::Relaxed`] the intent may be lost in a crash,

@@ -23,9 +23,10 @@ mod streams;
 mod view;
 mod world;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::{arguments::Arguments, boot::StartError, config::Config, directories::Directories};
@@ -54,10 +55,21 @@ fn run(arguments: Arguments) -> Result<(), StartError> {
     let config = Config::load(arguments.config.as_deref())?;
     let filter: EnvFilter =
         config.log.parse().map_err(|source| StartError::Log { filter: config.log.clone(), source })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
     let directories = Directories::claim(&arguments.data_dir, &arguments.run_dir)?;
     // Before the first thread: the zygote is forked.
     let zygote = runtime::Runtime::spawn_zygote()?;
+    raise_descriptor_limit();
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Threads)?;
     tokio.block_on(boot::run(config, directories, zygote))
+}
+
+/// Lets the daemon have as many descriptors as it may: DNS alone uses hundreds under load. Called after the zygote was
+/// made, so that containers start with the limit that the daemon was started with.
+fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }

@@ -1,7 +1,7 @@
 //! Connections that leave the daemon: an upgraded request's socket is handed to the container's shim, so that an
 //! attached run goes on when the daemon does not.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use axum::{
     extract::Request,
@@ -17,6 +17,9 @@ use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
 };
+
+/// How long a shim may take to accept a client.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a client's connection is to be handed to.
 pub(crate) enum Target {
@@ -81,13 +84,20 @@ impl Daemon {
             }
         };
         let read = parts.read_buf.to_vec();
-        let connected = match target {
-            Target::Attach => self.runtime.attach(id, client, read).await,
-            Target::Exec { command, stdin } => self.runtime.exec(id, &command, stdin, client, read).await,
+        let connecting = async {
+            match target {
+                Target::Attach => self.runtime.attach(id, client, read).await,
+                Target::Exec { command, stdin } => self.runtime.exec(id, &command, stdin, client, read).await,
+            }
         };
-        if let Err(error) = connected {
-            let code = error.exit_code();
-            let failed = Frame::Failed { code, message: chain(&error) };
+        // The container is locked meanwhile: a shim that hangs must not keep anybody from removing it.
+        let failure = match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some((error.exit_code(), chain(&error))),
+            Err(_) => Some((125, format!("the container's shim did not answer within {} s", PATIENCE.as_secs()))),
+        };
+        if let Some((code, message)) = failure {
+            let failed = Frame::Failed { code, message };
             // Who has gone away need not be told.
             let _ = std::io::Write::write_all(&mut &ours, &failed.encode());
         }
