@@ -32,7 +32,7 @@ pub struct Network {
 impl Network {
     /// The bridge's interface name in the host's namespace: `fb-` and 12 digits of the network's identifier.
     pub fn bridge(&self) -> IfName {
-        format!("fb-{}", self.id.short()).parse().expect("`fb-` and 12 hexadecimal digits are 15 graphic characters")
+        self.id.bridge()
     }
 }
 

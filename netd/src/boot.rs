@@ -4,6 +4,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use crate::{
     daemon::{Daemon, chain},
     directories::{Directories, DirectoryError},
     failure::Failure,
-    record::{self, RecordError},
+    record::{self, Record, RecordError},
     server,
     step::Steps,
     world::World,
@@ -89,6 +90,7 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
     let daemon = wire(config, directories, zygote).await?;
     daemon.recover().await;
     daemon.fill_pool();
+    tokio::spawn(look_again(daemon.clone()));
     let listener = server::listen(&socket, group("fabric"))
         .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
     tracing::info!(socket = %socket.display(), "ready");
@@ -147,6 +149,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         search: host.search,
         world: Arc::new(Mutex::new(world)),
         image_use: Default::default(),
+        listening: Default::default(),
         deaf: Mutex::new(None),
     }))
 }
@@ -180,11 +183,21 @@ impl Daemon {
         for network in &networks {
             tell(self.open_zone(network));
         }
+        // Names before sockets: a name that is not answered yet is asked for again, one that is denied is not.
+        let records: Vec<Record> = self.world().records().cloned().collect();
+        for record in records.iter().filter(|record| record.is_live()) {
+            tell(self.publish_names(&record.container));
+        }
         tell(self.listen().await);
         tell(self.clear_strays().await);
-        let ids: Vec<ContainerId> = self.world().records().map(|record| record.container.id.clone()).collect();
-        for id in ids {
-            tell(self.resume(&id).await);
+        // All at once: one that takes its time keeps nobody else waiting.
+        let mut resuming = tokio::task::JoinSet::new();
+        for record in records {
+            let daemon = self.clone();
+            resuming.spawn(async move { daemon.resume(&record.container.id).await });
+        }
+        while let Some(resumed) = resuming.join_next().await {
+            tell(resumed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
         }
     }
 
@@ -219,6 +232,18 @@ impl Daemon {
         {
             tracing::warn!(error = chain(&error), "an empty cgroup is left");
         }
+    }
+}
+
+/// Holds what should be against what is every so often, and mends it: somebody may have flushed the rules.
+async fn look_again(daemon: Arc<Daemon>) {
+    const INTERVAL: Duration = Duration::from_secs(10);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if let Err(failure) = daemon.reconcile("restore networks", Scope::Everything).await {
+            tracing::warn!(failure = chain(&failure), "this host's network is not as it should be");
+        }
+        daemon.fill_pool();
     }
 }
 

@@ -169,19 +169,23 @@ impl Daemon {
         let ended = || life.wait(|seen| matches!(seen.state, ContainerState::Exited { .. }));
         match life.state() {
             ContainerState::Exited { .. } => return Ok(id),
-            ContainerState::Running { .. } => self.signal(&id, reference, SIGTERM).await?,
+            ContainerState::Running { .. } => self.ask_to_end(&id, reference, SIGTERM).await?,
             // Its first process has not executed anything that could understand SIGTERM.
             ContainerState::Created => self.signal(&id, reference, SIGKILL).await?,
         }
         if tokio::time::timeout(patience, ended()).await.is_err() {
-            match self.signal(&id, reference, SIGKILL).await {
-                // It ended just now.
-                Ok(()) | Err(Failure::NotRunning { .. }) => {}
-                Err(failure) => return Err(failure),
-            }
+            self.ask_to_end(&id, reference, SIGKILL).await?;
             ended().await;
         }
         Ok(id)
+    }
+
+    /// Sends a signal; that the container has ended meanwhile is success.
+    async fn ask_to_end(&self, id: &ContainerId, reference: &str, signal: i32) -> Result<(), Failure> {
+        match self.signal(id, reference, signal).await {
+            Err(Failure::NotRunning { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     /// Sends a signal to the container's first process.
@@ -215,10 +219,25 @@ impl Daemon {
     pub(crate) async fn remove_container(self: Arc<Self>, reference: &str, force: bool) -> Result<(), Failure> {
         let (id, life) = self.container(reference)?;
         let _work = life.work().await;
-        if matches!(life.state(), ContainerState::Running { .. }) && !force {
-            return Err(Failure::StillRunning { name: reference.to_owned() });
+        if matches!(life.state(), ContainerState::Running { .. }) {
+            if !force {
+                return Err(Failure::StillRunning { name: reference.to_owned() });
+            }
+            self.end_by_force(&id, &life).await;
         }
         self.take_down(&id, Durability::Durable).await
+    }
+
+    /// Kills the container so that whoever waits for its end learns the exit code. One that cannot be asked is left to
+    /// its removal, which asks nobody.
+    async fn end_by_force(&self, id: &ContainerId, life: &Life) {
+        const SIGKILL: i32 = 9;
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if self.runtime.kill(id, SIGKILL).await.is_ok()
+            && let Ok(Ok(exit)) = tokio::time::timeout(PATIENCE, self.runtime.wait(id)).await
+        {
+            life.set_state(ContainerState::Exited { exit_code: exit.exit_code, finished_at: exit.finished_at });
+        }
     }
 
     /// The container a person means, if a client can be attached to it.

@@ -32,6 +32,8 @@ pub(crate) struct Daemon {
     pub(crate) world: Arc<Mutex<World>>,
     /// Read by whoever is about to use an image, written by whoever removes one: what is in use is known in between.
     pub(crate) image_use: RwLock<()>,
+    /// Held while what is listened on is brought up to date.
+    pub(crate) listening: tokio::sync::Mutex<()>,
     /// Why the names of networks are not answered, if they are not; for the doctor.
     pub(crate) deaf: Mutex<Option<String>>,
 }
@@ -89,6 +91,8 @@ impl Daemon {
 
     /// Listens for DNS on the gateway of every network.
     pub(crate) async fn listen(&self) -> Result<(), Failure> {
+        // Of two at once the later must have the later view of the world.
+        let _listening = self.listening.lock().await;
         let gateways: BTreeSet<SocketAddr> = {
             let world = self.world();
             world.networks().map(|network| (IpAddr::from(network.subnet.gateway()), 53).into()).collect()
@@ -102,7 +106,7 @@ impl Daemon {
     pub(crate) fn fill_pool(self: &Arc<Self>) {
         let daemon = self.clone();
         tokio::spawn(async move {
-            while daemon.world().namespaces.idle() < daemon.config.namespace_pool {
+            while daemon.world().namespaces.coming() < daemon.config.namespace_pool {
                 match daemon.make_namespace().await {
                     Ok(name) => daemon.world().namespaces.give_back(name),
                     Err(failure) => {

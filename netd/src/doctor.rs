@@ -1,6 +1,6 @@
 //! What should be, held against what is.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{Check, CheckResult, Doctor};
 use model::{Change, ContainerId, ContainerState, Scope};
@@ -13,7 +13,11 @@ use crate::{
     world::lease,
 };
 
-const REPAIR: &str = "restart netd: it brings everything to the state it should have, and stops no container";
+const REPAIR: &str = "netd mends what it can every 10 s; if it stays, restart netd, which stops no container";
+
+/// How often, and after which pause, a difference is looked for again before it counts.
+const LOOKS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Daemon {
     /// The daemon in numbers.
@@ -38,6 +42,19 @@ impl Daemon {
 
     /// Compares the whole desired state with the host's, changes nothing, and names each difference.
     pub(crate) async fn examine(self: &Arc<Self>) -> Doctor {
+        let mut doctor = self.look().await;
+        // What a request is working on differs from what it will be, for a moment.
+        for _ in 0..LOOKS {
+            if doctor.healthy {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            doctor = self.look().await;
+        }
+        doctor
+    }
+
+    async fn look(self: &Arc<Self>) -> Doctor {
         Doctor::new(vec![
             self.examine_kernel().await,
             self.examine_dns(),

@@ -8,7 +8,7 @@
 //!
 //! Each step may be repeated. Whoever calls holds the container's work lock ([`crate::life::Life::work`]).
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use model::{Container, ContainerId, ContainerState, Scope};
 use runtime::{BindMount, ContainerSpec, Exit, Observed};
@@ -22,6 +22,9 @@ use crate::{
     names::attachments,
     record::{self, Goal, Record},
 };
+
+/// How long to wait before something that failed in the background is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Makes the container, as far as the moment before its own program.
@@ -100,6 +103,14 @@ impl Daemon {
         let started = self.runtime.start(&container.id).await;
         started.map_err(|source| runtime_failure("start", container, source))?;
         self.steps.after("container started");
+        // It runs: what is not noted of it now is seen again later.
+        if let Err(failure) = self.note_start(container).await {
+            tracing::warn!(container = %container.name, failure = chain(&failure), "cannot note that it was started");
+        }
+        Ok(())
+    }
+
+    async fn note_start(&self, container: &Container) -> Result<(), Failure> {
         self.observe(&container.id).await?;
         let record = self.world().change_container(&container.id, |record| record.started = true);
         if let Some(record) = record {
@@ -136,13 +147,15 @@ impl Daemon {
         let Some(life) = self.world().life(&id).cloned() else { return };
         let daemon = self.clone();
         tokio::spawn(async move {
-            let exit = match daemon.runtime.wait(&id).await {
-                Ok(exit) => exit,
-                // Removed meanwhile: whoever removed it has seen to everything.
-                Err(runtime::RuntimeError::NotRunning { .. }) => return,
-                Err(error) => {
-                    tracing::warn!(container = id.short(), error = chain(&error), "cannot wait for the end");
-                    return;
+            let exit = loop {
+                match daemon.runtime.wait(&id).await {
+                    Ok(exit) => break exit,
+                    // Removed meanwhile: whoever removed it has seen to everything.
+                    Err(runtime::RuntimeError::NotRunning { .. }) => return,
+                    Err(error) => {
+                        tracing::warn!(container = id.short(), error = chain(&error), "cannot wait for the end");
+                        tokio::time::sleep(RETRY).await;
+                    }
                 }
             };
             let _work = life.work().await;

@@ -16,9 +16,9 @@ pub(crate) struct SpareNamespaces {
 }
 
 impl SpareNamespaces {
-    /// How many are ready.
-    pub(crate) fn idle(&self) -> usize {
-        self.idle.len()
+    /// How many are ready or about to be.
+    pub(crate) fn coming(&self) -> usize {
+        self.idle.len() + self.making.len()
     }
 
     /// Every one that is to stand.

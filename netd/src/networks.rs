@@ -7,7 +7,12 @@ use ipam::HostRange;
 use jiff::Timestamp;
 use model::{Driver, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
 
-use crate::{daemon::Daemon, failure::Failure, record, world::World};
+use crate::{
+    daemon::{Daemon, chain},
+    failure::Failure,
+    record,
+    world::World,
+};
 
 impl Daemon {
     /// Creates a network: when this returns its bridge stands, and its gateway answers DNS.
@@ -68,6 +73,8 @@ impl Daemon {
         let doing = format!("remove network `{name}`");
         if let Err(failure) = self.commit(doing.clone(), record::delete_network(&network)).await {
             self.world().confirm_network(&network.id);
+            // Another reconcile may have taken it for gone meanwhile.
+            self.reconcile(doing, Scope::Network(network.id.clone())).await?;
             return Err(failure);
         }
         self.steps.after("network no longer intended");
@@ -82,17 +89,20 @@ impl Daemon {
             Err(failure) => Err(failure),
         };
         if let Err(failure) = withdrawn {
-            tracing::error!(failure = crate::daemon::chain(&failure), "the next start of netd tries again");
+            tracing::error!(failure = chain(&failure), "the next start of netd tries again");
         }
     }
 
     async fn close_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
-        self.world().forget_network(network);
         self.close_zone(network);
-        // The network is gone, whatever happens to the sockets: their address no longer exists.
-        let listening = self.listen().await;
-        self.reconcile(doing, Scope::Network(network.id.clone())).await?;
-        listening
+        if let Err(failure) = self.listen().await {
+            // Of another network, for this one's gateway is no longer wanted; the doctor tells.
+            tracing::warn!(failure = chain(&failure), "a gateway does not answer DNS");
+        }
+        // Its range and name are free once its bridge is gone. If that fails, the next look at the host tries again.
+        let cleared = self.reconcile(doing, Scope::Network(network.id.clone())).await;
+        self.world().forget_network(network);
+        cleared
     }
 
     fn choose_subnet(&self, network: &NetworkName, world: &World, routes: &[HostRange]) -> Result<Subnet, Failure> {

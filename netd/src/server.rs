@@ -237,7 +237,8 @@ async fn stop(
     let patience = query.timeout_seconds.unwrap_or(StopQuery::DEFAULT_TIMEOUT_SECONDS);
     let patience = std::time::Duration::from_secs(patience.into());
     let before = shown(&daemon, reference.as_str());
-    let id = daemon.clone().stop_container(reference.as_str(), patience).await?;
+    let stopper = daemon.clone();
+    let id = undisturbed(async move { stopper.stop_container(reference.as_str(), patience).await }).await?;
     shown(&daemon, id.as_str()).or(before)
 }
 

@@ -35,7 +35,8 @@ impl World {
         }
         let networks = self.networks().map(|network| &network.id);
         let segments = networks.flat_map(|id| self.segment(id, by_network.remove(id).unwrap_or_default())).collect();
-        let records = self.records().filter(|record| record.goal != Goal::Removed);
+        // Those of containers that are being committed, too: they are no longer spare.
+        let records = self.containers.values().map(|entry| &entry.record).filter(|record| record.goal != Goal::Removed);
         let inhabited = records.map(|record| &record.container.namespace);
         Intent { segments, namespaces: inhabited.chain(self.namespaces.reserved()).cloned().collect() }
     }
