@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Zones,
-    decision::Asker,
+    decision::{Asker, View},
     error::Transport,
     forward::{Forwarder, Query},
     limit::{Limiter, Place},
@@ -52,6 +52,12 @@ pub(crate) struct Waiting {
 impl Answerer {
     pub(crate) fn new(zones: Zones, forwarder: Forwarder) -> Self {
         Self { zones, forwarder, connections: Arc::default(), rotation: AtomicUsize::new(0) }
+    }
+
+    /// Whether anybody at `source` is answered at `listener` at all.
+    pub(crate) fn knows(&self, source: SocketAddr, listener: SocketAddr) -> bool {
+        let asker = Asker { source: source.ip(), listener: listener.ip() };
+        View::of(&self.zones.load(), asker) != View::Stranger
     }
 
     /// What can be said about `octets` without waiting.

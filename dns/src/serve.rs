@@ -114,6 +114,10 @@ async fn accept(answerer: &Arc<Answerer>, socket: &TcpListener, listener: Socket
             }
         };
         while open.try_join_next().is_some() {}
+        // A neighbour on the LAN takes none of the containers' places.
+        if !answerer.knows(source, listener) {
+            continue;
+        }
         // Who has all its places taken is hung up on.
         let Some(place) = answerer.connections.enter(source.ip(), CONNECTIONS) else { continue };
         let answerer = answerer.clone();

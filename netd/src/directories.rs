@@ -1,9 +1,9 @@
 //! The daemon's two directories, and the claim of one daemon on them.
 
 use std::{
-    fs::{DirBuilder, File},
+    fs::{DirBuilder, File, Permissions},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -90,7 +90,10 @@ fn claim(directory: &Path) -> Result<File, DirectoryError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&path)
+        // Whoever can open the file can lock it, so nobody else may, whatever its mode was before.
+        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file))
         .map_err(|source| DirectoryError::Prepare { path: directory.into(), source })?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

@@ -1,6 +1,6 @@
 //! The API on its socket: which request leads where.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use api::{
     ContainerCreate, ContainersQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate, RemoveQuery,
@@ -14,7 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use model::{ImageName, NetworkName};
 use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
@@ -29,6 +32,9 @@ use crate::{
 
 /// A request's body is an order, not a file: images are streams and exempt.
 const BODY_LIMIT: usize = 1 << 20;
+
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Shared = State<Arc<Daemon>>;
 
@@ -83,7 +89,7 @@ pub(crate) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
             Err(error) => {
                 // Out of descriptors, as a rule: waiting lets others finish theirs.
                 tracing::warn!(%error, "cannot accept a connection to the API");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -91,6 +97,8 @@ pub(crate) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
 
 async fn converse(stream: UnixStream, router: Router) {
     let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
     if let Err(error) = connection.await {
@@ -235,7 +243,7 @@ async fn stop(
     Query(query): Query<StopQuery>,
 ) -> Result<Json<api::Container>, Failure> {
     let patience = query.timeout_seconds.unwrap_or(StopQuery::DEFAULT_TIMEOUT_SECONDS);
-    let patience = std::time::Duration::from_secs(patience.into());
+    let patience = Duration::from_secs(patience.into());
     let before = shown(&daemon, reference.as_str());
     let stopper = daemon.clone();
     let id = undisturbed(async move { stopper.stop_container(reference.as_str(), patience).await }).await?;

@@ -104,3 +104,35 @@ fn other_names_are_asked_of_the_hosts_upstreams() {
     assert_eq!(ask("www.example.com", RecordType::A), found(&[answer]), "also after a restart");
     assert_eq!(ask("api.web.fabric.internal", RecordType::A), found(&[api.ipv4]));
 }
+
+#[test]
+fn no_name_is_denied_while_the_daemon_comes_back() {
+    let host = Host::with_config("upstreams = []");
+    host.ok(&["network", "create", "web"]);
+    let api = sleeper(&host, "api", "web");
+    for number in 0..10 {
+        sleeper(&host, &format!("c{number}"), "web");
+    }
+    let asker = sleeper(&host, "asker", "web");
+    let (namespace, server) = (asker.namespace(), server(&host, "asker"));
+    for _ in 0..3 {
+        host.kill();
+        let answers: Vec<Answer> = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                // One query every few milliseconds, whether or not those before were answered.
+                let queries: Vec<_> = (0..100)
+                    .map(|_| {
+                        std::thread::sleep(std::time::Duration::from_millis(10));
+                        scope.spawn(|| ask(&namespace, server, "api", RecordType::A))
+                    })
+                    .collect();
+                // Nobody answers while the daemon is away; that is no denial.
+                queries.into_iter().filter_map(|query| query.join().expect("asking does not panic").ok()).collect()
+            });
+            host.start();
+            asking.join().expect("asking does not panic")
+        });
+        assert!(!answers.is_empty(), "the daemon answers again");
+        assert!(answers.iter().all(|answer| *answer == found(&[api.ipv4])), "{answers:?}");
+    }
+}

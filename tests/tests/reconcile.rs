@@ -41,7 +41,7 @@ fn reconciling_again_changes_nothing() {
 }
 
 #[test]
-fn damage_from_outside_is_seen_by_doctor_and_repaired_by_a_restart() {
+fn damage_from_outside_is_repaired_by_a_restart() {
     let bridge = |host: &Host| link(host, "fb-");
     let port = |host: &Host| link(host, "fe-");
     type Damage<'a> = (&'a str, Box<dyn Fn(&Host) -> Vec<String>>);
@@ -74,6 +74,21 @@ fn damage_from_outside_is_seen_by_doctor_and_repaired_by_a_restart() {
         host.assert_healthy();
         assert_eq!(host.attached("api"), api, "{what}: the container itself went on");
     }
+}
+
+#[test]
+fn rules_flushed_while_the_daemon_runs_are_told_and_come_back() {
+    let (host, api) = host_with_a_server();
+    let lan = host.lan();
+    let outside = || fetch(&lan.namespace, lan.host_address, 8080, "hostname").is_ok();
+    host.namespace().run(&["nft", "flush", "ruleset"]);
+    let told = host.fabric(&["doctor"]);
+    // The daemon may have looked just now; then there is nothing to tell.
+    assert!(outside() || told.code == 1 && told.stdout.contains("table inet fabric"), "{told}");
+    let limit = std::time::Duration::from_secs(15);
+    assert!(tests::within(limit, || outside().then_some(())).is_some(), "{}", host.kernel_state());
+    assert!(works(&host, &api));
+    host.assert_healthy();
 }
 
 #[test]

@@ -201,3 +201,39 @@ fn a_container_without_a_network_has_its_loopback_only() {
     assert_eq!(links.lines().count(), 1, "{links}");
     assert!(links.contains("lo:") && links.contains(",UP"), "{links}");
 }
+
+#[test]
+fn stopping_what_has_just_ended_is_a_success() {
+    let host = Host::new();
+    for attempt in 0..5 {
+        let name = format!("brief-{attempt}");
+        host.ok(&["run", "-d", "--name", &name, "busybox", "sleep", "1000"]);
+        host.ok(&["kill", &name]);
+        host.ok(&["stop", &name]);
+        assert_eq!(host.json(&["inspect", &name])["exit_code"], 137);
+    }
+}
+
+#[test]
+fn who_waits_learns_how_a_container_ended_that_was_removed_by_force() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "doomed", "busybox", "sleep", "1000"]);
+    let waiting = host.fabric_command(&["wait", "doomed"]).stdout(Stdio::piped()).spawn().expect("fabric runs");
+    // The request must have arrived; there is no other sign of it.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    host.ok(&["rm", "-f", "doomed"]);
+    let waited = waiting.wait_with_output().expect("it is our child");
+    assert_eq!(String::from_utf8_lossy(&waited.stdout).trim(), "137");
+}
+
+#[test]
+fn a_slow_reader_gets_all_output_of_a_run_that_removes_itself() {
+    let host = Host::new();
+    let mut command = host.fabric_command(&["run", "--rm", "busybox", "seq", "1", "80000"]);
+    let mut run = command.stdout(Stdio::piped()).spawn().expect("fabric runs");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let mut text = String::new();
+    run.stdout.take().expect("piped").read_to_string(&mut text).expect("it writes text");
+    assert_eq!(text.lines().count(), 80000);
+    assert_eq!(run.wait().expect("it is our child").code(), Some(0));
+}

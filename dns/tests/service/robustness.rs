@@ -116,3 +116,23 @@ async fn one_connection_takes_many_queries_one_after_the_other() {
         assert_eq!(addresses(&reply), Ok(vec![running.address(0, 2)]));
     }
 }
+
+#[tokio::test]
+async fn strangers_take_no_connection_from_containers() {
+    let running = Running::start(59, Vec::new()).await;
+    // More than there are places for everybody together.
+    let mut kept = Vec::new();
+    for source in 1..=20 {
+        let stranger = Client::new([127, 0, 0, source].into(), running.gateway(0));
+        for _ in 0..16 {
+            kept.push(stranger.connect().await);
+        }
+    }
+    let container = Client::new(running.address(0, 2), running.gateway(0));
+    let reply = container.tcp(&query("api", RecordType::A)).await.expect("containers have their places");
+    assert_eq!(addresses(&reply), Ok(vec![running.address(0, 2)]));
+    for mut stream in kept {
+        assert!(matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)), "a stranger is hung up on");
+    }
+    running.server.shutdown().await;
+}
