@@ -65,10 +65,15 @@ pub(crate) fn run(job: &Job, client: OwnedFd) -> ! {
     };
     streams.drain();
     streams.conclude(&last);
-    while !streams.is_flushed() {
-        wait(&mut streams, None);
-    }
+    flush(&mut streams);
     system::exit_now(0)
+}
+
+/// Waits until every client has taken everything, or was dropped.
+pub(crate) fn flush(streams: &mut Streams) {
+    while !streams.is_flushed() {
+        wait(streams, None);
+    }
 }
 
 fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {

@@ -24,6 +24,7 @@ mod error;
 mod exec;
 mod executor;
 mod exit;
+mod farewell;
 mod log;
 mod namespace;
 mod oci;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read, Seek},
 };
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -22,6 +22,43 @@ pub(crate) fn enter_own_mounts() -> io::Result<()> {
         let _ = rustix::mount::unmount(mount_point, UnmountFlags::DETACH);
     }
     Ok(())
+}
+
+/// Detaches every mount but the root's, in the mount namespace that [`enter_own_mounts`] made; `table` is this process's
+/// `mountinfo`, opened, for `/proc` is among them.
+pub(crate) fn leave_mounts(mut table: File) -> io::Result<()> {
+    loop {
+        let mut text = String::new();
+        table.rewind()?;
+        table.read_to_string(&mut text)?;
+        let points = mounts_on_root(&text).ok_or_else(|| io::Error::other("the root's mounts are not its own"))?;
+        if points.is_empty() {
+            return Ok(());
+        }
+        // One that another covers is within reach when that one is gone.
+        let detached =
+            points.iter().filter(|point| rustix::mount::unmount(*point, UnmountFlags::DETACH).is_ok()).count();
+        if detached == 0 {
+            return Err(io::Error::other(format!("cannot detach {}", points.join(", "))));
+        }
+    }
+}
+
+/// The mount points directly on the root's mount in a `mountinfo` table; none if there is no such mount, or what is
+/// unmounted there would be unmounted for others, too.
+fn mounts_on_root(table: &str) -> Option<Vec<String>> {
+    let mounts = || {
+        table.lines().filter_map(|line| {
+            let (mount, _) = line.split_once(" - ")?;
+            Some(mount.split(' ').collect::<Vec<_>>()).filter(|fields| fields.len() >= 6)
+        })
+    };
+    let root = mounts().filter(|fields| fields[4] == "/").last()?;
+    if root[6..].iter().any(|field| field.starts_with("shared:")) {
+        return None;
+    }
+    let above = mounts().filter(|fields| fields[1] == root[0] && fields[4] != "/");
+    Some(above.map(|fields| unescape(fields[4])).collect())
 }
 
 /// `statfs.f_type` of a namespace (`include/uapi/linux/magic.h`).
@@ -64,5 +101,18 @@ mod tests {
 41 22 0:5 / /proc rw - proc proc rw
 ";
         assert_eq!(pinned_namespaces(table).collect::<Vec<_>>(), ["/run/a b/netns/x"]);
+    }
+
+    #[test]
+    fn only_what_is_mounted_on_the_root_is_detached_and_nobody_else_s() {
+        let table = "\
+22 1 254:0 / / rw,relatime master:1 - ext4 /dev/root rw
+41 22 0:5 / /proc rw master:4 - proc proc rw
+42 41 0:6 / /proc/fs rw - proc proc rw
+43 22 0:7 / /a\\040b rw - tmpfs tmpfs rw
+";
+        assert_eq!(mounts_on_root(table).expect("has a root"), ["/proc", "/a b"]);
+        assert_eq!(mounts_on_root(&table.replace("master:1", "shared:1")), None);
+        assert_eq!(mounts_on_root(""), None);
     }
 }

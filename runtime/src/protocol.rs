@@ -27,7 +27,7 @@ pub(crate) enum Request {
     Exec { command: Command, stdin: bool, already_read: Vec<u8> },
     /// Answer when the first process has ended.
     Wait,
-    /// Kill the container and end.
+    /// Kill the container and let go of everything of it; the connection is closed when that is done.
     Delete,
 }
 

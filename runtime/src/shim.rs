@@ -22,6 +22,7 @@ use crate::{
     Created, Exit, Failure, FailureKind, Observed, client,
     exec::{self, Job},
     executor::Launch,
+    farewell,
     protocol::{CreateRequest, Reply, Request},
     seccomp::{Filter, FilterError},
     streams::{Source, Streams},
@@ -99,7 +100,7 @@ struct Shim {
     asking: Vec<OwnedFd>,
     /// Connections that are answered when the container has ended.
     waiting: Vec<OwnedFd>,
-    /// Connections that are closed by the end of this process.
+    /// Connections that are closed when this process has nothing of the container any more.
     deleting: Vec<OwnedFd>,
     helpers: Vec<Helper>,
 }
@@ -149,7 +150,7 @@ impl Shim {
                         for helper in &self.helpers {
                             let _ = rustix::process::pidfd_send_signal(&helper.process, Signal::KILL);
                         }
-                        system::exit_now(0);
+                        farewell::stay(self.streams);
                     }
                 } else if self.streams.is_flushed() && self.asking.is_empty() {
                     system::exit_now(0);

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use model::{Frame, FrameDecoder, Stream};
 use rustix::event::PollFlags;
 
-use crate::log::LogWriter;
+use crate::{log::LogWriter, system};
 
 /// How long a client may take nothing of what waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,14 +91,7 @@ impl Streams {
     pub(crate) fn attach(&mut self, socket: OwnedFd, already_read: &[u8]) -> io::Result<()> {
         let socket = UnixStream::from(socket);
         socket.set_nonblocking(true)?;
-        let mut client = Client {
-            socket,
-            decoder: FrameDecoder::default(),
-            outgoing: VecDeque::new(),
-            stalled_since: None,
-            talks: true,
-            gone: false,
-        };
+        let mut client = Client::new(socket);
         client.decoder.push(already_read);
         self.clients.push(client);
         self.take_frames(self.clients.len() - 1);
@@ -195,6 +188,21 @@ impl Streams {
             client.send(&octets);
             client.talks = false;
         }
+    }
+
+    /// What is left to do after [`Streams::conclude`]: the clients for which something waits. Every other descriptor of
+    /// this process is closed, so it must never return into a frame that owns one.
+    pub(crate) fn only_clients(mut self) -> io::Result<Self> {
+        let clients = std::mem::take(&mut self.clients);
+        drop(self);
+        let waiting = clients.into_iter().filter(|client| !client.outgoing.is_empty());
+        let (sockets, rests): (Vec<_>, Vec<_>) =
+            waiting.map(|client| (client.socket.into(), (client.outgoing, client.stalled_since))).unzip();
+        let clients =
+            system::keep_only_these(sockets)?.into_iter().zip(rests).map(|(socket, (outgoing, stalled_since))| {
+                Client { outgoing, stalled_since, talks: false, ..Client::new(socket.into()) }
+            });
+        Ok(Self { clients: clients.collect(), ..Self::default() })
     }
 
     fn write_stdin(&mut self) {
@@ -308,6 +316,17 @@ impl Streams {
 }
 
 impl Client {
+    fn new(socket: UnixStream) -> Self {
+        Self {
+            socket,
+            decoder: FrameDecoder::default(),
+            outgoing: VecDeque::new(),
+            stalled_since: None,
+            talks: true,
+            gone: false,
+        }
+    }
+
     fn send(&mut self, octets: &[u8]) {
         self.outgoing.extend(octets);
         self.write();

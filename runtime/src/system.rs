@@ -131,13 +131,20 @@ fn close_range(first: RawFd, flags: u32) -> Result<(), Errno> {
     if result < 0 { Err(last_error()) } else { Ok(()) }
 }
 
+/// [`keep_only_these`] for a number of descriptors that is known.
+pub(crate) fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> Result<[OwnedFd; N], Errno> {
+    let kept = keep_only_these(descriptors.into())?;
+    Ok(kept.try_into().expect("as many as were given"))
+}
+
 /// Closes every descriptor but the standard streams and those given, which are returned, in order, under new numbers.
 ///
-/// For a process that was just forked, and that never returns into the frames which own the closed ones.
-pub(crate) fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> Result<[OwnedFd; N], Errno> {
-    let count = i32::try_from(N).expect("a handful");
+/// For a process that never returns into the frames which own the closed ones: one that was just forked, or that is
+/// about to end.
+pub(crate) fn keep_only_these(descriptors: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, Errno> {
+    let count = i32::try_from(descriptors.len()).expect("fewer than a process may have");
     // First above all the numbers to be assigned, so that none of them overwrites another.
-    let mut above = Vec::with_capacity(N);
+    let mut above = Vec::with_capacity(descriptors.len());
     for descriptor in &descriptors {
         above.push(rustix::io::fcntl_dupfd_cloexec(descriptor, 3 + count)?);
     }
@@ -151,8 +158,7 @@ pub(crate) fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> Result<[Ow
     }
     std::mem::forget(above);
     close_range(3 + count, 0)?;
-    let mut numbers = 3..;
-    Ok(std::array::from_fn(|_| adopt(numbers.next().expect("an endless range"))))
+    Ok((3..3 + count).map(adopt).collect())
 }
 
 /// Registers a socket with tokio. Must be called within a tokio runtime.

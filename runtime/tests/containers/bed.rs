@@ -302,6 +302,19 @@ pub(crate) fn shim_of(init: i32) -> i32 {
     parent.trim().parse().expect("a number")
 }
 
+/// Waits for the end of a process. A zombie is gone as well; when it is reaped is up to the machine's first process.
+pub(crate) async fn is_gone(pid: i32) {
+    let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let gone = || stat().is_empty() || stat().contains(") Z ");
+    for _ in 0..200 {
+        if gone() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("still there: {}", stat());
+}
+
 /// Replaces `/sys/fs/cgroup` by its unified tree, in a mount namespace of this process's own.
 pub(crate) fn enter_unified_cgroups() -> bool {
     use rustix::mount::{MountPropagationFlags, UnmountFlags};

@@ -10,7 +10,7 @@ use model::Frame;
 use runtime::{ContainerSpec, Directories, Exit, Observed, Runtime, RuntimeError};
 use rustix::process::{Pid, Signal};
 
-use crate::bed::{Bed, Case, case, command, shell, shim_of};
+use crate::bed::{Bed, Case, case, command, is_gone, shell, shim_of};
 
 pub(crate) const CASES: &[Case] = &[
     case!(a_new_daemon_finds_its_containers),
@@ -141,19 +141,6 @@ async fn a_setuid_program_does_not_outlive_its_shim(bed: &Bed) {
     is_gone(created.pid).await;
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(bed.traces(&spec.id), [""; 0]);
-}
-
-/// A zombie is gone as well; when it is reaped is up to the machine's first process.
-async fn is_gone(pid: i32) {
-    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let gone = || stat().is_empty() || stat().contains(") Z ");
-    for _ in 0..200 {
-        if gone() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("still there: {}", stat());
 }
 
 async fn a_reboot_is_told(bed: &Bed) {

@@ -3,18 +3,20 @@
 use std::{
     io::{Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use model::{Frame, Stream};
+use model::{ContainerId, Frame, Stream};
 
-use crate::bed::{Bed, Case, case, command, converse, listen, shell};
+use crate::bed::{Bed, Case, case, command, converse, is_gone, listen, shell, shim_of};
 
 pub(crate) const CASES: &[Case] = &[
     case!(a_mebioctet_goes_through_cat),
     case!(the_two_streams_stay_apart),
     case!(a_client_that_vanishes_changes_nothing),
     case!(a_client_that_does_not_read_is_only_slow),
+    case!(a_slow_client_gets_everything_of_a_deleted_container),
+    case!(a_client_that_does_not_read_does_not_delay_deletion),
     case!(signals_come_as_frames),
     case!(without_open_stdin_it_is_dev_null),
     case!(several_clients_see_the_same),
@@ -80,6 +82,58 @@ async fn a_client_that_does_not_read_is_only_slow(bed: &Bed) {
     let seen = tokio::task::spawn_blocking(|| listen(ours)).await.expect("does not panic");
     assert_eq!((seen.stdout.len(), seen.last), ((4 << 20) + 1, Some(Frame::Exit(5))));
     bed.runtime.delete(&spec.id).await.expect("deletes");
+}
+
+async fn a_slow_client_gets_everything_of_a_deleted_container(bed: &Bed) {
+    // More than a socket holds, and less than would make the container wait for its client.
+    let spec = bed.container(&shell("seq 80000; exit 7"));
+    let created = bed.runtime.create(&spec).await.expect("creates");
+    let shim = shim_of(created.pid);
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    bed.runtime.attach(&spec.id, OwnedFd::from(theirs), Vec::new()).await.expect("attaches");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    assert_eq!(bed.wait(&spec.id).await.exit_code, 7);
+    delete_quickly(bed, &spec.id).await;
+    assert_eq!(bed.runtime.state(&spec.id).await.expect("tells"), None);
+
+    // What is left has nothing but its client.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(std::fs::read_link(format!("/proc/{shim}/cwd")).expect("is there"), std::path::Path::new("/"));
+    let open: Vec<String> = std::fs::read_dir(format!("/proc/{shim}/fd"))
+        .expect("is there")
+        .map(|entry| std::fs::read_link(entry.expect("reads").path()).expect("reads").display().to_string())
+        .collect();
+    let (sockets, others): (Vec<_>, Vec<_>) = open.into_iter().partition(|target| target.starts_with("socket:"));
+    // Named from a /dev that is detached.
+    assert_eq!((sockets.len(), others), (1, vec!["/null".to_owned(); 3]));
+    let mounts = std::fs::read_to_string(format!("/proc/{shim}/mountinfo")).expect("is there");
+    assert_eq!(mounts.lines().count(), 1, "{mounts}");
+
+    let seen = tokio::task::spawn_blocking(|| listen(ours)).await.expect("does not panic");
+    let expected: String = (1..=80000).map(|number| format!("{number}\n")).collect();
+    assert_eq!((seen.stdout.len(), seen.last.as_ref()), (expected.len(), Some(&Frame::Exit(7))));
+    assert!(seen.text() == expected, "other octets");
+    is_gone(shim).await;
+}
+
+async fn a_client_that_does_not_read_does_not_delay_deletion(bed: &Bed) {
+    let spec = bed.container(&["yes"]);
+    let created = bed.runtime.create(&spec).await.expect("creates");
+    let shim = shim_of(created.pid);
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    bed.runtime.attach(&spec.id, OwnedFd::from(theirs), Vec::new()).await.expect("attaches");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    delete_quickly(bed, &spec.id).await;
+    drop(ours);
+    is_gone(shim).await;
+}
+
+async fn delete_quickly(bed: &Bed, id: &ContainerId) {
+    let begin = Instant::now();
+    bed.runtime.delete(id).await.expect("deletes");
+    assert!(begin.elapsed() < Duration::from_secs(1), "deleted after {:?}", begin.elapsed());
+    assert_eq!(bed.traces(id), [""; 0]);
 }
 
 async fn signals_come_as_frames(bed: &Bed) {
