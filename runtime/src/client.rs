@@ -119,5 +119,6 @@ pub(crate) fn listen(directory: &Path) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// How many connections may wait for a shim.
-pub(crate) const BACKLOG: i32 = 64;
+/// How many connections may wait for a shim. Those that were given up while it was stopped count, and deleting it needs
+/// one more; the kernel's own limit is `net.core.somaxconn`, 4096.
+pub(crate) const BACKLOG: i32 = 1024;

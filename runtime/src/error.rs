@@ -34,6 +34,15 @@ pub enum RuntimeError {
         /// What it was asked to do.
         step: &'static str,
     },
+    /// A shim exists and did not answer in time: it is stopped, or the machine is overloaded. What it was asked to do, it
+    /// may still do when it goes on; [`crate::Runtime::delete`] kills it.
+    #[error("container {id}: its shim did not answer when it was asked to {step}")]
+    ShimSilent {
+        /// The container.
+        id: ContainerId,
+        /// What it was asked to do.
+        step: &'static str,
+    },
     /// The container is not known, or has ended.
     #[error("container {id} is not running")]
     NotRunning {

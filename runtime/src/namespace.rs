@@ -53,7 +53,7 @@ fn mounts_on_root(table: &str) -> Option<Vec<String>> {
             Some(mount.split(' ').collect::<Vec<_>>()).filter(|fields| fields.len() >= 6)
         })
     };
-    let root = mounts().filter(|fields| fields[4] == "/").last()?;
+    let root = mounts().rfind(|fields| fields[4] == "/")?;
     if root[6..].iter().any(|field| field.starts_with("shared:")) {
         return None;
     }

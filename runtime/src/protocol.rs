@@ -1,5 +1,7 @@
 //! What the daemon says to the zygote and to a shim, and what they answer.
 
+use std::time::Duration;
+
 use model::Command;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,20 @@ pub(crate) enum Request {
     Wait,
     /// Kill the container and let go of everything of it; the connection is closed when that is done.
     Delete,
+}
+
+impl Request {
+    /// How long a shim may take to answer; none when the answer is up to the container.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self {
+            // Executing a program may wait for a disk.
+            Self::Start => Some(Duration::from_secs(30)),
+            Self::State | Self::Kill { .. } | Self::Attach { .. } | Self::Exec { .. } | Self::Delete => {
+                Some(Duration::from_secs(5))
+            }
+            Self::Wait => None,
+        }
+    }
 }
 
 /// What a zygote's child or a shim answers.

@@ -158,12 +158,16 @@ impl Runtime {
     pub async fn delete(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let run = self.directories.run_of(id);
         let shim = |source| RuntimeError::Shim { id: id.clone(), step: "end", source };
-        if let Some(connection) = Connection::to_shim(&run).await.map_err(shim)? {
+        // As long as a shim is silent, the connections to it that were given up fill its backlog.
+        let connecting = tokio::time::timeout(DELETE_PATIENCE, Connection::to_shim(&run)).await;
+        let silent = |_| RuntimeError::ShimSilent { id: id.clone(), step: "end" };
+        if let Some(connection) = connecting.map_err(silent)?.map_err(shim)? {
             // A shim that dies meanwhile has done what was asked.
             let _ = connection.send(&Request::Delete, &[]).await;
             if tokio::time::timeout(DELETE_PATIENCE, connection.closed()).await.is_err() {
                 // Connected anew, for the credentials are of the time of connecting.
-                if let Some(again) = Connection::to_shim(&run).await.map_err(shim)? {
+                let again = tokio::time::timeout(DELETE_PATIENCE, Connection::to_shim(&run)).await;
+                if let Some(again) = again.map_err(silent)?.map_err(shim)? {
                     again.kill_shim().map_err(shim)?;
                     let _ = tokio::time::timeout(DELETE_PATIENCE, connection.closed()).await;
                 }
@@ -230,6 +234,22 @@ impl Runtime {
 
     /// Asks the shim; none if there is none, or it ended meanwhile.
     async fn ask(
+        &self,
+        id: &ContainerId,
+        step: &'static str,
+        request: &Request,
+        descriptors: &[OwnedFd],
+    ) -> Result<Option<Reply>, RuntimeError> {
+        let conversation = self.converse(id, step, request, descriptors);
+        match request.patience() {
+            Some(patience) => tokio::time::timeout(patience, conversation)
+                .await
+                .unwrap_or_else(|_| Err(RuntimeError::ShimSilent { id: id.clone(), step })),
+            None => conversation.await,
+        }
+    }
+
+    async fn converse(
         &self,
         id: &ContainerId,
         step: &'static str,

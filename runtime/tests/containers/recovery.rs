@@ -2,8 +2,9 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command as Process, ExitCode, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::Frame;
@@ -16,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_new_daemon_finds_its_containers),
     case!(delete_after_the_shim_was_killed),
     case!(delete_after_the_shim_was_killed, unified),
-    case!(delete_after_the_shim_hangs),
+    case!(a_shim_that_hangs_is_told_and_deleted),
     case!(a_lost_container_is_told),
     case!(a_setuid_program_does_not_outlive_its_shim),
     case!(a_reboot_is_told),
@@ -96,12 +97,32 @@ async fn delete_after_the_shim_was_killed(bed: &Bed) {
     }
 }
 
-async fn delete_after_the_shim_hangs(bed: &Bed) {
+async fn a_shim_that_hangs_is_told_and_deleted(bed: &Bed) {
     let spec = bed.container(&["sleep", "100"]);
     let created = bed.runtime.create(&spec).await.expect("creates");
     bed.runtime.start(&spec.id).await.expect("starts");
     signal(shim_of(created.pid), Signal::STOP);
+
+    let begin = Instant::now();
+    let client = || OwnedFd::from(UnixStream::pair().expect("a pair").0);
+    let program = command(&["hostname"]);
+    let answers = tokio::time::timeout(Duration::from_secs(10), async {
+        tokio::join!(
+            async { bed.runtime.state(&spec.id).await.map(drop) },
+            bed.runtime.kill(&spec.id, 15),
+            bed.runtime.attach(&spec.id, client(), Vec::new()),
+            bed.runtime.exec(&spec.id, &program, false, client(), Vec::new()),
+        )
+    });
+    let answers = <[_; 4]>::from(answers.await.expect("nobody waits for a shim that is silent"));
+    for answer in answers {
+        assert!(matches!(answer, Err(RuntimeError::ShimSilent { .. })), "{answer:?}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(6), "told after {:?}", begin.elapsed());
+
+    let begin = Instant::now();
     bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert!(begin.elapsed() < Duration::from_secs(6), "deleted after {:?}", begin.elapsed());
     assert_eq!(bed.traces(&spec.id), [""; 0]);
 }
 
