@@ -63,7 +63,7 @@ pub struct ContainerSpec {
     pub network_namespace: PathBuf,
     /// Files and directories of the host that appear inside.
     pub mounts: Vec<BindMount>,
-    /// Whether standard input is a pipe that attached clients write to; otherwise it is `/dev/null`.
+    /// Whether standard input is a pipe that attached clients write to; otherwise it has ended already.
     pub open_stdin: bool,
 }
 

@@ -123,7 +123,7 @@ impl Runtime {
     }
 
     /// Runs another program in the container. Its streams, exit code and the failure to start it go to `client` as
-    /// [`model::Frame`]s. Without `stdin` its standard input is `/dev/null`.
+    /// [`model::Frame`]s. Without `stdin` its standard input has ended already.
     ///
     /// # Errors
     /// [`RuntimeError::NotRunning`] when the container does not run.

@@ -20,6 +20,9 @@ use rustix::event::PollFlags;
 
 use crate::{log::LogWriter, system};
 
+/// How many pieces are read at most of what a process that ended left in a pipe: more than a pipe ever holds.
+const DRAINED: usize = 64;
+
 /// How long a client may take nothing of what waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How many octets may wait, for a client or for standard input, before nothing more is read for it.
@@ -67,7 +70,8 @@ pub(crate) struct Ends {
 }
 
 impl Streams {
-    /// Pipes for a process, `/dev/null` as its standard input unless it is `open_stdin`.
+    /// Pipes for a process; unless it is `open_stdin`, its standard input has ended already. That is a pipe as well, not
+    /// `/dev/null`: opened out here it would be the host's own device node, for the process to change its mode.
     pub(crate) fn pipes(open_stdin: bool, log: Option<LogWriter>) -> io::Result<(Self, Ends)> {
         let (ours_out, stdout) = io::pipe()?;
         let (ours_err, stderr) = io::pipe()?;
@@ -75,7 +79,7 @@ impl Streams {
             let (stdin, ours) = io::pipe()?;
             (OwnedFd::from(stdin), Some(non_blocking(ours)?))
         } else {
-            (File::open("/dev/null")?.into(), None)
+            (io::pipe()?.0.into(), None)
         };
         let streams = Self {
             stdin: ours_in,
@@ -171,7 +175,12 @@ impl Streams {
     /// Takes what the process left in its pipes and closes them; for a process that has ended.
     pub(crate) fn drain(&mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            while self.read_output(stream) {}
+            // Others may still write to the same pipe, and faster than this reads.
+            for _ in 0..DRAINED {
+                if !self.read_output(stream) {
+                    break;
+                }
+            }
         }
         self.stdout = None;
         self.stderr = None;

@@ -48,3 +48,14 @@ fn a_container_has_no_descriptor_of_its_makers() {
         assert_eq!(found, "0\n1\n2", "{command:?}");
     }
 }
+
+#[test]
+fn no_standard_stream_is_a_device_of_the_host() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]);
+    let look = ["sh", "-c", "for fd in 0 1 2; do readlink /proc/self/fd/$fd; done"];
+    let streams = [&["run", "--rm", "busybox"][..], &["exec", "c"]].map(|start| host.ok(&[start, &look[..]].concat()));
+    for kinds in streams {
+        assert!(kinds.lines().all(|kind| kind.starts_with("pipe:")), "{kinds}");
+    }
+}
