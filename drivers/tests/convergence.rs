@@ -29,7 +29,8 @@ fn network(number: u8) -> Network {
 /// Container `number` on network `on`, with its own host port and, if it is greedy, one that others want as well.
 fn attachment(number: u8, on: u8, greedy: bool) -> Attachment {
     let address = [10, on, 0, number + 10].into();
-    let publishes = if greedy { format!("80:{}", 1000 + u16::from(number)) } else { format!("{}:80", 8000 + u16::from(number)) };
+    let publishes =
+        if greedy { format!("80:{}", 1000 + u16::from(number)) } else { format!("{}:80", 8000 + u16::from(number)) };
     Attachment {
         endpoint: Endpoint {
             id: EndpointId::from_bytes([number; 8]),

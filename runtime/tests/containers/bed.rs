@@ -138,13 +138,18 @@ impl Bed {
 
     /// A pinned network namespace, made once.
     fn namespace(&self) -> PathBuf {
-        let name = format!("fabric-test-{}", std::process::id());
-        let path = Path::new("/run/netns").join(&name);
+        let path = self.pin();
         if !path.exists() {
-            let status = Process::new("ip").args(["netns", "add", &name]).status().expect("iproute2 is installed");
-            assert!(status.success(), "ip netns add");
+            fs::write(&path, "").expect("the directory is the case's own");
+            // `ip netns add` would mount /run/netns and leave that behind.
+            let status = Process::new("unshare").arg(format!("--net={}", path.display())).arg("true").status();
+            assert!(status.expect("util-linux is installed").success(), "a network namespace needs root");
         }
         path
+    }
+
+    fn pin(&self) -> PathBuf {
+        self.directory.path().join("netns")
     }
 
     /// Creates, attaches, starts, waits until the client has the last frame, deletes.
@@ -210,7 +215,8 @@ impl Bed {
         let parent = self.runtime.directories().cgroup_parent.clone();
         self.runtime.remove_cgroup_parent().expect("removes the parent");
         left.extend(cgroups_named(&parent).into_iter().map(text));
-        let _ = Process::new("ip").args(["netns", "delete", &parent]).stderr(std::process::Stdio::null()).status();
+        // Not every case has made one.
+        let _ = rustix::mount::unmount(self.pin(), rustix::mount::UnmountFlags::DETACH);
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("has a mount table");
         let new = |line: &&str| !self.mounts_before.contains(*line) && line.contains("a-rather-long");
         left.extend(mounts.lines().filter(new).map(ToOwned::to_owned));

@@ -1,6 +1,6 @@
 //! What a container cannot see or do.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use crate::bed::{Bed, Case, case, command, shell};
 
@@ -58,7 +58,11 @@ async fn only_the_standard_streams_are_open(bed: &Bed) {
     assert_eq!(seen.text(), "0\n1\n2\n3\n");
     let seen = bed.exec(&spec.id, &command(&["ls", "/proc/1/fd"]), b"").await;
     assert_eq!(seen.text(), "0\n1\n2\n");
-    let log: String = bed.runtime.read_log(&spec.id).read().expect("reads").into_iter().map(|line| line.log).collect();
+    let (mut reader, mut log) = (bed.runtime.read_log(&spec.id), String::new());
+    while log.lines().count() < 5 {
+        log.extend(reader.read().expect("reads").into_iter().map(|line| line.log));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(log, "0\n1\n2\n3\n0\n");
     bed.runtime.delete(&spec.id).await.expect("deletes");
 }
