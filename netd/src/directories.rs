@@ -111,6 +111,8 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let path = |name| root.path().join(name);
         let first = Directories::claim(&path("data"), &path("run")).expect("free");
+        let mode = path("run").join("netd.lock").metadata().expect("it was made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "who can open it can claim it");
         let error = Directories::claim(&path("other"), &path("run")).expect_err("run is taken");
         assert!(error.to_string().contains("/run is in use"), "{error}");
         let error = Directories::claim(&path("data"), &path("other-run")).expect_err("data is taken");
