@@ -114,10 +114,10 @@ async fn without_i_standard_input_is_left_alone() {
 }
 
 #[tokio::test]
-async fn signals_are_passed_on_each_time() {
+async fn signals_are_passed_on_each_time_and_the_third_demand_to_end_kills() {
     let (daemon, _) = running(|mut client| async move {
         client.send(Frame::Output(Stream::Stdout, b"ready\n".to_vec())).await;
-        for expected in [2, 2, 15, 1, 3, 10, 12] {
+        for expected in [2, 2, 9, 1, 3, 10, 12] {
             assert_eq!(client.next().await, Some(Frame::Signal(expected)));
             client.send(Frame::Output(Stream::Stdout, b"got it\n".to_vec())).await;
         }

@@ -132,7 +132,8 @@ impl Daemon {
             endpoints,
             publishes: request.publish,
         };
-        let record = Record { container, goal, started: false, exit: None };
+        let incarnation = self.directories.incarnation().to_owned();
+        let record = Record { container, goal, incarnation, started: false, exit: None };
         let life = world.reserve_container(record.clone())?;
         Ok((record, life))
     }

@@ -1,7 +1,7 @@
 //! The daemon's two directories, and the claim of one daemon on them.
 
 use std::{
-    fs::{DirBuilder, File, Permissions},
+    fs::{self, DirBuilder, File, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 pub(crate) struct Directories {
     data: PathBuf,
     run: PathBuf,
+    incarnation: String,
     _claims: [File; 2],
 }
 
@@ -50,7 +51,13 @@ impl Directories {
                 .map_err(|source| DirectoryError::Prepare { path: private, source })?;
         }
         let claims = [claim(&data)?, claim(&run)?];
-        Ok(Self { data, run, _claims: claims })
+        let incarnation = incarnation(&run)?;
+        Ok(Self { data, run, incarnation, _claims: claims })
+    }
+
+    /// A text that is new whenever the run directory is: with another one, all processes of before are gone.
+    pub(crate) fn incarnation(&self) -> &str {
+        &self.incarnation
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -82,6 +89,21 @@ impl Directories {
     pub(crate) fn running(&self) -> PathBuf {
         self.run.join("containers")
     }
+}
+
+fn incarnation(run: &Path) -> Result<String, DirectoryError> {
+    let path = run.join("incarnation");
+    let fail = |source| DirectoryError::Prepare { path: run.into(), source };
+    match fs::read_to_string(&path) {
+        Ok(text) if !text.is_empty() => return Ok(text),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+        _ => {}
+    }
+    let mut octets = [0; 8];
+    getrandom::fill(&mut octets).map_err(|error| fail(io::Error::other(error)))?;
+    let text = format!("{:016x}", u64::from_ne_bytes(octets));
+    fs::write(&path, &text).map_err(fail)?;
+    Ok(text)
 }
 
 fn claim(directory: &Path) -> Result<File, DirectoryError> {

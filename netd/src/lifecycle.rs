@@ -10,6 +10,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use model::{Container, ContainerId, ContainerState, Scope};
 use runtime::{BindMount, ContainerSpec, Exit, Observed};
 use store::Durability;
@@ -248,6 +249,11 @@ impl Daemon {
             }
             Some(Observed::Exited { exit_code, finished_at }) if record.started || exit_code != Exit::LOST => {
                 self.after_exit(id, Exit { exit_code, finished_at }).await
+            }
+            // The host was switched off, perhaps before it was noted that the program ran: it must not run twice.
+            Some(Observed::Exited { .. }) | None if record.incarnation != self.directories.incarnation() => {
+                let lost = Exit { exit_code: Exit::LOST, finished_at: Timestamp::now() };
+                self.after_exit(id, lost).await
             }
             // Its program never ran: what was half made is made anew, or taken back where nobody waits for it.
             Some(Observed::Created { .. } | Observed::Exited { .. }) | None => self.conclude(&record).await,

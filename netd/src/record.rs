@@ -19,6 +19,8 @@ use store::{Durability, Guard, Key, Transaction, Write};
 pub(crate) struct Record {
     pub(crate) container: Container,
     pub(crate) goal: Goal,
+    /// The run directory it was made with ([`crate::directories::Directories::incarnation`]).
+    pub(crate) incarnation: String,
     /// Whether its first process was ever started. A crash may lose it, so it is a hint only where no shim answers.
     pub(crate) started: bool,
     /// How its first process ended; none as long as nobody saw that.

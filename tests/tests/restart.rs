@@ -127,3 +127,31 @@ fn an_attached_run_does_not_notice() {
     assert_eq!(run.wait().expect("it is our child").code(), Some(3));
     assert_eq!(host.fabric(&["logs", "echo"]).success().lines().count(), 3);
 }
+
+#[test]
+fn after_a_reboot_nothing_runs_twice() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let once = host.run("once", "web", &[], &["sh", "-c", "echo ran >> /ran; cat /ran; sleep 1000"]);
+    // As a reboot does: every process ends at once, and the run directory is empty.
+    host.kill();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", once.pid)).expect("it runs");
+    let shim = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).expect("a parent").to_owned();
+    let ended = std::process::Command::new("kill").args(["-9", &shim, &once.pid.to_string()]).status();
+    assert!(ended.expect("kill runs").success());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
+    let run_dir = host.run_dir();
+    for path in mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|path| path.starts_with(run_dir.to_str().expect("UTF-8")))
+    {
+        let _ = std::process::Command::new("umount").args(["--lazy", path]).status();
+    }
+    std::fs::remove_dir_all(&run_dir).expect("nothing is mounted there any more");
+    host.start();
+    let container = host.json(&["inspect", "once"]);
+    assert_eq!((&container["state"], &container["exit_code"]), (&"exited".into(), &255.into()), "{container:#}");
+    host.ok(&["rm", "once"]);
+    host.assert_healthy();
+}

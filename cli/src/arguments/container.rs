@@ -23,7 +23,7 @@ pub(crate) struct RunArguments {
     /// The network to attach it to [default: none, only the loopback interface].
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<NetworkName>,
-    /// The host name it sees [default: its short id].
+    /// The host name it sees [default: its name].
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<Hostname>,
     /// Lead a port of the host to it; can be repeated.

@@ -48,7 +48,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         endpoints: vec![endpoint],
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
     };
-    Record { container, goal: Goal::Running, started: false, exit: None }
+    Record { container, goal: Goal::Running, incarnation: String::new(), started: false, exit: None }
 }
 
 fn world_with(name: &str) -> (World, Network) {
@@ -159,12 +159,13 @@ fn the_desired_state_has_what_lives_and_no_more() {
     let pending = record(&world, 3, "pending", &web, &[]);
     world.reserve_container(pending).expect("free");
     let all = world.desired(&Scope::Everything);
-    assert_eq!((all.bridges.len(), all.veths.len(), all.namespaces.len()), (1, 2, 2));
+    // The namespace of one that is being committed stands already.
+    assert_eq!((all.bridges.len(), all.veths.len(), all.namespaces.len()), (1, 2, 3));
     world.record_exit(&ids[0], exit());
     let all = world.desired(&Scope::Everything);
-    assert_eq!((all.veths.len(), all.namespaces.len()), (1, 2), "an ended container keeps its namespace");
+    assert_eq!((all.veths.len(), all.namespaces.len()), (1, 3), "an ended container keeps its namespace");
     world.change_container(&ids[0], |record| record.goal = Goal::Removed);
-    assert_eq!(world.desired(&Scope::Everything).namespaces.len(), 1);
+    assert_eq!(world.desired(&Scope::Everything).namespaces.len(), 2);
     let gone = attachments(&world.record(&ids[0]).expect("still known").container).next().expect("one endpoint");
     let one = world.desired(&Scope::Endpoint(Box::new(gone)));
     assert_eq!((one.bridges.len(), one.veths.len(), one.namespaces.len()), (1, 0, 0), "of a removed endpoint nothing");
