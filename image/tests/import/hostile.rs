@@ -179,7 +179,7 @@ fn every_limit_holds_and_says_its_name() {
     ] {
         let message = Store::limited(limits).refused(&archive);
         assert!(message.contains(expected), "{message}\n{expected}");
-        assert!(message.contains("raise the limit"), "{message}");
+        assert!(message.contains("fills a disk or a memory"), "{message}");
     }
     let archive = Tape::default().file("x", &[1; 1000]).end();
     Store::limited(limits).import(&archive).expect("the control");
