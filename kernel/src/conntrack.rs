@@ -53,27 +53,36 @@ struct Tuple {
     destination_port: u16,
 }
 
-/// Deletes the entries of `flows`, and nothing else.
-pub(crate) fn forget(socket: &mut Socket, flows: Flows) -> Result<(), KernelError> {
-    let (address, directions): (Ipv4Addr, &[Direction]) = match flows {
-        Flows::Of(address) => (address, &[Direction::Original, Direction::Reply]),
+/// Deletes the entries of all `flows`, and nothing else. For one, the kernel picks out what has its address; for more, its
+/// table is read once.
+pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelError> {
+    let action = |doing| {
+        let several = match flows {
+            [one] => format!("{doing} flows {one}"),
+            all => format!("{doing} the flows of {} endpoints and ports", all.len()),
+        };
+        move |source| KernelError::Netlink { action: several, source }
+    };
+    let filters = match flows {
+        [] => return Ok(()),
+        [Flows::Of(address)] => vec![filter(Direction::Original, *address), filter(Direction::Reply, *address)],
         // The container answers, so it is the source of the reply direction, behind any translation.
-        Flows::Published { to, .. } => (*to.ip(), &[Direction::Reply]),
+        [Flows::Published { to, .. }] => vec![filter(Direction::Reply, *to.ip())],
+        _ => vec![Vec::new()],
     };
     let mut deletions = Vec::new();
-    for direction in directions {
-        let replies = socket
-            .dump(|| message(IPCTNL_MSG_CT_GET, filter(*direction, address)))
-            .map_err(|source| KernelError::Netlink { action: format!("list flows {flows}"), source })?;
+    for filter in filters {
         // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
-        deletions.extend(replies.iter().filter(|reply| matches(reply, flows)).filter_map(deletion));
+        let is_one = |reply: &Reply| flows.iter().any(|flows| matches(reply, *flows));
+        let replies = socket.dump_some(|| message(IPCTNL_MSG_CT_GET, filter.clone()), &is_one);
+        deletions.extend(replies.map_err(action("list"))?.iter().filter_map(deletion));
     }
     for answer in socket.exchange(deletions) {
         match answer {
             Ok(_) => {}
             // It ended by itself.
             Err(refusal) if refusal.is(Errno::NOENT) => {}
-            Err(source) => return Err(KernelError::Netlink { action: format!("forget flows {flows}"), source }),
+            Err(source) => return Err(action("forget")(source)),
         }
     }
     Ok(())

@@ -1,14 +1,23 @@
 //! The kernel's network as the daemon sees it.
 
-use std::{path::Path, sync::mpsc, thread};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use ipnet::Ipv4Net;
 use model::{Change, IfName, NamespaceName, Scope, State};
 use tokio::{sync::oneshot, task};
 
-use crate::{KernelError, host, namespace::Namespaces, worker::Worker};
+use crate::{
+    KernelError, host,
+    namespace::Namespaces,
+    sweep::{After, Sweeper},
+    worker::Worker,
+};
 
-type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+type Job = Box<dyn FnOnce(&mut Worker, &Sweeper) + Send>;
 
 /// A handle to the network namespace that [`Kernel::open`] was called in.
 ///
@@ -21,10 +30,22 @@ pub struct Kernel {
     namespaces: Namespaces,
 }
 
+/// When a reconcile of one endpoint or namespace that is no longer desired has done its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Once nothing of it is left.
+    Awaited,
+    /// Once its links are down and its ports closed, so that nobody can reach it or be reached from it. Its links, its
+    /// flows and its namespace go within tens of milliseconds, together with those of others. Whatever looks at the
+    /// same objects or the same address later waits for that.
+    Swept,
+}
+
 /// What a reconcile did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The changes that were applied, in order; empty if all was as it should be.
+    /// The changes that were applied, in order, without those that are left to be swept; empty if all was as it should
+    /// be.
     pub changes: Vec<Change>,
 }
 
@@ -39,11 +60,12 @@ impl Kernel {
     pub fn open(run_dir: &Path) -> Result<Self, KernelError> {
         let namespaces = Namespaces::open(&run_dir.join("netns"))?;
         let mut worker = Worker::open(run_dir, namespaces.clone())?;
+        let sweeper = Sweeper::start(Worker::open(run_dir, namespaces.clone())?)?;
         let (jobs, queue) = mpsc::channel::<Job>();
         // A new thread starts in the namespace of the thread that makes it.
         thread::Builder::new()
             .name("fabric-kernel".into())
-            .spawn(move || queue.into_iter().for_each(|job| job(&mut worker)))
+            .spawn(move || queue.into_iter().for_each(|job| job(&mut worker, &sweeper)))
             .map_err(|source| KernelError::System { action: "start the kernel thread".into(), source })?;
         Ok(Self { jobs, namespaces })
     }
@@ -52,7 +74,7 @@ impl Kernel {
     ///
     /// `desired` is called on the kernel thread, when every reconcile before this one has ended, so that its answer
     /// is not older than what it is compared with; it must not block. Of its answer only what lies within `scope`
-    /// counts. `after` is called on the same thread after each applied change.
+    /// counts. `after` is called after each applied change, of those that are swept on another thread.
     ///
     /// A report of a narrow scope that holds a [`Change::InstallFirewall`] means that someone destroyed the rules;
     /// elements beyond the scope may be missing until [`Scope::Everything`] has been reconciled.
@@ -63,10 +85,16 @@ impl Kernel {
     pub async fn reconcile(
         &self,
         scope: Scope,
+        removal: Removal,
         desired: impl FnOnce() -> State + Send + 'static,
-        after: impl Fn(&Change) + Send + 'static,
+        after: impl Fn(&Change) + Send + Sync + 'static,
     ) -> Result<Report, KernelError> {
-        self.run(move |worker| worker.reconcile(&scope, desired(), &after)).await
+        let after: After = Arc::new(after);
+        self.run(move |worker, sweeper| {
+            sweeper.settle(&scope);
+            worker.reconcile(&scope, desired(), removal, sweeper, &after)
+        })
+        .await
     }
 
     /// What [`Kernel::reconcile`] would change; it changes nothing.
@@ -78,7 +106,11 @@ impl Kernel {
         scope: Scope,
         desired: impl FnOnce() -> State + Send + 'static,
     ) -> Result<Vec<Change>, KernelError> {
-        self.run(move |worker| worker.difference(&scope, desired())).await
+        self.run(move |worker, sweeper| {
+            sweeper.settle(&scope);
+            worker.difference(&scope, desired())
+        })
+        .await
     }
 
     /// Makes, prepares and pins a namespace, without waiting for a running reconcile. If it is there already it is
@@ -99,7 +131,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel does not answer.
     pub async fn host_routes(&self) -> Result<Vec<(IfName, Ipv4Net)>, KernelError> {
-        self.run(|worker| host::routes(&mut worker.route)).await
+        self.run(|worker, _| host::routes(&mut worker.route)).await
     }
 
     /// The maximum transmission unit, in octets, of the interface with the default route; 1500 if there is none.
@@ -107,17 +139,17 @@ impl Kernel {
     /// # Errors
     /// When the kernel does not answer.
     pub async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        self.run(|worker| host::uplink_mtu(&mut worker.route)).await
+        self.run(|worker, _| host::uplink_mtu(&mut worker.route)).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Worker) -> Result<T, KernelError> + Send + 'static,
+        work: impl FnOnce(&mut Worker, &Sweeper) -> Result<T, KernelError> + Send + 'static,
     ) -> Result<T, KernelError> {
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |worker| {
+        let job: Job = Box::new(move |worker, sweeper| {
             // Nobody waits for the result any more if sending fails.
-            let _ = answer.send(work(worker));
+            let _ = answer.send(work(worker, sweeper));
         });
         self.jobs.send(job).map_err(|_| KernelError::Stopped)?;
         result.await.unwrap_or(Err(KernelError::Stopped))

@@ -28,9 +28,10 @@ mod netlink;
 mod observe;
 mod route;
 mod structure;
+mod sweep;
 mod sysctl;
 mod worker;
 
 pub use error::{Failure, KernelError};
-pub use facade::{Kernel, Report};
+pub use facade::{Kernel, Removal, Report};
 pub use netlink::Refusal;

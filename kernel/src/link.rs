@@ -11,7 +11,9 @@ use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Switch, Vet
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkMessage},
+    link::{
+        BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkMessage,
+    },
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
@@ -24,6 +26,8 @@ use crate::{
 
 /// The interface group that marks what is Fabric's: "fabr".
 const GROUP: u32 = 0x6661_6272;
+/// The group of interfaces of Fabric's that are about to be removed, all at once.
+const DOOMED: u32 = GROUP + 1;
 
 /// The longest that the kernel's link watch puts an event off, with some room.
 const LINK_WATCH_MILLISECONDS: u32 = 1100;
@@ -97,7 +101,7 @@ impl Link {
                     link.hairpin = hairpin(value);
                 }
                 IFLA_IFALIAS => link.alias = string(value),
-                IFLA_GROUP => link.ours = number(value)? == GROUP,
+                IFLA_GROUP => link.ours = matches!(number(value)?, GROUP | DOOMED),
                 _ => {}
             }
         }
@@ -270,6 +274,39 @@ pub(crate) fn remove(socket: &mut Socket, name: &IfName) -> Result<(), KernelErr
     match socket.call(Request::new(RouteNetlinkMessage::DelLink(message), 0)) {
         Err(refusal) if refusal.is(Errno::NODEV) => Ok(()),
         answer => answer.map(drop).map_err(refused(|| format!("remove interface {name}"))),
+    }
+}
+
+/// Removes interfaces, those that are gone already aside, and waits for the kernel once.
+pub(crate) fn remove_all(socket: &mut Socket, names: &[&IfName]) -> Result<(), KernelError> {
+    let names = match names {
+        [] => return Ok(()),
+        [name] => return remove(socket, name),
+        names => names,
+    };
+    let mut doomed = Vec::new();
+    for name in names {
+        match find_ours(socket, name) {
+            Err(KernelError::Missing { .. }) => {}
+            link => {
+                let message = LinkUnspec::new_with_index(link?.index).link_group(DOOMED).build();
+                doomed.push(Request::new(RouteNetlinkMessage::SetLink(message), 0));
+            }
+        }
+    }
+    for answer in socket.exchange(doomed) {
+        match answer {
+            Err(refusal) if refusal.is(Errno::NODEV) => {}
+            answer => drop(answer.map_err(refused(|| "mark interfaces for removal".into()))?),
+        }
+    }
+    // Without an index or a name, the group says what to remove (`rtnl_group_dellink` in `net/core/rtnetlink.c`).
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(DOOMED));
+    match socket.call(Request::new(RouteNetlinkMessage::DelLink(message), 0)) {
+        // All went meanwhile, with their namespaces.
+        Err(refusal) if refusal.is(Errno::NODEV) => Ok(()),
+        answer => answer.map(drop).map_err(refused(|| format!("remove {} interfaces", names.len()))),
     }
 }
 

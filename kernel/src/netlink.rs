@@ -136,6 +136,10 @@ impl Socket {
 
     /// Sends all requests in one system call, as an nftables batch must be.
     pub(crate) fn exchange_at_once(&mut self, requests: Vec<Request>) -> Vec<Answer> {
+        self.exchange_some(requests, &|_| true)
+    }
+
+    fn exchange_some(&mut self, requests: Vec<Request>, keep: &dyn Fn(&Reply) -> bool) -> Vec<Answer> {
         let first = self.sequence.wrapping_add(1);
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
         let mut bytes = Vec::new();
@@ -145,7 +149,7 @@ impl Socket {
             answers.push(if request.wants_answer() { None } else { Some(Ok(Vec::new())) });
             bytes.extend_from_slice(&request.0);
         }
-        let failure = self.socket.send(&bytes, 0).and_then(|_| self.receive(first, &mut answers)).err();
+        let failure = self.socket.send(&bytes, 0).and_then(|_| self.receive(first, &mut answers, keep)).err();
         let failure = failure.map(|error| Refusal::broken(&error));
         let unanswered = || Err(failure.clone().unwrap_or(Refusal { code: 0, detail: Some("no answer".into()) }));
         answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
@@ -158,9 +162,19 @@ impl Socket {
 
     /// Dumps objects, again if they changed meanwhile. `request` makes the message anew for each attempt.
     pub(crate) fn dump<M: NetlinkSerializable>(&mut self, request: impl Fn() -> M) -> Answer {
+        self.dump_some(request, &|_| true)
+    }
+
+    /// Dumps objects and keeps some of them; the others never take up memory together.
+    pub(crate) fn dump_some<M: NetlinkSerializable>(
+        &mut self,
+        request: impl Fn() -> M,
+        keep: &dyn Fn(&Reply) -> bool,
+    ) -> Answer {
         let interrupted = rustix::io::Errno::INTR;
         for _ in 0..DUMP_ATTEMPTS {
-            match self.call(Request::dump(request())) {
+            let answers = self.exchange_some(vec![Request::dump(request())], keep);
+            match answers.into_iter().next().expect("one request has one answer") {
                 Err(refusal) if refusal.is(interrupted) => {}
                 answer => return answer,
             }
@@ -171,7 +185,7 @@ impl Socket {
         })
     }
 
-    fn receive(&mut self, first: u32, answers: &mut [Option<Answer>]) -> io::Result<()> {
+    fn receive(&mut self, first: u32, answers: &mut [Option<Answer>], keep: &dyn Fn(&Reply) -> bool) -> io::Result<()> {
         let mut replies: BTreeMap<usize, Vec<Reply>> = BTreeMap::new();
         let mut interrupted = false;
         let mut buffer = Vec::with_capacity(1 << 16);
@@ -198,7 +212,12 @@ impl Socket {
                             Ok(replies.remove(&index).unwrap_or_default())
                         });
                     }
-                    _ => replies.entry(index).or_default().push(Reply { payload: message.payload.to_vec() }),
+                    _ => {
+                        let reply = Reply { payload: message.payload.to_vec() };
+                        if keep(&reply) {
+                            replies.entry(index).or_default().push(reply);
+                        }
+                    }
                 }
             }
         }

@@ -9,10 +9,12 @@ use model::{Change, Scope, State, diff};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use crate::{
-    Failure, KernelError, Report, conntrack, element, host, link,
+    Failure, KernelError, Removal, Report, conntrack, element, host, link,
     namespace::{Home, Namespaces},
     netlink::Socket,
-    route, structure, sysctl,
+    route, structure,
+    sweep::{After, Sweeper, can_wait},
+    sysctl,
 };
 
 /// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state.
@@ -41,9 +43,18 @@ impl Worker {
         &mut self,
         scope: &Scope,
         desired: State,
-        after: &dyn Fn(&Change),
+        removal: Removal,
+        sweeper: &Sweeper,
+        after: &After,
     ) -> Result<Report, KernelError> {
-        let changes = self.difference(scope, desired)?;
+        let desired = desired.within(scope);
+        // Where something is to be made, it may need the place of what is to be removed.
+        let only_removes = desired.veths.is_empty() && desired.namespaces.is_empty();
+        let mut changes = self.difference(scope, desired)?;
+        let mut later = Vec::new();
+        if removal == Removal::Swept && only_removes {
+            (later, changes) = changes.into_iter().partition(can_wait);
+        }
         let mut report = Report::default();
         let mut failures = Vec::new();
         let mut broken: BTreeSet<String> = BTreeSet::new();
@@ -70,6 +81,10 @@ impl Worker {
                 }
             }
         }
+        later.retain(|change| change.relies_on().all(|object| !broken.contains(object)));
+        if !later.is_empty() {
+            sweeper.queue(later, after.clone());
+        }
         if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
     }
 
@@ -85,7 +100,7 @@ impl Worker {
             Change::InstallFirewall { elements } => structure::install(&mut self.netfilter, elements),
             Change::AddElements { elements, .. } => element::add(&mut self.netfilter, elements),
             Change::RemoveElements { elements } => element::remove(&mut self.netfilter, elements),
-            Change::ForgetFlows(flows) => conntrack::forget(&mut self.netfilter, *flows),
+            Change::ForgetFlows(flows) => conntrack::forget(&mut self.netfilter, &[*flows]),
             Change::CreateNamespace(name) | Change::PrepareNamespace(name) => self.namespaces.create(name),
             Change::RemoveNamespace(name) => self.namespaces.remove(name),
             Change::CreateBridge { name, bridge } => link::create_bridge(&mut self.route, name, bridge),

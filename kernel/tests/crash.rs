@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use kernel::{Kernel, KernelError};
+use kernel::{Kernel, KernelError, Removal};
 use lab::{HOST, Lab, PEER, Place, attachment, sh, state};
 use model::{Scope, State};
 
@@ -19,7 +19,7 @@ fn die_after(lab: &mut Lab, changes: usize, state: &State) -> bool {
             std::panic::resume_unwind(Box::new("killed"));
         }
     };
-    let result = lab.wait(lab.kernel.reconcile(Scope::Everything, move || state, after));
+    let result = lab.wait(lab.kernel.reconcile(Scope::Everything, Removal::Awaited, move || state, after));
     lab.kernel = Kernel::open(Path::new(lab::RUN)).expect("the kernel opens");
     match result {
         Err(KernelError::Stopped) => true,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kernel::Removal;
 use model::{Attachment, NamespaceName, Scope};
 use store::{Revision, Store, Transaction};
 use tokio::sync::RwLock;
@@ -59,9 +60,19 @@ impl Daemon {
     /// Makes the kernel what the world says, as far as `scope` reaches. The desired state is computed when its turn
     /// comes, so that of two reconciles the later one always wins.
     pub(crate) async fn reconcile(&self, doing: impl Into<String>, scope: Scope) -> Result<(), Failure> {
+        self.reconcile_with(doing, scope, Removal::Awaited).await
+    }
+
+    /// The same, where what only takes the kernel's time may be left to be swept.
+    pub(crate) async fn reconcile_with(
+        &self,
+        doing: impl Into<String>,
+        scope: Scope,
+        removal: Removal,
+    ) -> Result<(), Failure> {
         let steps = self.steps.clone();
         let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
-        let report = self.kernel.reconcile(scope.clone(), self.desired(scope.clone()), after.clone()).await;
+        let report = self.kernel.reconcile(scope.clone(), removal, self.desired(scope.clone()), after.clone()).await;
         let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.into(), source: source.into() };
         let report = match report {
             Ok(report) => report,
@@ -72,7 +83,8 @@ impl Daemon {
             // Somebody flushed the rules; what lies beyond this scope went with them.
             tracing::warn!("the table inet fabric was gone or altered and is restored");
             let everything = self.desired(Scope::Everything);
-            self.kernel.reconcile(Scope::Everything, everything, after).await.map(drop).map_err(fail)?;
+            let restored = self.kernel.reconcile(Scope::Everything, Removal::Awaited, everything, after).await;
+            restored.map(drop).map_err(fail)?;
         }
         Ok(())
     }
@@ -84,9 +96,9 @@ impl Daemon {
     }
 
     /// Brings one attachment to what the world says of it: there, or gone.
-    pub(crate) async fn reconcile_endpoint(&self, attachment: Attachment) -> Result<(), Failure> {
+    pub(crate) async fn reconcile_endpoint(&self, attachment: Attachment, removal: Removal) -> Result<(), Failure> {
         let doing = format!("attach endpoint {}", attachment.endpoint.id.short());
-        self.reconcile(doing, Scope::Endpoint(Box::new(attachment))).await
+        self.reconcile_with(doing, Scope::Endpoint(Box::new(attachment)), removal).await
     }
 
     /// Listens for DNS on the gateway of every network.

@@ -11,6 +11,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use kernel::Removal;
 use model::{Container, ContainerId, ContainerState, Scope};
 use runtime::{BindMount, ContainerSpec, Exit, Observed};
 use store::Durability;
@@ -82,12 +83,14 @@ impl Daemon {
 
     /// Makes the kernel fit the container's attachments: there while it lives, gone afterwards.
     async fn attach(&self, container: &Container) -> Result<(), Failure> {
+        // A container that has ended is in nobody's way: nobody waits for the kernel to take its links apart.
         for attachment in attachments(container) {
-            self.reconcile_endpoint(attachment).await?;
+            self.reconcile_endpoint(attachment, Removal::Swept).await?;
         }
         if container.endpoints.is_empty() {
             let doing = format!("isolate container `{}`", container.name);
-            self.reconcile(doing, Scope::Namespace(container.namespace.clone())).await?;
+            let scope = Scope::Namespace(container.namespace.clone());
+            self.reconcile_with(doing, scope, Removal::Swept).await?;
         }
         Ok(())
     }

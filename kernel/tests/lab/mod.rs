@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{Kernel, KernelError, Report};
+use kernel::{Kernel, KernelError, Removal, Report};
 use model::{
     Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Namespace, NetworkId, Scope,
     State, Switch, Veth,
@@ -118,7 +118,7 @@ impl Lab {
 
     pub(crate) fn try_reconcile(&self, scope: Scope, state: &State) -> Result<Report, KernelError> {
         let state = state.clone();
-        self.wait(self.kernel.reconcile(scope, move || state, |_| {}))
+        self.wait(self.kernel.reconcile(scope, Removal::Awaited, move || state, |_| {}))
     }
 
     /// Runs `work` in a place, on a thread of its own.
