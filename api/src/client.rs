@@ -22,7 +22,8 @@ pub use self::{
 };
 use crate::{
     Container, ContainerCreate, ContainersQuery, Doctor, ExecCreate, Image, ImportQuery, KillQuery, LogsQuery, Network,
-    NetworkCreate, Reference, RemoveQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
+    NetworkCreate, Process, Pruned, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery,
+    Waited, route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -102,9 +103,29 @@ impl Client {
         self.delete(&route::fill(route::CONTAINER, reference.as_str())).with_query(&query).empty().await
     }
 
-    /// Starts a container.
-    pub async fn start_container(&self, reference: &Reference) -> Result<Container, ClientError> {
-        self.post(&route::fill(route::CONTAINER_START, reference.as_str())).json().await
+    /// Starts a container, also one that has ended.
+    pub async fn start_container(&self, reference: &Reference, query: StartQuery) -> Result<Container, ClientError> {
+        self.post(&route::fill(route::CONTAINER_START, reference.as_str())).with_query(&query).json().await
+    }
+
+    /// Stops a container and starts it again.
+    pub async fn restart_container(&self, reference: &Reference, query: StopQuery) -> Result<Container, ClientError> {
+        self.post(&route::fill(route::CONTAINER_RESTART, reference.as_str())).with_query(&query).json().await
+    }
+
+    /// Gives a container another name.
+    pub async fn rename_container(&self, reference: &Reference, rename: &Rename) -> Result<Container, ClientError> {
+        self.post(&route::fill(route::CONTAINER_RENAME, reference.as_str())).with_json(rename).json().await
+    }
+
+    /// A container's processes.
+    pub async fn processes(&self, reference: &Reference) -> Result<Vec<Process>, ClientError> {
+        self.get(&route::fill(route::CONTAINER_TOP, reference.as_str())).json().await
+    }
+
+    /// Removes every container that has exited.
+    pub async fn prune_containers(&self) -> Result<Pruned, ClientError> {
+        self.post(route::CONTAINERS_PRUNE).json().await
     }
 
     /// Stops a container and waits until it has exited.

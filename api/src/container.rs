@@ -28,7 +28,7 @@ pub struct Container {
     pub pid: Option<i32>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it was started; null unless running.
+    /// When it was started, of an exited container the last time; null if it never was.
     pub started_at: Option<Timestamp>,
     /// When it ended; null unless exited.
     pub finished_at: Option<Timestamp>,
@@ -145,6 +145,12 @@ pub struct ContainerCreate {
     /// `USER[:GROUP]` by name or number; the image's if absent.
     #[serde(default)]
     pub user: Option<String>,
+    /// What asks it to stop; the image's, or SIGTERM, if absent.
+    #[serde(default)]
+    pub stop_signal: Option<Signal>,
+    /// Seconds until SIGKILL; [`StopQuery::DEFAULT_TIMEOUT_SECONDS`] if absent.
+    #[serde(default)]
+    pub stop_timeout_seconds: Option<u32>,
 }
 
 impl ContainerCreate {
@@ -165,6 +171,8 @@ impl ContainerCreate {
             auto_remove: false,
             start: false,
             user: None,
+            stop_signal: None,
+            stop_timeout_seconds: None,
         }
     }
 }
@@ -208,18 +216,57 @@ pub struct RemoveQuery {
     pub force: bool,
 }
 
-/// How long `POST /v1/containers/{reference}/stop` waits between SIGTERM and SIGKILL.
+/// How long `POST /v1/containers/{reference}/stop` and `…/restart` wait between the stop signal and SIGKILL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StopQuery {
-    /// Seconds; [`StopQuery::DEFAULT_TIMEOUT_SECONDS`] if absent.
+    /// Seconds; the container's own if absent.
     #[serde(default)]
     pub timeout_seconds: Option<u32>,
 }
 
 impl StopQuery {
-    /// Seconds between SIGTERM and SIGKILL where none are asked for.
-    pub const DEFAULT_TIMEOUT_SECONDS: u32 = 10;
+    /// Seconds between the stop signal and SIGKILL where neither request nor container says otherwise.
+    pub const DEFAULT_TIMEOUT_SECONDS: u32 = model::StopPolicy::DEFAULT_TIMEOUT_SECONDS;
+}
+
+/// How far `POST /v1/containers/{reference}/start` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartQuery {
+    /// Only as far as the moment before its program, so that a client can attach before it writes anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prepare: bool,
+}
+
+/// Asks for another name: `POST /v1/containers/{reference}/rename`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The new name.
+    pub name: ContainerName,
+}
+
+/// What `POST /v1/prune/containers` removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// The containers' names.
+    pub removed: Vec<ContainerName>,
+}
+
+/// One process of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its identifier inside the container.
+    pub pid: i32,
+    /// Its identifier in the host's PID namespace.
+    pub host_pid: i32,
+    /// The user it acts as, by number.
+    pub uid: u32,
+    /// For how long it has occupied a processor, in milliseconds.
+    pub processor_time_ms: u64,
+    /// Program and arguments, with spaces between them.
+    pub command: String,
 }
 
 /// What `POST /v1/containers/{reference}/kill` sends.

@@ -15,19 +15,18 @@ mod network;
 mod problem;
 mod reference;
 pub mod route;
-mod signal;
 
 pub use client::{
     Client, ClientError, FrameError, FrameReader, FrameStream, FrameWriter, LogStream, Upload, UploadWriter, upload,
 };
 pub use container::{
-    Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, RemoveQuery, State, StopQuery, Until,
-    WaitQuery, Waited,
+    Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, Process, Pruned, RemoveQuery, Rename,
+    StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
 pub use host::{API_VERSION, Check, CheckResult, Doctor, Status, Version};
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};
+pub use model::{ParseSignalError, Signal};
 pub use network::{Mtu, Network, NetworkCreate, NetworkCreateError, NetworkEndpoint, ParseMtuError, Usage};
 pub use problem::Problem;
 pub use reference::{ParseReferenceError, Reference};
-pub use signal::{ParseSignalError, Signal};

@@ -19,10 +19,18 @@ pub const NETWORK: &str = "/v1/networks/{name}";
 pub const CONTAINERS: &str = "/v1/containers";
 /// `GET` → [`Container`](crate::Container); `DELETE` with [`RemoveQuery`](crate::RemoveQuery) → 204.
 pub const CONTAINER: &str = "/v1/containers/{reference}";
-/// `POST` → [`Container`](crate::Container).
+/// `POST` with [`StartQuery`](crate::StartQuery) → [`Container`](crate::Container).
 pub const CONTAINER_START: &str = "/v1/containers/{reference}/start";
 /// `POST` with [`StopQuery`](crate::StopQuery) → [`Container`](crate::Container).
 pub const CONTAINER_STOP: &str = "/v1/containers/{reference}/stop";
+/// `POST` with [`StopQuery`](crate::StopQuery) → [`Container`](crate::Container).
+pub const CONTAINER_RESTART: &str = "/v1/containers/{reference}/restart";
+/// `POST` [`Rename`](crate::Rename) → [`Container`](crate::Container).
+pub const CONTAINER_RENAME: &str = "/v1/containers/{reference}/rename";
+/// `GET` → list of [`Process`](crate::Process).
+pub const CONTAINER_TOP: &str = "/v1/containers/{reference}/top";
+/// `POST` → [`Pruned`](crate::Pruned).
+pub const CONTAINERS_PRUNE: &str = "/v1/prune/containers";
 /// `POST` with [`KillQuery`](crate::KillQuery) → 204.
 pub const CONTAINER_KILL: &str = "/v1/containers/{reference}/kill";
 /// `GET` with [`WaitQuery`](crate::WaitQuery) → [`Waited`](crate::Waited), when it has happened.

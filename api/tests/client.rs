@@ -11,7 +11,7 @@ use std::{
 
 use api::{
     Client, ClientError, ContainersQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate, Problem,
-    Reference, RemoveQuery, StopQuery, Until, WaitQuery, upload,
+    Reference, RemoveQuery, Rename, StartQuery, StopQuery, Until, WaitQuery, upload,
 };
 use daemon::{Daemon, answer, body, container, json, upgrade};
 use http_body_util::{BodyExt, StreamBody};
@@ -56,7 +56,12 @@ async fn every_call_is_one_documented_request() {
     client.remove_network(&name).await.expect("204");
     let _ = client.containers(ContainersQuery { all: true }).await;
     client.remove_container(&api_container(), RemoveQuery { force: true }).await.expect("204");
-    let _ = client.start_container(&api_container()).await;
+    let _ = client.start_container(&api_container(), StartQuery { prepare: false }).await;
+    let _ = client.start_container(&api_container(), StartQuery { prepare: true }).await;
+    let _ = client.restart_container(&api_container(), StopQuery { timeout_seconds: None }).await;
+    let _ = client.rename_container(&api_container(), &Rename { name: "other".parse().expect("literal") }).await;
+    let _ = client.processes(&api_container()).await;
+    let _ = client.prune_containers().await;
     let _ = client.stop_container(&api_container(), StopQuery { timeout_seconds: Some(3) }).await;
     let _ = client.stop_container(&api_container(), StopQuery { timeout_seconds: None }).await;
     client.kill_container(&api_container(), KillQuery { signal: "15".parse().expect("literal") }).await.expect("204");
@@ -75,6 +80,11 @@ async fn every_call_is_one_documented_request() {
             "GET /v1/containers?all=true",
             "DELETE /v1/containers/api?force=true",
             "POST /v1/containers/api/start",
+            "POST /v1/containers/api/start?prepare=true",
+            "POST /v1/containers/api/restart",
+            r#"POST /v1/containers/api/rename application/json {"name":"other"}"#,
+            "GET /v1/containers/api/top",
+            "POST /v1/prune/containers",
             "POST /v1/containers/api/stop?timeout_seconds=3",
             "POST /v1/containers/api/stop",
             "POST /v1/containers/api/kill?signal=TERM",

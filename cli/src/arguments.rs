@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     container::{
-        EnvironmentArgument, ExecArguments, InspectArguments, KillArguments, LogsArguments, PsArguments, RmArguments,
-        RunArguments, StopArguments, WaitArguments,
+        CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments, KillArguments, LogsArguments,
+        PruneArguments, PsArguments, RenameArguments, RmArguments, RunArguments, StartArguments, StopArguments,
+        TopArguments, WaitArguments,
     },
     image::{ImageCommand, ImportArguments, RemoveImagesArguments},
     network::{CreateNetworkArguments, InspectNetworkArguments, NetworkCommand, RemoveNetworksArguments},
@@ -57,6 +58,13 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What can be done with all containers at once.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// Remove all containers that have exited.
+    Prune(PruneArguments),
+}
+
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -65,22 +73,37 @@ pub(crate) enum Command {
     Network(NetworkCommand),
     /// Make a container from an image and start it.
     Run(RunArguments),
+    /// Make a container from an image, to be started later.
+    Create(CreateArguments),
+    /// Start containers that wait for it, or have exited.
+    Start(StartArguments),
     /// List containers.
     Ps(PsArguments),
-    /// Show everything about a container.
+    /// Show everything about containers.
     Inspect(InspectArguments),
     /// Print what a container wrote.
     Logs(LogsArguments),
     /// Run another program in a running container.
     Exec(ExecArguments),
-    /// Stop containers: SIGTERM, and SIGKILL to those that do not end.
+    /// Show the processes of a container.
+    Top(TopArguments),
+    /// Stop containers: their stop signal, and SIGKILL to those that do not end.
     Stop(StopArguments),
+    /// Stop containers and start them again.
+    Restart(StopArguments),
     /// Send a signal to containers.
     Kill(KillArguments),
     /// Wait until containers have exited, and print their exit codes.
     Wait(WaitArguments),
+    /// Give a container another name.
+    Rename(RenameArguments),
     /// Remove containers.
     Rm(RmArguments),
+    /// Remove all containers that have exited.
+    Prune(PruneArguments),
+    /// The same as `prune`, beside what is pruned of other kinds.
+    #[command(subcommand)]
+    Container(ContainerCommand),
     /// Import, list and remove images.
     #[command(subcommand)]
     Image(ImageCommand),

@@ -1,5 +1,6 @@
 //! What each command does. Every one returns what to exit with, or why it failed.
 
+mod create;
 mod doctor;
 mod exec;
 mod image;
@@ -7,13 +8,18 @@ mod inspect;
 mod kill;
 mod logs;
 mod network;
+mod prune;
 mod ps;
+mod rename;
+mod restart;
 mod rm;
 mod run;
 #[cfg(test)]
 mod samples;
+mod start;
 mod status;
 mod stop;
+mod top;
 mod version;
 mod wait;
 
@@ -24,7 +30,7 @@ use model::EnvironmentVariable;
 use serde::Serialize;
 
 use crate::{
-    arguments::{Arguments, Command, EnvironmentArgument},
+    arguments::{Arguments, Command, ContainerCommand, EnvironmentArgument},
     failure::Failure,
     output::Output,
 };
@@ -36,12 +42,20 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Run(run) => return run::run(&client, output, run).await.map_err(Failure::not_run),
         Command::Exec(exec) => return exec::exec(&client, exec).await.map_err(Failure::not_run),
+        Command::Start(start) => return start::start(&client, output, start).await,
         Command::Doctor => return doctor::doctor(&client, output).await,
         Command::Network(network) => network::network(&client, output, network).await,
+        Command::Create(create) => create::create(&client, output, create).await,
         Command::Ps(ps) => ps::ps(&client, output, ps).await,
         Command::Inspect(inspect) => inspect::inspect(&client, output, inspect).await,
         Command::Logs(logs) => logs::logs(&client, output, logs).await,
         Command::Stop(stop) => stop::stop(&client, output, stop).await,
+        Command::Restart(restart) => restart::restart(&client, output, restart).await,
+        Command::Rename(rename) => rename::rename(&client, output, rename).await,
+        Command::Top(top) => top::top(&client, output, top).await,
+        Command::Prune(prune) | Command::Container(ContainerCommand::Prune(prune)) => {
+            prune::prune(&client, output, prune).await
+        }
         Command::Kill(kill) => kill::kill(&client, output, kill).await,
         Command::Wait(wait) => wait::wait(&client, output, wait).await,
         Command::Rm(rm) => rm::rm(&client, output, rm).await,

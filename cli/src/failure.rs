@@ -64,6 +64,12 @@ pub(crate) enum Failure {
     /// Signals cannot be taken.
     #[error("cannot take signals to pass them on")]
     Signals(#[source] io::Error),
+    /// Something is to be confirmed, and nobody can be asked.
+    #[error("standard input is not a terminal, so nobody can be asked")]
+    Unconfirmed,
+    /// Two containers cannot share one terminal.
+    #[error("only one container can be attached to")]
+    OneAtATime,
     /// The process lacks what every command needs.
     #[error("cannot set up the event loop")]
     Runtime(#[source] io::Error),
@@ -145,6 +151,7 @@ impl Failure {
         match self {
             Self::Client(error) => error.hint(),
             Self::Lost(container) => Some(format!("see what became of it: fabric inspect {container}")),
+            Self::Unconfirmed => Some("say --force to do it without being asked".to_owned()),
             Self::Environment { name, .. } => Some(format!("give it a value: --env {name}=VALUE")),
             _ => None,
         }

@@ -5,7 +5,9 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish};
+use crate::{
+    ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish, Signal,
+};
 
 /// A container as it was asked for and completed; what its processes do is [`ContainerState`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,9 @@ pub struct Container {
     pub open_stdin: bool,
     /// Whether it is removed as soon as it has exited.
     pub auto_remove: bool,
+    /// How it is asked to end.
+    #[serde(default)]
+    pub stop: StopPolicy,
     /// What a person attached to it.
     pub labels: Labels,
     /// When it was created.
@@ -49,6 +54,26 @@ pub struct Command {
     pub working_directory: PathBuf,
     /// `USER[:GROUP]` by name or number, as the image says it; none means root.
     pub user: Option<String>,
+}
+
+/// How a container is asked to end, where a request does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopPolicy {
+    /// What its first process is sent.
+    pub signal: Signal,
+    /// Seconds until it is sent SIGKILL.
+    pub timeout_seconds: u32,
+}
+
+impl StopPolicy {
+    /// Seconds until SIGKILL where nobody says otherwise.
+    pub const DEFAULT_TIMEOUT_SECONDS: u32 = 10;
+}
+
+impl Default for StopPolicy {
+    fn default() -> Self {
+        Self { signal: Signal::terminate(), timeout_seconds: Self::DEFAULT_TIMEOUT_SECONDS }
+    }
 }
 
 /// What a container's processes do.

@@ -6,7 +6,7 @@ use api::{ContainerCreate, ExecCreate, Signal, Until};
 use jiff::Timestamp;
 use model::{
     Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, Hostname, MacAddress,
-    Protocol, Publish,
+    Protocol, Publish, StopPolicy,
 };
 
 use store::Durability;
@@ -115,6 +115,13 @@ impl Daemon {
                 interface: "eth0".parse().expect("a literal interface name"),
             });
         }
+        // An image whose stop signal means nothing here is stopped as any other.
+        let from_image = || image.config.stop_signal.as_deref().and_then(|signal| signal.parse().ok());
+        let default = StopPolicy::default();
+        let stop = StopPolicy {
+            signal: request.stop_signal.or_else(from_image).unwrap_or(default.signal),
+            timeout_seconds: request.stop_timeout_seconds.unwrap_or(default.timeout_seconds),
+        };
         let mut labels = image.config.labels.clone();
         labels.extend(request.labels);
         let container = Container {
@@ -126,6 +133,7 @@ impl Daemon {
             command,
             open_stdin: request.open_stdin,
             auto_remove: request.auto_remove,
+            stop,
             labels,
             created_at: Timestamp::now(),
             namespace,
@@ -133,45 +141,27 @@ impl Daemon {
             publishes: request.publish,
         };
         let incarnation = self.directories.incarnation().to_owned();
-        let record = Record { container, goal, incarnation, started: false, exit: None };
+        let record = Record { container, goal, incarnation, started_at: None, exit: None, last_exit: None };
         let life = world.reserve_container(record.clone())?;
         Ok((record, life))
     }
 
-    /// Starts a container that was created.
-    pub(crate) async fn start_container(self: Arc<Self>, reference: &str) -> Result<ContainerId, Failure> {
-        let (id, life) = self.container(reference)?;
-        let _work = life.work().await;
-        let mut record = self.live_record(&id, reference)?;
-        let name = record.container.name.to_string();
-        match life.state() {
-            ContainerState::Created => {}
-            ContainerState::Running { .. } => return Err(Failure::AlreadyRunning { name }),
-            ContainerState::Exited { .. } => return Err(Failure::AlreadyRan { name }),
-        }
-        record.goal = Goal::Running;
-        let doing = format!("start container `{name}`");
-        self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
-        self.world().change_container(&id, |record| record.goal = Goal::Running);
-        self.launch(&record.container).await?;
-        Ok(id)
-    }
-
-    /// Asks the container to stop with SIGTERM, ends it with SIGKILL after `patience`, and returns when it has ended.
-    /// One that has ended already is a success.
+    /// Asks the container to stop with its stop signal, ends it with SIGKILL after so many seconds, or its own number of
+    /// them, and returns when it has ended. One that has ended already is a success.
     pub(crate) async fn stop_container(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         reference: &str,
-        patience: Duration,
+        timeout_seconds: Option<u32>,
     ) -> Result<ContainerId, Failure> {
-        const SIGTERM: i32 = 15;
         const SIGKILL: i32 = 9;
         let (id, life) = self.container(reference)?;
+        let policy = self.live_record(&id, reference)?.container.stop;
+        let patience = Duration::from_secs(timeout_seconds.unwrap_or(policy.timeout_seconds).into());
         let ended = || life.wait(|seen| matches!(seen.state, ContainerState::Exited { .. }));
         match life.state() {
             ContainerState::Exited { .. } => return Ok(id),
-            ContainerState::Running { .. } => self.ask_to_end(&id, reference, SIGTERM).await?,
-            // Its first process has not executed anything that could understand SIGTERM.
+            ContainerState::Running { .. } => self.ask_to_end(&id, reference, policy.signal.number().into()).await?,
+            // Its first process has not executed anything that could understand a signal.
             ContainerState::Created => self.signal(&id, reference, SIGKILL).await?,
         }
         if tokio::time::timeout(patience, ended()).await.is_err() {
@@ -279,7 +269,7 @@ impl Daemon {
         Ok((id, life))
     }
 
-    fn live_record(&self, id: &ContainerId, reference: &str) -> Result<Record, Failure> {
+    pub(crate) fn live_record(&self, id: &ContainerId, reference: &str) -> Result<Record, Failure> {
         let world = self.world();
         match world.record(id) {
             Some(record) if record.goal == Goal::Removed => Err(Failure::BeingRemoved { name: reference.to_owned() }),
@@ -316,7 +306,7 @@ fn environment<'a>(variables: impl Iterator<Item = &'a EnvironmentVariable>) -> 
 
 /// Whether another program listens on the host port, or the address is none of the host's. Publishing would take the
 /// port from it silently, because packets are redirected before they reach a socket.
-fn check_port(publish: &Publish) -> Result<(), Failure> {
+pub(crate) fn check_port(publish: &Publish) -> Result<(), Failure> {
     let address =
         SocketAddrV4::new(publish.host_ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED), publish.host_port.get());
     let bound = match publish.protocol {

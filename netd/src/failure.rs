@@ -78,8 +78,8 @@ pub(crate) enum Failure {
     NotRunning { name: String },
     #[error("container `{name}` is already running")]
     AlreadyRunning { name: String },
-    #[error("container `{name}` has already run")]
-    AlreadyRan { name: String },
+    #[error("container `{name}` cannot be restarted: it is removed when it ends")]
+    EndsOnce { name: String },
     #[error("image `{image}` of container `{name}` is gone")]
     ImageGone { name: String, image: ImageName },
     #[error("container `{name}` is being removed")]
@@ -168,7 +168,7 @@ impl Failure {
             | Self::StillRunning { .. }
             | Self::NotRunning { .. }
             | Self::AlreadyRunning { .. }
-            | Self::AlreadyRan { .. }
+            | Self::EndsOnce { .. }
             | Self::ImageGone { .. }
             | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
             Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NoUpgrade => StatusCode::BAD_REQUEST,
@@ -223,7 +223,7 @@ impl Failure {
                 format!("stop it first with `fabric stop {name}`, or use `fabric rm -f {name}`")
             }
             Self::NotRunning { .. } => "`fabric ps -a` shows what its state is, `fabric logs` what it wrote".into(),
-            Self::AlreadyRan { name } => format!("remove it with `fabric rm {name}` and run it anew"),
+            Self::EndsOnce { name } => format!("stop it with `fabric stop {name}`, and run it anew, without `--rm`"),
             Self::Kernel { .. } => "`fabric doctor` compares what should be with what is".into(),
             _ => return None,
         };

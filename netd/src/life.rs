@@ -11,6 +11,8 @@ pub(crate) struct Seen {
     pub(crate) state: ContainerState,
     /// Nothing of the container is left; the state is the last one it had.
     pub(crate) removed: bool,
+    /// Which run of the container this is, from zero on.
+    pub(crate) run: u64,
 }
 
 /// A container's present, which ends with the daemon: the store knows what was asked for, the runtime what is.
@@ -22,7 +24,7 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new() -> Self {
-        let seen = Seen { state: ContainerState::Created, removed: false };
+        let seen = Seen { state: ContainerState::Created, removed: false, run: 0 };
         Self { work: Arc::default(), seen: watch::Sender::new(seen) }
     }
 
@@ -37,6 +39,19 @@ impl Life {
 
     pub(crate) fn set_state(&self, state: ContainerState) {
         self.seen.send_modify(|seen| seen.state = state);
+    }
+
+    /// A new run begins: what is still to be told of the one before does not concern it.
+    pub(crate) fn begin(&self) {
+        self.seen.send_modify(|seen| {
+            seen.state = ContainerState::Created;
+            seen.run += 1;
+        });
+    }
+
+    /// Which run this is.
+    pub(crate) fn run(&self) -> u64 {
+        self.seen.borrow().run
     }
 
     pub(crate) fn set_removed(&self) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! intent committed -> files, kernel and runtime made -> names answered -> started
-//! exit seen        -> recorded -> names withdrawn -> kernel cleared -> (auto-remove: taken down)
+//! exit seen        -> recorded -> names withdrawn -> kernel cleared -> runtime released (auto-remove: taken down)
 //! removal intended -> names withdrawn -> processes ended -> kernel cleared -> files removed -> record deleted
 //! ```
 //!
@@ -21,6 +21,7 @@ use crate::{
     failure::Failure,
     files::Surroundings,
     images::blocking,
+    life::Life,
     names::attachments,
     record::{self, Goal, Record},
 };
@@ -115,8 +116,13 @@ impl Daemon {
     }
 
     async fn note_start(&self, container: &Container) -> Result<(), Failure> {
-        self.observe(&container.id).await?;
-        let record = self.world().change_container(&container.id, |record| record.started = true);
+        let started_at = match self.observe(&container.id).await? {
+            Some(Observed::Running { started_at, .. }) => started_at,
+            // Its end is about to be recorded, with everything there is to know.
+            Some(Observed::Created { .. } | Observed::Exited(_)) | None => return Ok(()),
+        };
+        let started_at = Some(started_at);
+        let record = self.world().change_container(&container.id, |record| record.started_at = started_at);
         if let Some(record) = record {
             let doing = format!("remember that container `{}` was started", container.name);
             self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
@@ -149,7 +155,7 @@ impl Daemon {
     /// Waits in the background for the end of the container's first process, and draws the conclusions.
     fn watch_exit(self: &Arc<Self>, id: ContainerId) {
         let Some(life) = self.world().life(&id).cloned() else { return };
-        let daemon = self.clone();
+        let (daemon, run) = (self.clone(), life.run());
         tokio::spawn(async move {
             let exit = loop {
                 match daemon.runtime.wait(&id).await {
@@ -163,6 +169,9 @@ impl Daemon {
                 }
             };
             let _work = life.work().await;
+            if life.run() != run {
+                return;
+            }
             if let Err(failure) = daemon.after_exit(&id, exit).await {
                 tracing::error!(container = id.short(), failure = chain(&failure), "cannot clear up after it ended");
             }
@@ -170,10 +179,9 @@ impl Daemon {
     }
 
     /// The container has ended: it is no longer resolvable or reachable; its name and addresses stay its own.
-    async fn after_exit(self: &Arc<Self>, id: &ContainerId, exit: Exit) -> Result<(), Failure> {
+    pub(crate) async fn after_exit(self: &Arc<Self>, id: &ContainerId, exit: Exit) -> Result<(), Failure> {
         let Some(record) = self.world().record_exit(id, exit) else { return Ok(()) };
-        let Exit { exit_code, finished_at } = exit;
-        let state = ContainerState::Exited { exit_code, finished_at };
+        let state = exited(exit);
         if record.container.auto_remove {
             self.set_state(id, state);
             return self.take_down(id, Durability::Relaxed).await;
@@ -183,9 +191,18 @@ impl Daemon {
         self.steps.after("exit recorded");
         self.withdraw_names(&record.container);
         let cleared = self.attach(&record.container).await;
+        let released = self.release(&record.container).await;
         // Told last: who waited for the end may count on it that the ports are closed.
         self.set_state(id, state);
-        recorded.and(cleared)
+        recorded.and(cleared).and(released)
+    }
+
+    /// Removes what a container that has ended has no use for: control groups, shim, mounts.
+    async fn release(&self, container: &Container) -> Result<(), Failure> {
+        let released = self.runtime.release(&container.id).await;
+        released.map_err(|source| runtime_failure("clear up after", container, source))?;
+        self.steps.after("container released");
+        Ok(())
     }
 
     /// Removes everything that belongs to the container. With [`Durability::Relaxed`] the intent may be lost in a crash,
@@ -240,9 +257,12 @@ impl Daemon {
         if record.goal == Goal::Removed {
             return self.take_down(id, Durability::Relaxed).await;
         }
-        if let Some(Exit { exit_code, finished_at }) = record.exit {
-            life.set_state(ContainerState::Exited { exit_code, finished_at });
-            return if record.container.auto_remove { self.take_down(id, Durability::Relaxed).await } else { Ok(()) };
+        if let Some(exit) = record.exit {
+            life.set_state(exited(exit));
+            if record.container.auto_remove {
+                return self.take_down(id, Durability::Relaxed).await;
+            }
+            return self.release(&record.container).await;
         }
         match self.observe(id).await? {
             Some(Observed::Running { .. }) => {
@@ -250,41 +270,54 @@ impl Daemon {
                 self.watch_exit(id.clone());
                 Ok(())
             }
-            Some(Observed::Exited { exit_code, finished_at }) if record.started || exit_code != Exit::LOST => {
-                self.after_exit(id, Exit { exit_code, finished_at }).await
+            Some(Observed::Exited(exit)) if record.started_at.is_some() || exit.exit_code != Exit::LOST => {
+                self.after_exit(id, exit).await
             }
             // The host was switched off, perhaps before it was noted that the program ran: it must not run twice.
-            Some(Observed::Exited { .. }) | None if record.incarnation != self.directories.incarnation() => {
-                let lost = Exit { exit_code: Exit::LOST, finished_at: Timestamp::now() };
+            Some(Observed::Exited(_)) | None
+                if record.goal == Goal::Running && record.incarnation != self.directories.incarnation() =>
+            {
+                let lost = Exit { exit_code: Exit::LOST, started_at: None, finished_at: Timestamp::now() };
                 self.after_exit(id, lost).await
             }
             // Its program never ran: what was half made is made anew, or taken back where nobody waits for it.
-            Some(Observed::Created { .. } | Observed::Exited { .. }) | None => self.conclude(&record).await,
+            Some(Observed::Created { .. } | Observed::Exited(_)) | None => self.conclude(&record, &life).await,
         }
     }
 
-    async fn conclude(self: &Arc<Self>, record: &Record) -> Result<(), Failure> {
+    async fn conclude(self: &Arc<Self>, record: &Record, life: &Life) -> Result<(), Failure> {
         let container = &record.container;
         if record.goal == Goal::Created && container.auto_remove {
             return self.take_down(&container.id, Durability::Relaxed).await;
         }
-        let deleted = self.runtime.delete(&container.id).await;
-        deleted.map_err(|source| runtime_failure("clear", container, source))?;
-        let (images, digest) = (self.images.clone(), container.image_digest.clone());
-        let image = blocking(move || images.by_digest(&digest)).await?;
-        let image = image
-            .ok_or_else(|| Failure::ImageGone { name: container.name.to_string(), image: container.image.clone() })?;
+        let cleared = self.runtime.reset(&container.id).await;
+        cleared.map_err(|source| runtime_failure("clear", container, source))?;
+        let image = self.image_of(container).await?;
         let mut made = self.bring_up(container, &image).await;
         if made.is_ok() && record.goal == Goal::Running {
             made = self.launch(container).await;
         }
         if made.is_err() {
-            self.withdraw(&container.id).await;
+            match record.last_exit {
+                Some(last) => self.end_again(&container.id, life, last).await,
+                None => self.withdraw(&container.id).await,
+            }
         }
         made
     }
+
+    /// The image that the container was made from.
+    pub(crate) async fn image_of(&self, container: &Container) -> Result<image::Image, Failure> {
+        let (images, digest) = (self.images.clone(), container.image_digest.clone());
+        let image = blocking(move || images.by_digest(&digest)).await?;
+        image.ok_or_else(|| Failure::ImageGone { name: container.name.to_string(), image: container.image.clone() })
+    }
 }
 
-fn runtime_failure(doing: &'static str, container: &Container, source: runtime::RuntimeError) -> Failure {
+fn exited(Exit { exit_code, finished_at, .. }: Exit) -> ContainerState {
+    ContainerState::Exited { exit_code, finished_at }
+}
+
+pub(crate) fn runtime_failure(doing: &'static str, container: &Container, source: runtime::RuntimeError) -> Failure {
     Failure::Runtime { doing, name: container.name.to_string(), source: source.into() }
 }

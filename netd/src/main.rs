@@ -1,5 +1,6 @@
 //! The daemon: owns state, decides when. `main` parses, wires and exits; see `daemon` for the parts.
 
+mod again;
 mod arguments;
 mod boot;
 mod config;
@@ -20,6 +21,7 @@ mod record;
 mod server;
 mod step;
 mod streams;
+mod upkeep;
 mod view;
 mod world;
 

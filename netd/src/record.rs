@@ -9,6 +9,7 @@
 //!
 //! Names and leases are keys of their own because a guard on one key is what makes two of a kind impossible.
 
+use jiff::Timestamp;
 use model::{Container, ContainerId, ContainerName, Network, NetworkId, NetworkName};
 use runtime::Exit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,10 +22,14 @@ pub(crate) struct Record {
     pub(crate) goal: Goal,
     /// The run directory it was made with ([`crate::directories::Directories::incarnation`]).
     pub(crate) incarnation: String,
-    /// Whether its first process was ever started. A crash may lose it, so it is a hint only where no shim answers.
-    pub(crate) started: bool,
+    /// When its program was executed in this run. A crash may lose it, so it is a hint only where no shim answers.
+    #[serde(default)]
+    pub(crate) started_at: Option<Timestamp>,
     /// How its first process ended; none as long as nobody saw that.
     pub(crate) exit: Option<Exit>,
+    /// How the run before ended; none in the first.
+    #[serde(default)]
+    pub(crate) last_exit: Option<Exit>,
 }
 
 /// What is to become of a container.
@@ -118,6 +123,16 @@ pub(crate) fn update_container(record: &Record, durability: Durability) -> Trans
     let transaction = Transaction { durability, ..Transaction::durable() };
     let key = container_key(&record.container.id);
     transaction.guard(Guard::Present(key.clone())).put(key, value(record))
+}
+
+/// The container, whose record has its new name, is no longer called `old`.
+pub(crate) fn rename_container(record: &Record, old: &ContainerName) -> Transaction {
+    let key = container_key(&record.container.id);
+    Transaction::durable()
+        .create(container_name_key(&record.container.name), record.container.id.as_str())
+        .delete(container_name_key(old))
+        .guard(Guard::Present(key.clone()))
+        .put(key, value(record))
 }
 
 /// Nothing of the container is left, so nothing of it is remembered, and `releases` give its addresses back. Relaxed: if

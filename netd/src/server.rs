@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use api::{
     ContainerCreate, ContainersQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate, RemoveQuery,
-    StopQuery, WaitQuery, Waited, route,
+    StartQuery, StopQuery, WaitQuery, Waited, route,
 };
 use axum::{
     Json, Router,
@@ -26,6 +26,7 @@ use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
     logs,
+    record::Goal,
     streams::{self, Target},
     view,
 };
@@ -50,6 +51,10 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::CONTAINER, get(container).delete(remove_container))
         .route(route::CONTAINER_START, post(start))
         .route(route::CONTAINER_STOP, post(stop))
+        .route(route::CONTAINER_RESTART, post(restart))
+        .route(route::CONTAINER_RENAME, post(rename))
+        .route(route::CONTAINER_TOP, get(top))
+        .route(route::CONTAINERS_PRUNE, post(prune_containers))
         .route(route::CONTAINER_KILL, post(kill))
         .route(route::CONTAINER_WAIT, get(wait))
         .route(route::CONTAINER_LOGS, get(container_logs))
@@ -113,7 +118,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let parsed = Json::<T>::from_request(request, state).await;
+        let parsed = tokio::time::timeout(PATIENCE, Json::<T>::from_request(request, state)).await;
+        let parsed = parsed.map_err(|_| Failure::Malformed { reason: "its body did not arrive in time".into() })?;
         parsed.map(|Json(value)| Self(value)).map_err(|rejection| Failure::malformed(&rejection))
     }
 }
@@ -229,12 +235,48 @@ async fn remove_container(
 async fn start(
     State(daemon): Shared,
     Parameter(reference): Parameter<api::Reference>,
+    Query(query): Query<StartQuery>,
 ) -> Result<Json<api::Container>, Failure> {
     let starter = daemon.clone();
     // One that ended, and was removed, the moment it was started was started nonetheless.
     let before = shown(&daemon, reference.as_str());
-    let id = undisturbed(async move { starter.start_container(reference.as_str()).await }).await?;
+    let goal = if query.prepare { Goal::Created } else { Goal::Running };
+    let id = undisturbed(async move { starter.start_container(reference.as_str(), goal).await }).await?;
     shown(&daemon, id.as_str()).or(before)
+}
+
+async fn restart(
+    State(daemon): Shared,
+    Parameter(reference): Parameter<api::Reference>,
+    Query(query): Query<StopQuery>,
+) -> Result<Json<api::Container>, Failure> {
+    let starter = daemon.clone();
+    let restarting = async move { starter.restart_container(reference.as_str(), query.timeout_seconds).await };
+    let id = undisturbed(restarting).await?;
+    shown(&daemon, id.as_str())
+}
+
+async fn rename(
+    State(daemon): Shared,
+    Parameter(reference): Parameter<api::Reference>,
+    JsonBody(request): JsonBody<api::Rename>,
+) -> Result<Json<api::Container>, Failure> {
+    let renamer = daemon.clone();
+    let id = undisturbed(async move { renamer.rename_container(reference.as_str(), request.name).await }).await?;
+    shown(&daemon, id.as_str())
+}
+
+async fn top(
+    State(daemon): Shared,
+    Parameter(reference): Parameter<api::Reference>,
+) -> Result<Json<Vec<api::Process>>, Failure> {
+    let processes = daemon.processes(reference.as_str()).await?;
+    Ok(Json(processes.into_iter().map(view::process).collect()))
+}
+
+async fn prune_containers(State(daemon): Shared) -> Result<Json<api::Pruned>, Failure> {
+    let removed = undisturbed(daemon.prune_containers()).await?;
+    Ok(Json(api::Pruned { removed }))
 }
 
 async fn stop(
@@ -242,11 +284,10 @@ async fn stop(
     Parameter(reference): Parameter<api::Reference>,
     Query(query): Query<StopQuery>,
 ) -> Result<Json<api::Container>, Failure> {
-    let patience = query.timeout_seconds.unwrap_or(StopQuery::DEFAULT_TIMEOUT_SECONDS);
-    let patience = Duration::from_secs(patience.into());
     let before = shown(&daemon, reference.as_str());
     let stopper = daemon.clone();
-    let id = undisturbed(async move { stopper.stop_container(reference.as_str(), patience).await }).await?;
+    let id =
+        undisturbed(async move { stopper.stop_container(reference.as_str(), query.timeout_seconds).await }).await?;
     shown(&daemon, id.as_str()).or(before)
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         ContainerState::Running { pid: running, started_at: at } => (pid, started_at) = (Some(running), Some(at)),
         ContainerState::Exited { exit_code: code, finished_at: at } => {
             (exit_code, finished_at) = (Some(code), Some(at));
+            started_at = record.exit.and_then(|exit| exit.started_at);
         }
     }
     let endpoints = container.endpoints.iter().filter_map(|endpoint| {
@@ -44,6 +45,17 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         labels: container.labels.clone(),
         publishes: container.publishes.clone(),
         endpoints: endpoints.collect(),
+    }
+}
+
+/// A process as a client sees it.
+pub(crate) fn process(process: runtime::ProcessInfo) -> api::Process {
+    api::Process {
+        pid: process.pid,
+        host_pid: process.host_pid,
+        uid: process.uid,
+        processor_time_ms: u64::try_from(process.processor_time.as_millis()).unwrap_or(u64::MAX),
+        command: process.command,
     }
 }
 

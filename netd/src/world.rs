@@ -22,7 +22,7 @@ use crate::{
     failure::{Failure, Noun},
     life::Life,
     namespaces::SpareNamespaces,
-    record::Record,
+    record::{Goal, Record},
 };
 
 /// All networks and containers.
@@ -260,9 +260,58 @@ impl World {
             return None;
         }
         self.change_container(id, |record| {
-            record.exit = Some(exit);
-            record.started = true;
+            let started_at = exit.started_at.or(record.started_at);
+            record.exit = Some(Exit { started_at, ..exit });
         })
+    }
+
+    /// A container that has ended is to come up again, in another namespace: it takes its host ports back.
+    pub(crate) fn revive_container(
+        &mut self,
+        id: &ContainerId,
+        goal: Goal,
+        namespace: NamespaceName,
+        incarnation: String,
+    ) -> Result<Record, Failure> {
+        let record = self.record(id).ok_or_else(|| Failure::NotRunning { name: id.to_string() })?;
+        self.check_publishes(&record.container)?;
+        self.inhabited.remove(&record.container.namespace.clone());
+        self.inhabited.insert(namespace.clone(), id.clone());
+        self.namespaces.forget(&namespace);
+        let entry = self.containers.get_mut(id).expect("it was found above");
+        entry.record = Record {
+            container: Container { namespace, ..entry.record.container.clone() },
+            goal,
+            incarnation,
+            started_at: None,
+            exit: None,
+            last_exit: entry.record.exit,
+        };
+        let record = entry.record.clone();
+        self.claim_ports(&record.container);
+        Ok(record)
+    }
+
+    /// Takes a name for the container, which keeps its own until [`World::rename_container`].
+    pub(crate) fn reserve_name(&mut self, id: &ContainerId, name: &ContainerName) -> Result<(), Failure> {
+        if self.container_names.contains_key(name) {
+            return Err(Failure::NameTaken { noun: Noun::Container, name: name.to_string() });
+        }
+        self.container_names.insert(name.clone(), id.clone());
+        Ok(())
+    }
+
+    /// Gives back a name that was taken and is not used.
+    pub(crate) fn release_name(&mut self, name: &ContainerName) {
+        self.container_names.remove(name);
+    }
+
+    /// The container is called `name` from now on.
+    pub(crate) fn rename_container(&mut self, id: &ContainerId, name: ContainerName) {
+        if let Some(entry) = self.containers.get_mut(id) {
+            self.container_names.remove(&entry.record.container.name);
+            entry.record.container.name = name;
+        }
     }
 
     /// What is known of the container's processes.

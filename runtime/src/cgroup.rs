@@ -119,6 +119,24 @@ pub(crate) fn remove_parent(parent: &str) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// The processes in the cgroup and below.
+pub(crate) fn processes(cgroup: &Path) -> Result<Vec<i32>, RuntimeError> {
+    let failed = |source| RuntimeError::path("read", ROOT, source);
+    let hierarchy = match Layout::detect().map_err(failed)? {
+        Layout::Unified => PathBuf::from(ROOT),
+        Layout::Legacy => Path::new(ROOT).join("devices"),
+    };
+    let mut found = Vec::new();
+    collect(&hierarchy.join(cgroup), &mut found);
+    Ok(found)
+}
+
+fn collect(directory: &Path, found: &mut Vec<i32>) {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    children(directory).iter().for_each(|child| collect(child, found));
+}
+
 fn hierarchies() -> Result<Vec<PathBuf>, RuntimeError> {
     let failed = |source| RuntimeError::path("list", ROOT, source);
     match Layout::detect().map_err(failed)? {

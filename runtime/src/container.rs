@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use model::{Command, ContainerId, Hostname};
 use serde::{Deserialize, Serialize};
 
+use crate::Exit;
+
 /// Where the runtime keeps its state. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directories {
@@ -102,10 +104,5 @@ pub enum Observed {
         started_at: Timestamp,
     },
     /// It has ended.
-    Exited {
-        /// Its exit code, or 128 and the number of the signal that ended it, or [`crate::Exit::LOST`].
-        exit_code: i32,
-        /// When it ended, or when its loss was noticed.
-        finished_at: Timestamp,
-    },
+    Exited(Exit),
 }

@@ -24,7 +24,7 @@ use crate::{
     Failure, FailureKind,
     diagnosis::Diagnosis,
     executor::{Launcher, path_of},
-    oci,
+    farewell, oci,
     seccomp::Filter,
     streams::{Ends, Streams},
     system, user,
@@ -43,9 +43,10 @@ pub(crate) struct Job {
     pub(crate) filter: Filter,
 }
 
-/// Runs the program in this process, which was just forked, and ends with it.
-pub(crate) fn run(job: &Job, client: OwnedFd) -> ! {
-    let Ok([client]) = system::keep_only([client]) else {
+/// Runs the program in this process, which was just forked, and ends with it. `held` is closed as soon as this process
+/// has nothing of the container any more.
+pub(crate) fn run(job: &Job, client: OwnedFd, held: OwnedFd) -> ! {
+    let Ok([client, held]) = system::keep_only([client, held]) else {
         system::exit_now(1);
     };
     let _ = rustix::thread::set_name(c"fabric-exec");
@@ -65,6 +66,12 @@ pub(crate) fn run(job: &Job, client: OwnedFd) -> ! {
     };
     streams.drain();
     streams.conclude(&last);
+    // A client that is slow must not keep what the container is made of, nor lose anything when that is removed.
+    if !streams.is_flushed() && system::unshare_mounts().is_ok() {
+        // Closed by it, once everything else is left.
+        std::mem::forget(held);
+        farewell::stay(streams)
+    }
     flush(&mut streams);
     system::exit_now(0)
 }
@@ -130,6 +137,10 @@ fn relay(streams: &mut Streams, process: Pid) -> i32 {
         }
         if has_ended {
             return system::reap(process);
+        }
+        if !streams.has_clients() {
+            // Nobody will ever read what it writes: let it learn that, as a program at the end of a pipe does.
+            streams.hang_up();
         }
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Exit {
     /// Its exit code, or 128 and the number of the signal that ended it, or [`Exit::LOST`].
     pub exit_code: i32,
+    /// When its program was executed; none if it never was, or nobody knows.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
     /// When it ended, or when its loss was noticed.
     pub finished_at: Timestamp,
 }
@@ -37,7 +40,7 @@ impl Exit {
     /// When the file cannot be written or renamed.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let beside = path.with_extension("json.new");
-        fs::write(&beside, serde_json::to_vec(self).expect("two plain numbers serialise"))?;
+        fs::write(&beside, serde_json::to_vec(self).expect("plain numbers and times serialise"))?;
         fs::rename(&beside, path)
     }
 }
@@ -51,7 +54,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("exit.json");
         assert_eq!(Exit::read(&path).expect("missing is fine"), None);
-        let exit = Exit { exit_code: 137, finished_at: Timestamp::UNIX_EPOCH };
+        let exit = Exit { exit_code: 137, started_at: None, finished_at: Timestamp::UNIX_EPOCH };
         exit.write(&path).expect("writes");
         assert_eq!(Exit::read(&path).expect("reads"), Some(exit));
         fs::write(&path, "{\"exit_").expect("writes");

@@ -19,9 +19,8 @@ use crate::{
     protocol::{CreateRequest, Reply, Request},
 };
 
-/// How long a shim may take to kill its container before it is killed itself.
-const DELETE_PATIENCE: Duration = Duration::from_secs(5);
-
+/// How long making a container may take, which may wait for a disk.
+const CREATE_PATIENCE: Duration = Duration::from_secs(60);
 /// The containers below one pair of directories. Everything it knows is on disk and in the shims, so a new one, of
 /// another process, continues where the last one ended. All methods may be dropped at any await point; what a
 /// dropped [`Runtime::create`] leaves behind is for [`Runtime::delete`] to remove.
@@ -29,7 +28,7 @@ const DELETE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Runtime {
     zygote: Zygote,
     orders: OnceCell<Connection>,
-    directories: Directories,
+    pub(crate) directories: Directories,
 }
 
 impl Runtime {
@@ -55,6 +54,11 @@ impl Runtime {
     /// # Errors
     /// When a step fails. Whatever was made until then is removed by [`Runtime::delete`], and only by it.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<Created, RuntimeError> {
+        let silent = |_| Err(RuntimeError::ShimSilent { id: spec.id.clone(), step: "create it" });
+        tokio::time::timeout(CREATE_PATIENCE, self.make(spec)).await.unwrap_or_else(silent)
+    }
+
+    async fn make(&self, spec: &ContainerSpec) -> Result<Created, RuntimeError> {
         self.expect_create();
         let id = &spec.id;
         let run = self.directories.run_of(id);
@@ -99,9 +103,7 @@ impl Runtime {
     pub async fn state(&self, id: &ContainerId) -> Result<Option<Observed>, RuntimeError> {
         match self.ask(id, "tell its state", &Request::State, &[]).await? {
             Some(Reply::State(observed)) => Ok(Some(observed)),
-            Some(_) | None => Ok(self
-                .ended(id)?
-                .map(|exit| Observed::Exited { exit_code: exit.exit_code, finished_at: exit.finished_at })),
+            Some(_) | None => Ok(self.ended(id)?.map(Observed::Exited)),
         }
     }
 
@@ -148,35 +150,6 @@ impl Runtime {
             Some(Reply::Exited(exit)) => Ok(exit),
             Some(_) | None => self.ended(id)?.ok_or_else(|| RuntimeError::NotRunning { id: id.clone() }),
         }
-    }
-
-    /// Removes the container in whatever state it is: processes, cgroups, mounts, shim, directories, log. One that is
-    /// already gone is removed with success.
-    ///
-    /// # Errors
-    /// When something cannot be removed; asking again goes on from there.
-    pub async fn delete(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        let run = self.directories.run_of(id);
-        let shim = |source| RuntimeError::Shim { id: id.clone(), step: "end", source };
-        // As long as a shim is silent, the connections to it that were given up fill its backlog.
-        let connecting = tokio::time::timeout(DELETE_PATIENCE, Connection::to_shim(&run)).await;
-        let silent = |_| RuntimeError::ShimSilent { id: id.clone(), step: "end" };
-        if let Some(connection) = connecting.map_err(silent)?.map_err(shim)? {
-            // A shim that dies meanwhile has done what was asked.
-            let _ = connection.send(&Request::Delete, &[]).await;
-            if tokio::time::timeout(DELETE_PATIENCE, connection.closed()).await.is_err() {
-                // Connected anew, for the credentials are of the time of connecting.
-                let again = tokio::time::timeout(DELETE_PATIENCE, Connection::to_shim(&run)).await;
-                if let Some(again) = again.map_err(silent)?.map_err(shim)? {
-                    again.kill_shim().map_err(shim)?;
-                    let _ = tokio::time::timeout(DELETE_PATIENCE, connection.closed()).await;
-                }
-            }
-        }
-        let (directories, id) = (self.directories.clone(), id.clone());
-        tokio::task::spawn_blocking(move || remove_remains(&directories, &id))
-            .await
-            .expect("removing files does not panic and is never aborted")
     }
 
     /// Every container of which something exists, ended ones included, for recovery and garbage collection.
@@ -285,32 +258,10 @@ impl Runtime {
         // The container ends with its shim, unless its first program changed its credentials by being executed (a setuid
         // program), which clears the parent's death signal. What counts as ended must not run.
         cgroup::kill(&self.directories.cgroup_of(id))?;
-        let lost = Exit { exit_code: Exit::LOST, finished_at: Timestamp::now() };
+        let lost = Exit { exit_code: Exit::LOST, started_at: None, finished_at: Timestamp::now() };
         make_directory(&self.directories.data_of(id))?;
         lost.write(&path).map_err(|source| RuntimeError::path("write", &path, source))?;
         Ok(Some(lost))
-    }
-}
-
-fn remove_remains(directories: &Directories, id: &ContainerId) -> Result<(), RuntimeError> {
-    cgroup::remove(&directories.cgroup_of(id))?;
-    let run = directories.run_of(id);
-    gone(fs::remove_dir_all(&run)).map_err(|source| RuntimeError::path("remove", run, source))?;
-    for path in [directories.log_of(id), directories.exit_of(id)] {
-        gone(fs::remove_file(&path)).map_err(|source| RuntimeError::path("remove", path, source))?;
-    }
-    let data = directories.data_of(id);
-    match fs::remove_dir(&data) {
-        // Others may keep something of the container there, too.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        removed => gone(removed).map_err(|source| RuntimeError::path("remove", data, source)),
-    }
-}
-
-fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
     }
 }
 

@@ -109,6 +109,9 @@ struct Shim {
 struct Helper {
     pid: Pid,
     process: OwnedFd,
+    /// The end of a pipe whose other end the process has closed once it has nothing of the container any more, only
+    /// octets that its client has not taken. None from then on.
+    holds: Option<OwnedFd>,
 }
 
 /// What is polled.
@@ -120,6 +123,7 @@ enum Token {
     Waiting(usize),
     Process,
     Helper(usize),
+    HelperLetGo(usize),
 }
 
 impl Shim {
@@ -146,8 +150,9 @@ impl Shim {
             if let Life::Exited(_) = self.life {
                 if !self.deleting.is_empty() {
                     let until = *deadline.get_or_insert_with(|| Instant::now() + FAREWELL);
-                    if self.helpers.is_empty() || Instant::now() >= until {
-                        for helper in &self.helpers {
+                    let holding = || self.helpers.iter().filter(|helper| helper.holds.is_some());
+                    if holding().next().is_none() || Instant::now() >= until {
+                        for helper in holding() {
                             let _ = rustix::process::pidfd_send_signal(&helper.process, Signal::KILL);
                         }
                         farewell::stay(self.streams);
@@ -173,6 +178,7 @@ impl Shim {
                 Token::Waiting(index) => waiting.push(index),
                 Token::Process => has_ended = true,
                 Token::Helper(index) => helpers.push(index),
+                Token::HelperLetGo(index) => self.helpers[index].holds = None,
             }
         }
         for signal in self.streams.sweep(Instant::now()) {
@@ -211,6 +217,9 @@ impl Shim {
         }
         for (index, helper) in self.helpers.iter().enumerate() {
             sources.push((Token::Helper(index), helper.process.as_fd(), PollFlags::IN));
+            if let Some(holds) = &helper.holds {
+                sources.push((Token::HelperLetGo(index), holds.as_fd(), PollFlags::IN));
+            }
         }
         if !matches!(self.life, Life::Exited(_)) {
             sources.push((Token::Process, self.process.as_fd(), PollFlags::IN));
@@ -273,7 +282,7 @@ impl Shim {
         match &self.life {
             Life::Created(_) => Observed::Created { pid },
             Life::Running { started_at } => Observed::Running { pid, started_at: *started_at },
-            Life::Exited(exit) => Observed::Exited { exit_code: exit.exit_code, finished_at: exit.finished_at },
+            Life::Exited(exit) => Observed::Exited(*exit),
         }
     }
 
@@ -313,6 +322,7 @@ impl Shim {
             return Err(not_running());
         }
         let step = "run a program in it";
+        let (holds, held) = io::pipe().map_err(Failure::at(step))?;
         match system::fork().map_err(Failure::at(step))? {
             Fork::Child => {
                 let job = Job {
@@ -324,11 +334,11 @@ impl Shim {
                     init: self.pid,
                     filter: self.filter.clone(),
                 };
-                exec::run(&job, client)
+                exec::run(&job, client, held.into())
             }
             Fork::Parent(pid) => {
                 let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;
-                self.helpers.push(Helper { pid, process });
+                self.helpers.push(Helper { pid, process, holds: Some(holds.into()) });
                 Ok(())
             }
         }
@@ -336,7 +346,11 @@ impl Shim {
 
     /// The container's first process has ended, and with it every other in its PID namespace.
     fn end(&mut self) {
-        let exit = Exit { exit_code: system::reap(self.pid), finished_at: Timestamp::now() };
+        let started_at = match self.life {
+            Life::Running { started_at } => Some(started_at),
+            Life::Created(_) | Life::Exited(_) => None,
+        };
+        let exit = Exit { exit_code: system::reap(self.pid), started_at, finished_at: Timestamp::now() };
         self.streams.drain();
         // If this cannot be written, the container will count as lost, which is the truth.
         let _ = exit.write(&self.request.directories.exit_of(&self.request.spec.id));

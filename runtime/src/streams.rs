@@ -172,6 +172,18 @@ impl Streams {
         self.clients.iter().all(|client| client.outgoing.is_empty())
     }
 
+    /// Whether anybody is attached.
+    pub(crate) fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// Lets go of the process's streams: what it writes from now on fails.
+    pub(crate) fn hang_up(&mut self) {
+        self.stdout = None;
+        self.stderr = None;
+        self.close_stdin();
+    }
+
     /// Takes what the process left in its pipes and closes them; for a process that has ended.
     pub(crate) fn drain(&mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {

@@ -80,26 +80,31 @@ fn kind(step: &str) -> String {
     step.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn assert_whole_or_gone(host: &Host, when: &str) {
-    let outcome = host.fabric(&["inspect", "victim", "--format", "json"]);
-    if outcome.code == 0 {
-        let running = outcome.stdout.contains("\"running\"");
-        assert!(running || outcome.stdout.contains("\"created\""), "{when}: neither running nor waiting\n{outcome}");
-        if running {
-            assert_works(host, when);
+/// The victim, by whichever of its names, is in a state that the scenario brings it to, or gone.
+fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
+    let ends = scenario.iter().any(|request| ["stop", "kill"].contains(&request[0]));
+    for name in ["victim", "renamed"] {
+        let outcome = host.fabric(&["inspect", name, "--format", "json"]);
+        if outcome.code != 0 {
+            continue;
         }
-        host.ok(&["rm", "-f", "victim"]);
+        let is = |state: &str| outcome.stdout.contains(&format!("\"state\": \"{state}\""));
+        assert!(is("running") || is("created") || (ends && is("exited")), "{when}: in no state to be in\n{outcome}");
+        if is("running") {
+            assert_works(host, when, name);
+        }
+        host.ok(&["rm", "-f", name]);
     }
 }
 
-fn assert_works(host: &Host, when: &str) {
+fn assert_works(host: &Host, when: &str, name: &str) {
     let answer = || fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8081, "hostname").ok();
     if within(Duration::from_secs(3), answer).is_none() {
         let neighbours = host.namespace().run(&["ip", "neighbour"]);
-        let victim = host.ok(&["inspect", "victim"]);
+        let victim = host.ok(&["inspect", name]);
         panic!("{when}: the published port is dead\n{victim}\n{neighbours}");
     }
-    host.ok(&["exec", "victim", "nslookup", "server"]);
+    host.ok(&["exec", name, "nslookup", "server"]);
 }
 
 fn crash_after_each_step_of(scenario: &[Vec<&str>]) {
@@ -119,10 +124,10 @@ fn crash_after_each_step_of(scenario: &[Vec<&str>]) {
         let when = format!("after step {number}, {last}");
         host.start();
         host.assert_healthy();
-        assert_whole_or_gone(&host, &when);
+        assert_whole_or_gone(&host, &when, scenario);
         let again = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
         host.ok(&[&again, &SERVER[..]].concat());
-        assert_works(&host, &when);
+        assert_works(&host, &when, "victim");
         host.ok(&["rm", "-f", "victim"]);
         baseline.assert_reached(&host, &when);
         (taken.len() == number).then(|| kind(last))
@@ -153,4 +158,30 @@ fn run_in_the_background_then_removal() {
 fn a_run_that_removes_itself() {
     let run = ["run", "--rm", "--name", "victim", "--network", "web", "-p", "8081:80", "busybox", "true"];
     crash_after_each_step_of(&[run.to_vec()]);
+}
+
+#[test]
+fn an_end_and_a_new_start() {
+    let create = ["create", "--name", "victim", "--network", "web", "-p", "8081:80"];
+    let scenario = [
+        [&create, &SERVER[..]].concat(),
+        vec!["start", "victim"],
+        vec!["stop", "-t", "0", "victim"],
+        vec!["start", "victim"],
+        vec!["rm", "-f", "victim"],
+    ];
+    crash_after_each_step_of(&scenario);
+}
+
+#[test]
+fn another_name_then_pruning() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
+    let scenario = [
+        [&run, &SERVER[..]].concat(),
+        vec!["rename", "victim", "renamed"],
+        vec!["kill", "renamed"],
+        vec!["wait", "renamed"],
+        vec!["prune", "-f"],
+    ];
+    crash_after_each_step_of(&scenario);
 }

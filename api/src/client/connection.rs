@@ -88,7 +88,7 @@ impl<'a> Request<'a> {
             let answer = refuse_failure(&name, answer).await?;
             return Err(ClientError::NotUpgraded { request: name, status: answer.response.status().as_u16() });
         }
-        let broken = |source| ClientError::Exchange { request: name.clone(), source };
+        let broken = |source| ClientError::broken(&name, source);
         let upgraded = hyper::upgrade::on(&mut answer.response).await.map_err(broken)?;
         let parts = upgraded.downcast::<TokioIo<Patient>>().expect("`exchange` made the connection of this type");
         Ok(FrameStream::new(parts.io.into_inner().into_inner(), &parts.read_buf))
@@ -99,7 +99,7 @@ impl<'a> Request<'a> {
         let stream = connect(self.socket)
             .await
             .map_err(|source| ClientError::Connect { socket: self.socket.to_owned(), source })?;
-        let broken = |source| ClientError::Exchange { request: request_name.clone(), source };
+        let broken = |source| ClientError::broken(&request_name, source);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(Patient::new(stream))).await.map_err(broken)?;
         // Its error reaches whoever waits for the answer, too.
@@ -159,7 +159,5 @@ async fn refuse_failure(name: &str, answer: Answer) -> Result<Answer, ClientErro
 
 async fn read(name: &str, mut answer: Answer) -> Result<Bytes, ClientError> {
     let collected = Limited::new(answer.response.body_mut(), MAX_ANSWER).collect().await;
-    collected
-        .map(http_body_util::Collected::to_bytes)
-        .map_err(|source| ClientError::Unreadable { request: name.to_owned(), source })
+    collected.map(http_body_util::Collected::to_bytes).map_err(|source| ClientError::unreadable(name, source))
 }

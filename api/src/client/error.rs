@@ -36,6 +36,9 @@ pub enum ClientError {
         /// The HTTP status.
         status: u16,
     },
+    /// The daemon ended, or was stopped, before it had answered.
+    #[error("netd ended before it had answered")]
+    Ended,
     /// The connection broke before the answer.
     #[error("the connection to netd broke during {request}")]
     Exchange {
@@ -74,6 +77,23 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What it means that the exchange of `request` broke off.
+    pub(super) fn broken(request: &str, source: hyper::Error) -> Self {
+        if source.is_parse() || source.is_parse_status() || source.is_user() || source.is_body_write_aborted() {
+            Self::Exchange { request: request.to_owned(), source }
+        } else {
+            Self::Ended
+        }
+    }
+
+    /// What it means that an answer to `request` broke off.
+    pub(super) fn unreadable(request: &str, source: Box<dyn Error + Send + Sync>) -> Self {
+        match source.downcast::<hyper::Error>() {
+            Ok(source) => Self::broken(request, *source),
+            Err(source) => Self::Unreadable { request: request.to_owned(), source },
+        }
+    }
+
     /// Why it failed, from the nearest cause to the farthest, wherever the causes were known.
     pub fn causes(&self) -> Vec<String> {
         match self {
@@ -100,6 +120,7 @@ impl ClientError {
             Self::Answer { .. } | Self::NotUpgraded { .. } | Self::Refused { .. } => {
                 Some("check that fabric and netd are of one version: fabric version".to_owned())
             }
+            Self::Ended => Some("containers go on without it; once it runs again, ask again".to_owned()),
             Self::Exchange { .. } | Self::Unreadable { .. } => None,
         }
     }

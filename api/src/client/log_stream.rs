@@ -24,7 +24,7 @@ impl LogStream {
     /// The next line; none when the daemon has sent the last. Cancel-safe.
     ///
     /// # Errors
-    /// [`ClientError::Unreadable`] when the connection breaks, [`ClientError::Answer`] when it sends something else.
+    /// [`ClientError::Ended`] when the connection breaks, [`ClientError::Answer`] when it sends something else.
     pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
         loop {
             if let Some(line) = self.take_line() {
@@ -54,8 +54,7 @@ impl LogStream {
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.answer.response.body_mut().frame().await {
-            let frame = frame
-                .map_err(|source| ClientError::Unreadable { request: self.request.clone(), source: source.into() })?;
+            let frame = frame.map_err(|source| ClientError::broken(&self.request, source))?;
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }

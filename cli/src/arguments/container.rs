@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use api::{Reference, Signal, StopQuery};
+use api::{Reference, Signal};
 use clap::Args;
 use model::{
     ContainerName, EnvironmentVariable, Hostname, ImageName, Label, NetworkName, ParseEnvironmentError, Publish,
@@ -14,6 +14,13 @@ pub(crate) struct RunArguments {
     /// Leave it running and print its id.
     #[arg(short, long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) create: CreateArguments,
+}
+
+/// What a container is made of: `fabric create`, and `fabric run`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
     /// Remove it as soon as it has exited.
     #[arg(long = "rm")]
     pub(crate) remove: bool,
@@ -41,6 +48,12 @@ pub(crate) struct RunArguments {
     /// Pass standard input on to it.
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// What asks it to stop [default: the image's, or TERM].
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<Signal>,
+    /// How long it may take to stop before SIGKILL [default: 10].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<u32>,
     /// The image's name.
     pub(crate) image: ImageName,
     /// What to run in place of the image's command.
@@ -78,6 +91,45 @@ pub(crate) struct PsArguments {
 /// `fabric inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
+    /// The containers' names or ids.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<Reference>,
+}
+
+/// `fabric start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArguments {
+    /// Attach to it, and end with its exit code.
+    #[arg(short, long)]
+    pub(crate) attach: bool,
+    /// Pass standard input on to it, if it was made to take any.
+    #[arg(short, long, requires = "attach")]
+    pub(crate) interactive: bool,
+    /// The containers' names or ids.
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<Reference>,
+}
+
+/// `fabric rename`.
+#[derive(Debug, Args)]
+pub(crate) struct RenameArguments {
+    /// The container's name or id.
+    pub(crate) container: Reference,
+    /// Its new name: lower-case letters, digits and hyphens.
+    pub(crate) name: ContainerName,
+}
+
+/// `fabric prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArguments {
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// `fabric top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArguments {
     /// The container's name or id.
     pub(crate) container: Reference,
 }
@@ -95,12 +147,12 @@ pub(crate) struct LogsArguments {
     pub(crate) container: Reference,
 }
 
-/// `fabric stop`.
+/// `fabric stop` and `fabric restart`.
 #[derive(Debug, Args)]
 pub(crate) struct StopArguments {
-    /// How long to wait before SIGKILL.
-    #[arg(short, long = "timeout", value_name = "SECONDS", default_value_t = StopQuery::DEFAULT_TIMEOUT_SECONDS)]
-    pub(crate) timeout_seconds: u32,
+    /// How long to wait before SIGKILL [default: the container's --stop-timeout].
+    #[arg(short, long = "timeout", value_name = "SECONDS")]
+    pub(crate) timeout_seconds: Option<u32>,
     /// The containers' names or ids.
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<Reference>,

@@ -11,8 +11,19 @@ use crate::{
 };
 
 pub(super) async fn inspect(client: &Client, output: Output, arguments: InspectArguments) -> Result<(), Failure> {
-    let container = client.container(&arguments.container).await?;
-    output.print(&container, || render(&container))
+    if let [reference] = &arguments.containers[..] {
+        let container = client.container(reference).await?;
+        return output.print(&container, || render(&container));
+    }
+    let (mut containers, mut failures) = (Vec::new(), Vec::new());
+    for reference in &arguments.containers {
+        match client.container(reference).await {
+            Ok(container) => containers.push(container),
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    output.print(&containers, || containers.iter().map(render).collect::<Vec<_>>().join("\n"))?;
+    Failure::from_several(failures)
 }
 
 fn render(container: &Container) -> String {

@@ -2,9 +2,9 @@
 
 use std::{io::ErrorKind, pin::pin, process::ExitCode, time::Duration};
 
-use api::{Client, ClientError, Container, ContainerCreate, Reference, RemoveQuery, Until, WaitQuery};
+use api::{Client, ClientError, Container, ContainerCreate, Reference, RemoveQuery, StartQuery, Until, WaitQuery};
 
-use super::environment;
+use super::create::request;
 use crate::{
     arguments::RunArguments,
     attached::{Input, Process, pump},
@@ -17,9 +17,11 @@ use crate::{
 const REMOVAL: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments) -> Result<ExitCode, Failure> {
-    let (detach, remove) = (arguments.detach, arguments.remove);
-    let input = if arguments.interactive && !detach { Input::PassedOn } else { Input::LeftAlone };
-    let container = client.create_container(&request(arguments)?).await?;
+    let RunArguments { detach, create } = arguments;
+    let remove = create.remove;
+    let input = if create.interactive && !detach { Input::PassedOn } else { Input::LeftAlone };
+    let request = ContainerCreate { start: detach, ..request(create)? };
+    let container = client.create_container(&request).await?;
     if detach {
         output.print(&container, || format!("{}\n", container.id))?;
         return Ok(ExitCode::SUCCESS);
@@ -36,25 +38,8 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
     result
 }
 
-fn request(arguments: RunArguments) -> Result<ContainerCreate, Failure> {
-    Ok(ContainerCreate {
-        name: arguments.name,
-        network: arguments.network,
-        command: arguments.command,
-        hostname: arguments.hostname,
-        publish: arguments.publish,
-        env: environment(arguments.env)?,
-        labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
-        working_directory: arguments.workdir,
-        open_stdin: arguments.interactive,
-        auto_remove: arguments.remove,
-        start: arguments.detach,
-        ..ContainerCreate::new(arguments.image)
-    })
-}
-
 /// Attaches first, then starts, so that not one octet of output is missed.
-async fn attached(
+pub(super) async fn attached(
     client: &Client,
     container: &Container,
     reference: &Reference,
@@ -65,7 +50,7 @@ async fn attached(
     let process =
         Process::Container { name: container.name.to_string(), reference: reference.clone(), client: client.clone() };
     let mut pumped = pin!(pump(stream, input, &mut signals, process));
-    let mut started = pin!(client.start_container(reference));
+    let mut started = pin!(client.start_container(reference, StartQuery { prepare: false }));
     let ended = tokio::select! {
         started = &mut started => match started {
             Err(refused @ ClientError::Problem { .. }) => Err(refused.into()),

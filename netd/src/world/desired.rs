@@ -6,7 +6,7 @@ use drivers::{Intent, Segment};
 use model::{Attachment, NamespaceName, NetworkId, Scope, State};
 
 use super::World;
-use crate::{names::attachments, record::Goal};
+use crate::names::attachments;
 
 impl World {
     /// What the kernel should be like within `scope`. Of a narrow scope the cost does not depend on what is beyond.
@@ -36,7 +36,7 @@ impl World {
         let networks = self.networks().map(|network| &network.id);
         let segments = networks.flat_map(|id| self.segment(id, by_network.remove(id).unwrap_or_default())).collect();
         // Those of containers that are being committed, too: they are no longer spare.
-        let records = self.containers.values().map(|entry| &entry.record).filter(|record| record.goal != Goal::Removed);
+        let records = self.containers.values().map(|entry| &entry.record).filter(|record| record.is_live());
         let inhabited = records.map(|record| &record.container.namespace);
         Intent { segments, namespaces: inhabited.chain(self.namespaces.reserved()).cloned().collect() }
     }
@@ -64,7 +64,7 @@ impl World {
     /// The namespace, if it is to stand.
     fn standing(&self, name: &NamespaceName) -> BTreeSet<NamespaceName> {
         let inhabitant = self.inhabited.get(name).and_then(|id| self.containers.get(id));
-        let inhabited = inhabitant.is_some_and(|entry| entry.record.goal != Goal::Removed);
+        let inhabited = inhabitant.is_some_and(|entry| entry.record.is_live());
         (inhabited || self.namespaces.is_reserved(name)).then(|| name.clone()).into_iter().collect()
     }
 }

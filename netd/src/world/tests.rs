@@ -42,13 +42,14 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         },
         open_stdin: false,
         auto_remove: false,
+        stop: Default::default(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
         namespace: format!("ns-{number}").parse().expect("literal"),
         endpoints: vec![endpoint],
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
     };
-    Record { container, goal: Goal::Running, incarnation: String::new(), started: false, exit: None }
+    Record { container, goal: Goal::Running, incarnation: String::new(), started_at: None, exit: None, last_exit: None }
 }
 
 fn world_with(name: &str) -> (World, Network) {
@@ -67,7 +68,7 @@ fn add(world: &mut World, record: Record) -> ContainerId {
 }
 
 fn exit() -> Exit {
-    Exit { exit_code: 0, finished_at: Timestamp::UNIX_EPOCH }
+    Exit { exit_code: 0, started_at: None, finished_at: Timestamp::UNIX_EPOCH }
 }
 
 #[test]
@@ -118,6 +119,49 @@ fn an_exit_frees_ports_and_a_removal_everything() {
 }
 
 #[test]
+fn a_container_that_comes_up_again_has_what_it_had_unless_another_took_it() {
+    let (mut world, web) = world_with("web");
+    let a = record(&world, 1, "a", &web, &["80:80"]);
+    let address = a.container.endpoints[0].ipv4;
+    let a = add(&mut world, a);
+    world.record_exit(&a, exit()).expect("news");
+    let b = record(&world, 2, "b", &web, &["80:80"]);
+    let b = add(&mut world, b);
+    let mut revive = |namespace: &str| {
+        world.revive_container(&a, Goal::Running, namespace.parse().expect("literal"), "boot".to_owned())
+    };
+    assert!(matches!(revive("ns-x"), Err(Failure::PortTaken { .. })));
+    world.record_exit(&b, exit()).expect("news");
+    let again = world
+        .revive_container(&a, Goal::Running, "ns-y".parse().expect("literal"), "boot".to_owned())
+        .expect("nothing is taken");
+    assert_eq!((again.container.endpoints[0].ipv4, again.exit, again.last_exit), (address, None, Some(exit())));
+    let all = world.desired(&Scope::Everything);
+    let namespaces: Vec<_> = all.namespaces.keys().map(ToString::to_string).collect();
+    assert_eq!((all.veths.len(), namespaces), (1, vec!["ns-y".to_owned()]));
+    assert!(matches!(
+        world.reserve_container(record(&world, 3, "c", &web, &["80:80"])),
+        Err(Failure::PortTaken { .. })
+    ));
+}
+
+#[test]
+fn a_container_is_found_by_its_new_name_only() {
+    let (mut world, web) = world_with("web");
+    for (number, name) in [(1, "a"), (2, "b")] {
+        let record = record(&world, number, name, &web, &[]);
+        add(&mut world, record);
+    }
+    let a = world.container_by_reference("a").expect("a name").container.id.clone();
+    let (taken, free) = ("b".parse().expect("literal"), "c".parse().expect("literal"));
+    assert!(matches!(world.reserve_name(&a, &taken), Err(Failure::NameTaken { .. })));
+    world.reserve_name(&a, &free).expect("free");
+    world.rename_container(&a, free);
+    assert!(world.container_by_reference("a").is_err());
+    assert_eq!(world.container_by_reference("c").expect("its name").container.id, a);
+}
+
+#[test]
 fn a_network_that_is_being_removed_takes_nobody_in() {
     let (mut world, web) = world_with("web");
     let retired = world.retire_network(&web.name).expect("nothing is on it");
@@ -163,9 +207,7 @@ fn the_desired_state_has_what_lives_and_no_more() {
     assert_eq!((all.bridges.len(), all.veths.len(), all.namespaces.len()), (1, 2, 3));
     world.record_exit(&ids[0], exit());
     let all = world.desired(&Scope::Everything);
-    assert_eq!((all.veths.len(), all.namespaces.len()), (1, 3), "an ended container keeps its namespace");
-    world.change_container(&ids[0], |record| record.goal = Goal::Removed);
-    assert_eq!(world.desired(&Scope::Everything).namespaces.len(), 2);
+    assert_eq!((all.veths.len(), all.namespaces.len()), (1, 2), "an ended container has no namespace");
     let gone = attachments(&world.record(&ids[0]).expect("still known").container).next().expect("one endpoint");
     let one = world.desired(&Scope::Endpoint(Box::new(gone)));
     assert_eq!((one.bridges.len(), one.veths.len(), one.namespaces.len()), (1, 0, 0), "of a removed endpoint nothing");

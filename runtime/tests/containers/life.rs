@@ -167,13 +167,16 @@ async fn states_follow_each_other(bed: &Bed) {
     let created = bed.runtime.create(&spec).await.expect("creates");
     assert_eq!(state().await, Some(Observed::Created { pid: created.pid }));
     bed.runtime.start(&spec.id).await.expect("starts");
-    assert!(matches!(state().await, Some(Observed::Running { pid, .. }) if pid == created.pid));
+    let running = state().await;
+    let Some(Observed::Running { pid, started_at }) = running else { panic!("{running:?}") };
+    assert_eq!(pid, created.pid);
+    let started_at = Some(started_at);
     assert!(bed.runtime.start(&spec.id).await.is_err(), "twice");
     // A wait that is given up does no harm.
     assert!(tokio::time::timeout(Duration::from_millis(20), bed.runtime.wait(&spec.id)).await.is_err());
     let exit = bed.wait(&spec.id).await;
-    let expected = Observed::Exited { exit_code: 0, finished_at: exit.finished_at };
-    assert_eq!(state().await, Some(expected));
+    assert_eq!((exit.exit_code, exit.started_at), (0, started_at));
+    assert_eq!(state().await, Some(Observed::Exited(exit)));
     assert_eq!(bed.wait(&spec.id).await, exit, "again");
     assert!(matches!(bed.runtime.kill(&spec.id, 15).await, Err(RuntimeError::NotRunning { .. })));
     assert_eq!(bed.runtime.list().expect("lists"), std::slice::from_ref(&spec.id));

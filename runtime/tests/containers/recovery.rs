@@ -137,8 +137,7 @@ async fn a_lost_container_is_told(bed: &Bed) {
         let exit = bed.wait(&spec.id).await;
         assert_eq!(exit.exit_code, Exit::LOST);
         let observed = bed.runtime.state(&spec.id).await.expect("tells");
-        let expected = Observed::Exited { exit_code: Exit::LOST, finished_at: exit.finished_at };
-        assert_eq!(observed, Some(expected), "the same each time");
+        assert_eq!(observed, Some(Observed::Exited(exit)), "the same each time");
         // It does not go on unobserved.
         is_gone(created.pid).await;
         bed.runtime.delete(&spec.id).await.expect("deletes");
@@ -171,7 +170,7 @@ async fn a_reboot_is_told(bed: &Bed) {
     signal(shim_of(created.pid), Signal::KILL);
     std::fs::remove_dir_all(bed.runtime.directories().run_of(&spec.id)).expect("removes what a reboot forgets");
     let observed = bed.runtime.state(&spec.id).await.expect("tells");
-    assert!(matches!(observed, Some(Observed::Exited { exit_code: Exit::LOST, .. })), "{observed:?}");
+    assert!(matches!(observed, Some(Observed::Exited(Exit { exit_code: Exit::LOST, .. }))), "{observed:?}");
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(bed.traces(&spec.id), [""; 0]);
 }

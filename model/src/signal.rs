@@ -28,6 +28,11 @@ impl Signal {
         Self(9)
     }
 
+    /// SIGTERM.
+    pub fn terminate() -> Self {
+        Self(15)
+    }
+
     /// The signal's number.
     pub fn number(self) -> u8 {
         self.0

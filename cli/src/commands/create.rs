@@ -1,0 +1,30 @@
+//! `fabric create`.
+
+use api::{Client, ContainerCreate};
+
+use super::environment;
+use crate::{arguments::CreateArguments, failure::Failure, output::Output};
+
+pub(super) async fn create(client: &Client, output: Output, arguments: CreateArguments) -> Result<(), Failure> {
+    let container = client.create_container(&request(arguments)?).await?;
+    output.print(&container, || format!("{}\n", container.id))
+}
+
+/// What is asked of the daemon; the container is not started by it.
+pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Failure> {
+    Ok(ContainerCreate {
+        name: arguments.name,
+        network: arguments.network,
+        command: arguments.command,
+        hostname: arguments.hostname,
+        publish: arguments.publish,
+        env: environment(arguments.env)?,
+        labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        working_directory: arguments.workdir,
+        open_stdin: arguments.interactive,
+        auto_remove: arguments.remove,
+        stop_signal: arguments.stop_signal,
+        stop_timeout_seconds: arguments.stop_timeout,
+        ..ContainerCreate::new(arguments.image)
+    })
+}

@@ -1,0 +1,15 @@
+//! `fabric restart`.
+
+use api::{Client, StopQuery};
+
+use super::each;
+use crate::{arguments::StopArguments, failure::Failure, output::Output};
+
+pub(super) async fn restart(client: &Client, output: Output, arguments: StopArguments) -> Result<(), Failure> {
+    let query = StopQuery { timeout_seconds: arguments.timeout_seconds };
+    each(output, &arguments.containers, async |reference| {
+        let container = client.restart_container(reference, query).await?;
+        Ok((reference.to_string(), container))
+    })
+    .await
+}

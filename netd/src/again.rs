@@ -1,0 +1,108 @@
+//! Starting what waits for its start, and what has ended once more.
+
+use std::sync::Arc;
+
+use model::{ContainerId, ContainerState};
+use runtime::Exit;
+use store::Durability;
+
+use crate::{
+    containers::check_port,
+    daemon::{Daemon, chain},
+    failure::Failure,
+    life::Life,
+    lifecycle::runtime_failure,
+    record::{self, Goal, Record},
+};
+
+impl Daemon {
+    /// Starts a container: one that waits for it, or one that has ended. The latter keeps its identifier, name, addresses
+    /// and files, and gets fresh processes. With `goal` created it is only brought as far as the moment before its
+    /// program.
+    pub(crate) async fn start_container(self: &Arc<Self>, reference: &str, goal: Goal) -> Result<ContainerId, Failure> {
+        let (id, life) = self.container(reference)?;
+        let _work = life.work().await;
+        let record = self.live_record(&id, reference)?;
+        match (life.state(), goal) {
+            (ContainerState::Created, Goal::Running) => self.start_waiting(record).await?,
+            (ContainerState::Created, _) => {}
+            (ContainerState::Running { .. }, _) => {
+                return Err(Failure::AlreadyRunning { name: record.container.name.to_string() });
+            }
+            (ContainerState::Exited { .. }, goal) => self.start_again(record, &life, goal).await?,
+        }
+        Ok(id)
+    }
+
+    /// Stops a container as [`Daemon::stop_container`] does, and starts it again; one that has ended is started.
+    pub(crate) async fn restart_container(
+        self: Arc<Self>,
+        reference: &str,
+        timeout_seconds: Option<u32>,
+    ) -> Result<ContainerId, Failure> {
+        let (id, _) = self.container(reference)?;
+        let container = self.live_record(&id, reference)?.container;
+        if container.auto_remove {
+            return Err(Failure::EndsOnce { name: container.name.to_string() });
+        }
+        self.stop_container(id.as_str(), timeout_seconds).await?;
+        self.start_container(id.as_str(), Goal::Running).await
+    }
+
+    async fn start_waiting(&self, mut record: Record) -> Result<(), Failure> {
+        record.goal = Goal::Running;
+        let doing = format!("start container `{}`", record.container.name);
+        self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
+        self.world().change_container(&record.container.id, |record| record.goal = Goal::Running);
+        self.launch(&record.container).await
+    }
+
+    async fn start_again(self: &Arc<Self>, ended: Record, life: &Life, goal: Goal) -> Result<(), Failure> {
+        let container = &ended.container;
+        let Some(last) = ended.exit else { return Err(Failure::NotRunning { name: container.name.to_string() }) };
+        for publish in &container.publishes {
+            check_port(publish)?;
+        }
+        let image = self.image_of(container).await?;
+        let reset = self.runtime.reset(&container.id).await;
+        reset.map_err(|source| runtime_failure("clear up after", container, source))?;
+        let namespace = self.take_namespace().await?;
+        let incarnation = self.directories.incarnation().to_owned();
+        let revived = self.world().revive_container(&container.id, goal, namespace.clone(), incarnation);
+        let record = match revived {
+            Ok(record) => record,
+            Err(failure) => {
+                self.world().namespaces.give_back(namespace);
+                return Err(failure);
+            }
+        };
+        let doing = format!("start container `{}`", container.name);
+        // Durable, for the record names the namespace that it runs in.
+        if let Err(failure) = self.commit(doing, record::update_container(&record, Durability::Durable)).await {
+            let mut world = self.world();
+            world.record_exit(&container.id, last);
+            world.namespaces.give_back(namespace);
+            return Err(failure);
+        }
+        self.steps.after("start intended");
+        self.fill_pool();
+        life.begin();
+        let mut made = self.bring_up(&record.container, &image).await;
+        if made.is_ok() && goal == Goal::Running {
+            made = self.launch(&record.container).await;
+        }
+        if made.is_err() {
+            self.end_again(&container.id, life, last).await;
+        }
+        made
+    }
+
+    /// Takes back the start of a container that had run before: it has ended as it had then.
+    pub(crate) async fn end_again(self: &Arc<Self>, id: &ContainerId, life: &Life, last: Exit) {
+        // Whoever waits for the end of what was half made is not to record it.
+        life.begin();
+        if let Err(failure) = self.after_exit(id, last).await {
+            tracing::error!(container = id.short(), failure = chain(&failure), "the next start of netd tries again");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! How what a container leaves behind is removed, in whatever state it is.
+
+use std::{fs, io, time::Duration};
+
+use model::ContainerId;
+
+use crate::{Directories, Runtime, RuntimeError, cgroup, client::Connection, protocol::Request};
+
+/// How long a shim may take to kill its container before it is killed itself.
+const DELETE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What stays of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    Log,
+    LogAndEnd,
+}
+
+impl Runtime {
+    /// Removes the container in whatever state it is: processes, cgroups, mounts, shim, directories, log. One that is
+    /// already gone is removed with success.
+    ///
+    /// # Errors
+    /// When something cannot be removed; asking again goes on from there.
+    pub async fn delete(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.remove(id, Keep::Nothing).await
+    }
+
+    /// Removes everything that a container which has ended has no use for: what [`Runtime::delete`] removes but its log
+    /// and how it ended. One that runs is ended by it.
+    ///
+    /// # Errors
+    /// When something cannot be removed; asking again goes on from there.
+    pub async fn release(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.remove(id, Keep::LogAndEnd).await
+    }
+
+    /// Removes everything but the log, so that the container can be created once more.
+    ///
+    /// # Errors
+    /// When something cannot be removed; asking again goes on from there.
+    pub async fn reset(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.remove(id, Keep::Log).await
+    }
+
+    async fn remove(&self, id: &ContainerId, keep: Keep) -> Result<(), RuntimeError> {
+        let run = self.directories.run_of(id);
+        let shim = |source| RuntimeError::Shim { id: id.clone(), step: "end", source };
+        // As long as a shim is silent, the connections to it that were given up fill its backlog.
+        let connecting = tokio::time::timeout(DELETE_PATIENCE, Connection::to_shim(&run)).await;
+        let silent = |_| RuntimeError::ShimSilent { id: id.clone(), step: "end" };
+        if let Some(connection) = connecting.map_err(silent)?.map_err(shim)? {
+            // A shim that dies meanwhile has done what was asked.
+            let _ = connection.send(&Request::Delete, &[]).await;
+            if tokio::time::timeout(DELETE_PATIENCE, connection.closed()).await.is_err() {
+                // Connected anew, for the credentials are of the time of connecting.
+                let again = tokio::time::timeout(DELETE_PATIENCE, Connection::to_shim(&run)).await;
+                if let Some(again) = again.map_err(silent)?.map_err(shim)? {
+                    again.kill_shim().map_err(shim)?;
+                    let _ = tokio::time::timeout(DELETE_PATIENCE, connection.closed()).await;
+                }
+            }
+        }
+        let (directories, id) = (self.directories.clone(), id.clone());
+        tokio::task::spawn_blocking(move || remove_remains(&directories, &id, keep))
+            .await
+            .expect("removing files does not panic and is never aborted")
+    }
+}
+
+fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Result<(), RuntimeError> {
+    cgroup::remove(&directories.cgroup_of(id))?;
+    let run = directories.run_of(id);
+    gone(fs::remove_dir_all(&run)).map_err(|source| RuntimeError::path("remove", run, source))?;
+    let data = match keep {
+        Keep::Nothing => vec![directories.log_of(id), directories.exit_of(id)],
+        Keep::Log => vec![directories.exit_of(id)],
+        Keep::LogAndEnd => return Ok(()),
+    };
+    for path in data {
+        gone(fs::remove_file(&path)).map_err(|source| RuntimeError::path("remove", path, source))?;
+    }
+    let data = directories.data_of(id);
+    match fs::remove_dir(&data) {
+        // Others may keep something of the container there, too.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => gone(removed).map_err(|source| RuntimeError::path("remove", data, source)),
+    }
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
