@@ -7,12 +7,12 @@
 //! | `NAME` | every single label, whether known or not. An unknown one is not passed on: it is most often a container that is not there (yet), and its name is nobody's business upstream. Short names of hosts work as ever, because the client's resolver appends its search domains. |
 //! | `NAME.NETWORK` | if the client sees the network, whether or not the name is known: a container that has gone must not turn into somebody's public `NAME.NETWORK`. Longer names below are passed on, so a network called `dev` hides `x.dev` but not `www.x.dev`. |
 //! | `NAME.NETWORK.DOMAIN` | everything below the domain |
-//! | `d.c.b.a.in-addr.arpa` | addresses in a subnet of any network; those of networks that the client does not see do not exist |
+//! | `d.c.b.a.in-addr.arpa`, `….ip6.arpa` | addresses in a subnet of any network; those of networks that the client does not see do not exist |
 //!
 //! All else is forwarded, and so are questions for an unknown single label about delegation and DNSSEC: without `com DS`
 //! no validating resolver in a container could work.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::rr::{Name, RecordType};
 use model::NetworkName;
@@ -43,14 +43,13 @@ impl<'a> View<'a> {
     /// The view of `asker`: a container's networks, whichever gateway it asks. The host, whose packets to a gateway
     /// address have that same address as their source, sees the network of that gateway.
     pub(crate) fn of(snapshot: &'a Snapshot, asker: Asker) -> Self {
-        let IpAddr::V4(source) = asker.source else { return Self::Stranger };
-        if let Some(attachment) = snapshot.attachment(source) {
+        if let Some(attachment) = snapshot.attachment(asker.source) {
             let mut networks: Vec<_> = snapshot.networks(&attachment.container).iter().collect();
             networks.sort_unstable();
             networks.dedup();
             return Self::Networks(networks);
         }
-        match snapshot.network_of(source) {
+        match snapshot.network_of(asker.source) {
             Some((network, _)) if asker.source == asker.listener => Self::Networks(vec![network]),
             Some(_) => Self::Unassigned,
             None => Self::Stranger,
@@ -69,8 +68,8 @@ pub(crate) struct Question<'a> {
 /// What is answered. A `zone` is how many of the name's last labels are the zone that is authoritative for it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// These addresses, sorted; at least one.
-    Addresses(Vec<Ipv4Addr>),
+    /// These addresses of one family, sorted; at least one.
+    Addresses(Vec<IpAddr>),
     /// This name, for an address.
     Pointer(Name),
     /// The zone's SOA record.
@@ -105,7 +104,11 @@ pub(crate) fn decide(snapshot: &Snapshot, view: &View<'_>, question: Question<'_
             None => Decision::Forward,
         },
         [d, c, b, a, b"in-addr", b"arpa"] => match octets([a, b, c, d]) {
-            Some(address) => reverse(snapshot, networks, address, question.kind),
+            Some(address) => reverse(snapshot, networks, address.into(), question.kind),
+            None => Decision::Forward,
+        },
+        [nibbles @ .., b"ip6", b"arpa"] => match hexadecimal(nibbles) {
+            Some(address) => reverse(snapshot, networks, address.into(), question.kind),
             None => Decision::Forward,
         },
         _ => Decision::Forward,
@@ -147,16 +150,27 @@ fn single(snapshot: &Snapshot, networks: &[&NetworkName], name: &[u8], kind: Rec
 fn named(snapshot: &Snapshot, networks: &[&NetworkName], name: &[u8], zone: usize, kind: RecordType) -> Decision {
     let Ok(name) = std::str::from_utf8(name) else { return Decision::NoSuchName { zone } };
     let addresses: Vec<_> = networks.iter().flat_map(|network| snapshot.addresses(network, name)).copied().collect();
-    match kind {
-        _ if addresses.is_empty() => Decision::NoSuchName { zone },
-        RecordType::A => Decision::Addresses(addresses),
-        kind => existing(zone, kind),
+    let of_type: Vec<IpAddr> = match kind {
+        RecordType::A => addresses.iter().copied().filter(IpAddr::is_ipv4).collect(),
+        RecordType::AAAA => addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
+        _ => Vec::new(),
+    };
+    if addresses.is_empty() {
+        Decision::NoSuchName { zone }
+    } else if of_type.is_empty() {
+        existing(zone, kind)
+    } else {
+        Decision::Addresses(of_type)
     }
 }
 
-fn reverse(snapshot: &Snapshot, networks: &[&NetworkName], address: Ipv4Addr, kind: RecordType) -> Decision {
+fn reverse(snapshot: &Snapshot, networks: &[&NetworkName], address: IpAddr, kind: RecordType) -> Decision {
     let Some((network, subnet)) = snapshot.network_of(address) else { return Decision::Forward };
-    let zone = 2 + usize::from(subnet.prefix_len() / 8).min(3);
+    // What stands for a whole label of the prefix: an octet of IPv4 (RFC 1035 §3.5), four bits of IPv6 (RFC 3596 §2.5).
+    let zone = match address {
+        IpAddr::V4(_) => 2 + usize::from(subnet.prefix_len() / 8).min(3),
+        IpAddr::V6(_) => 2 + usize::from(subnet.prefix_len() / 4).min(31),
+    };
     match snapshot.attachment(address).filter(|_| networks.contains(&network)) {
         None => Decision::NoSuchName { zone },
         Some(attachment) if kind == RecordType::PTR => {
@@ -191,6 +205,19 @@ fn octets(labels: [&[u8]; 4]) -> Option<Ipv4Addr> {
             return None;
         }
         *octet = std::str::from_utf8(label).ok()?.parse().ok()?;
+    }
+    Some(address.into())
+}
+
+/// The address that 32 labels of one hexadecimal digit write, the last digit first.
+fn hexadecimal(labels: &[&[u8]]) -> Option<Ipv6Addr> {
+    if labels.len() != 32 {
+        return None;
+    }
+    let mut address = 0_u128;
+    for label in labels.iter().rev() {
+        let &[digit] = *label else { return None };
+        address = address << 4 | u128::from(char::from(digit).to_digit(16)?);
     }
     Some(address.into())
 }

@@ -2,10 +2,10 @@
 
 use std::{
     fmt, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::NetworkName;
 
 /// How a query travels.
@@ -71,14 +71,14 @@ pub enum DnsError {
     #[error("no DNS zone for network `{0}`; add the network to the snapshot before its endpoints")]
     UnknownNetwork(NetworkName),
     /// An endpoint's address does not lie in its network.
-    #[error("address {address} is outside {subnet} of network `{network}`; lease one from the subnet")]
+    #[error("address {address} is outside {} of network `{network}`; lease one from its subnets", joined(.subnets))]
     AddressOutside {
         /// The endpoint's network.
         network: NetworkName,
-        /// The network's subnet.
-        subnet: Ipv4Net,
+        /// The network's subnets.
+        subnets: Vec<IpNet>,
         /// The endpoint's address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Two networks share addresses, so that a source address would not tell whose view applies.
     #[error(
@@ -88,11 +88,11 @@ pub enum DnsError {
         /// The network that was to be added.
         network: NetworkName,
         /// Its subnet.
-        subnet: Ipv4Net,
+        subnet: IpNet,
         /// The network that was there before.
         other: NetworkName,
         /// Its subnet.
-        other_subnet: Ipv4Net,
+        other_subnet: IpNet,
     },
 }
 
@@ -104,4 +104,8 @@ impl DnsError {
             _ => Self::Listen { address, transport, source },
         }
     }
+}
+
+fn joined(subnets: &[IpNet]) -> String {
+    subnets.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use hickory_proto::{
     op::{Edns, MessageType, Metadata, OpCode, ResponseCode},
     rr::{
         DNSClass, Name, RData, Record,
-        rdata::{A, HINFO, PTR, SOA, opt::EdnsOption},
+        rdata::{A, AAAA, HINFO, PTR, SOA, opt::EdnsOption},
     },
     serialize::binary::BinEncoder,
 };
@@ -29,8 +29,8 @@ const DATAGRAM: u16 = 1232;
 const PLAIN_DATAGRAM: u16 = 512;
 /// Octets of an OPT record without options (RFC 6891 §6.1.2).
 const OPT_RECORD: usize = 11;
-/// Octets of an A record whose name is a compression pointer.
-const A_RECORD: usize = 16;
+/// Octets of an address record whose name is a compression pointer, besides the address.
+const ADDRESS_RECORD: usize = 12;
 
 /// What becomes of a query.
 #[derive(Debug, PartialEq, Eq)]
@@ -147,11 +147,16 @@ impl Draft<'_> {
             Decision::Addresses(mut addresses) => {
                 let first = rotation % addresses.len().max(1);
                 addresses.rotate_left(first);
-                if addresses.len() > self.room() {
-                    addresses.truncate(self.room());
+                let room = self.room(addresses[0]);
+                if addresses.len() > room {
+                    addresses.truncate(room);
                     metadata.truncation = true;
                 }
-                sections.answers = addresses.into_iter().map(|address| record(RData::A(A(address)))).collect();
+                let data = addresses.into_iter().map(|address| match address {
+                    IpAddr::V4(address) => RData::A(A(address)),
+                    IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+                });
+                sections.answers = data.map(record).collect();
             }
             Decision::Pointer(target) => sections.answers.push(record(RData::PTR(PTR(target)))),
             Decision::Minimal => {
@@ -168,10 +173,11 @@ impl Draft<'_> {
         self.write(metadata, sections, None)
     }
 
-    /// How many A records fit.
-    fn room(&self) -> usize {
+    /// How many records of addresses like this one fit.
+    fn room(&self, like: IpAddr) -> usize {
+        let record = ADDRESS_RECORD + if like.is_ipv4() { 4 } else { 16 };
         let taken = wire::HEADER + self.request.queries.as_bytes().len() + OPT_RECORD;
-        self.limit().saturating_sub(taken) / A_RECORD
+        self.limit().saturating_sub(taken) / record
     }
 
     fn write(&self, metadata: Metadata, sections: Sections, error: Option<ExtendedError>) -> Vec<u8> {

@@ -3,15 +3,16 @@
 //! A snapshot is immutable and made from its predecessor. All maps are persistent (they share what did not change),
 //! so that a change costs O(log n) in the number of endpoints, and so does dropping the predecessor.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::{ContainerName, NetworkName};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::{DnsError, Domain};
 
-/// One container on one network: the address that DNS gives and takes queries from, and the names it goes by.
+/// One address of one container on one network, which DNS gives and takes queries from, and the names it goes by. A
+/// container with an address of each family on a network has two of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// The network, whose zone the names are in.
@@ -19,7 +20,7 @@ pub struct Attachment {
     /// The container; all attachments with an equal name make one client with one view.
     pub container: ContainerName,
     /// Its address on the network.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Further names; several containers may have the same.
     pub aliases: Vec<ContainerName>,
 }
@@ -38,8 +39,8 @@ pub struct Snapshot {
     serial: u32,
     zones: HashTrieMapSync<NetworkName, Zone>,
     /// By first address. Subnets never overlap, so the one that holds an address begins at or before it.
-    subnets: RedBlackTreeMapSync<Ipv4Addr, (Ipv4Net, NetworkName)>,
-    attachments: HashTrieMapSync<Ipv4Addr, Arc<Attachment>>,
+    subnets: RedBlackTreeMapSync<IpAddr, (IpNet, NetworkName)>,
+    attachments: HashTrieMapSync<IpAddr, Arc<Attachment>>,
     /// The networks of each container, in the order of attaching; one entry for each attachment.
     memberships: HashTrieMapSync<ContainerName, Vec<NetworkName>>,
 }
@@ -47,9 +48,9 @@ pub struct Snapshot {
 /// What DNS answers for one network.
 #[derive(Debug, Clone)]
 struct Zone {
-    subnet: Ipv4Net,
-    /// Sorted addresses by name. The key is text because queries ask with text.
-    names: HashTrieMapSync<Arc<str>, Vec<Ipv4Addr>>,
+    subnets: Vec<IpNet>,
+    /// Sorted addresses by name, IPv4 first. The key is text because queries ask with text.
+    names: HashTrieMapSync<Arc<str>, Vec<IpAddr>>,
 }
 
 impl Snapshot {
@@ -65,32 +66,48 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot with a zone for `network`. A network that is there with this subnet keeps its endpoints; one with
-    /// another subnet loses them.
+    /// The snapshot with a zone for `network`. A network that is there keeps its endpoints in those of its subnets that
+    /// stay, and loses the others.
     ///
     /// # Errors
     /// [`DnsError::SubnetsOverlap`] names the network that has some of the addresses already.
-    pub fn with_network(&self, network: &NetworkName, subnet: Ipv4Net) -> Result<Self, DnsError> {
-        let subnet = subnet.trunc();
-        if self.zones.get(network).is_some_and(|zone| zone.subnet == subnet) {
+    pub fn with_network(&self, network: &NetworkName, subnets: &[IpNet]) -> Result<Self, DnsError> {
+        let subnets: Vec<IpNet> = subnets.iter().map(IpNet::trunc).collect();
+        let known = self.zones.get(network);
+        if known.is_some_and(|zone| zone.subnets == subnets) {
             return Ok(self.clone());
         }
         let mut next = self.without_network(network);
-        // Ranges overlap only if one holds the other, and those that are there do not overlap: the last one to begin
-        // inside or before the new one is the only candidate.
-        if let Some((other_subnet, other)) = next.subnet_before(subnet.broadcast())
-            && (other_subnet.contains(&subnet) || subnet.contains(other_subnet))
-        {
-            return Err(DnsError::SubnetsOverlap {
-                network: network.clone(),
-                subnet,
-                other: other.clone(),
-                other_subnet: *other_subnet,
-            });
+        next.zones.insert_mut(network.clone(), Zone { subnets: subnets.clone(), names: HashTrieMapSync::new_sync() });
+        for subnet in &subnets {
+            next.check_overlap(network, *subnet)?;
+            next.subnets.insert_mut(subnet.network(), (*subnet, network.clone()));
         }
-        next.zones.insert_mut(network.clone(), Zone { subnet, names: HashTrieMapSync::new_sync() });
-        next.subnets.insert_mut(subnet.network(), (subnet, network.clone()));
+        for address in known.iter().flat_map(|zone| zone.names.values()).flatten() {
+            if subnets.iter().any(|subnet| subnet.contains(address))
+                && next.attachment(*address).is_none()
+                && let Some(attachment) = self.attachment(*address)
+            {
+                next.attach(attachment.clone());
+            }
+        }
         Ok(next.changed())
+    }
+
+    /// Ranges overlap only if one holds the other, and those that are there do not overlap: the last one to begin inside or
+    /// before the new one is the only candidate.
+    fn check_overlap(&self, network: &NetworkName, subnet: IpNet) -> Result<(), DnsError> {
+        match self.subnet_before(subnet.broadcast()) {
+            Some((other_subnet, other)) if other_subnet.contains(&subnet) || subnet.contains(other_subnet) => {
+                Err(DnsError::SubnetsOverlap {
+                    network: network.clone(),
+                    subnet,
+                    other: other.clone(),
+                    other_subnet: *other_subnet,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The snapshot without `network` and its endpoints; unchanged if it has none such.
@@ -101,7 +118,9 @@ impl Snapshot {
             next.detach(*address);
         }
         next.zones.remove_mut(network);
-        next.subnets.remove_mut(&zone.subnet.network());
+        for subnet in &zone.subnets {
+            next.subnets.remove_mut(&subnet.network());
+        }
         next.changed()
     }
 
@@ -114,8 +133,9 @@ impl Snapshot {
         let Some(zone) = self.zones.get(network) else {
             return Err(DnsError::UnknownNetwork(network.clone()));
         };
-        if !zone.subnet.contains(address) {
-            return Err(DnsError::AddressOutside { network: network.clone(), subnet: zone.subnet, address: *address });
+        if !zone.subnets.iter().any(|subnet| subnet.contains(address)) {
+            let subnets = zone.subnets.clone();
+            return Err(DnsError::AddressOutside { network: network.clone(), subnets, address: *address });
         }
         if self.attachments.get(address).is_some_and(|known| **known == attachment) {
             return Ok(self.clone());
@@ -127,7 +147,7 @@ impl Snapshot {
     }
 
     /// The snapshot without the endpoint that has `address`; unchanged if there is none such.
-    pub fn without_attachment(&self, address: Ipv4Addr) -> Self {
+    pub fn without_attachment(&self, address: IpAddr) -> Self {
         if !self.attachments.contains_key(&address) {
             return self.clone();
         }
@@ -147,12 +167,12 @@ impl Snapshot {
     }
 
     /// The endpoint that has `address`.
-    pub fn attachment(&self, address: Ipv4Addr) -> Option<&Attachment> {
+    pub fn attachment(&self, address: IpAddr) -> Option<&Attachment> {
         self.attachments.get(&address).map(|attachment| &**attachment)
     }
 
-    /// The network whose subnet holds `address`, and the subnet.
-    pub fn network_of(&self, address: Ipv4Addr) -> Option<(&NetworkName, Ipv4Net)> {
+    /// The network one of whose subnets holds `address`, and the subnet.
+    pub fn network_of(&self, address: IpAddr) -> Option<(&NetworkName, IpNet)> {
         let (subnet, network) = self.subnet_before(address)?;
         subnet.contains(&address).then_some((network, *subnet))
     }
@@ -162,12 +182,12 @@ impl Snapshot {
         self.memberships.get(container).map_or(&[], Vec::as_slice)
     }
 
-    /// The sorted addresses of a container's name or alias, in lower case, on one network.
-    pub fn addresses(&self, network: &NetworkName, name: &str) -> &[Ipv4Addr] {
+    /// The addresses of a container's name or alias, in lower case, on one network, sorted, IPv4 first.
+    pub fn addresses(&self, network: &NetworkName, name: &str) -> &[IpAddr] {
         self.zones.get(network).and_then(|zone| zone.names.get(name)).map_or(&[], Vec::as_slice)
     }
 
-    fn subnet_before(&self, address: Ipv4Addr) -> Option<&(Ipv4Net, NetworkName)> {
+    fn subnet_before(&self, address: IpAddr) -> Option<&(IpNet, NetworkName)> {
         self.subnets.range(..=address).next_back().map(|(_, found)| found)
     }
 
@@ -186,7 +206,7 @@ impl Snapshot {
         self.attachments.insert_mut(attachment.address, Arc::new(attachment));
     }
 
-    fn detach(&mut self, address: Ipv4Addr) {
+    fn detach(&mut self, address: IpAddr) {
         let Some(attachment) = self.attachments.get(&address).cloned() else { return };
         self.attachments.remove_mut(&address);
         if let Some(zone) = self.zones.get_mut(&attachment.network) {

@@ -130,7 +130,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     let pools = match &config.pools {
         Some(ranges) => ranges
             .iter()
-            .map(|range| ipam::Pool::new(*range, range.prefix_len().max(24)))
+            .map(|range| ipam::Pool::new((*range).into(), range.prefix_len().max(24)))
             .collect::<Result<Vec<_>, _>>()?,
         None => ipam::default_pools().into(),
     };
@@ -160,7 +160,7 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
     for (key, entry) in &store.list(record::NETWORKS).await?.entries {
         let network: Network = record::parse(key, &entry.value)?;
         let leases = store.list(&ipam::Lease::prefix(&network.id)).await?;
-        let leases = ipam::LeaseTable::from_listing(network.id.clone(), network.subnet, &leases)?;
+        let leases = ipam::LeaseTable::from_listing(network.id.clone(), &network.subnets, &leases)?;
         world.insert_committed_network(network, leases);
     }
     for (key, entry) in &store.list(record::CONTAINERS).await?.entries {

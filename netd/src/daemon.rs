@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -107,7 +107,8 @@ impl Daemon {
         let _listening = self.listening.lock().await;
         let gateways: BTreeSet<SocketAddr> = {
             let world = self.world();
-            world.networks().map(|network| (IpAddr::from(network.subnet.gateway()), 53).into()).collect()
+            let subnets = world.networks().flat_map(|network| &network.subnets);
+            subnets.map(|subnet| (subnet.gateway(), 53).into()).collect()
         };
         let listening = self.dns.listen(gateways).await;
         *self.deaf.lock().expect("nobody panics with it") = listening.as_ref().err().map(chain);

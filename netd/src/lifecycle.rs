@@ -56,10 +56,9 @@ impl Daemon {
             let fail = |source| Failure::File { doing: "write", path: directory.clone(), source };
             std::fs::create_dir_all(&directory).map_err(fail)?;
             let snapshot = image::Snapshot::prepare(&image, &directory)?;
-            let address = container.endpoints.first().map(|endpoint| endpoint.ipv4);
             let surroundings = Surroundings {
                 hostname: &container.hostname,
-                attachment: network.as_ref().zip(address),
+                attachment: network.as_ref().zip(container.endpoints.first()),
                 search: &search,
             };
             let mounts = surroundings.write(&directory).map_err(fail)?;

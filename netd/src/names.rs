@@ -1,14 +1,16 @@
 //! What DNS knows: networks are zones, live containers are names.
 
-use model::{Attachment, Container, Network};
+use model::{Attachment, Container, Network, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
 impl Daemon {
     /// The network becomes a zone.
     pub(crate) fn open_zone(&self, network: &Network) -> Result<(), Failure> {
-        self.zones.update(|snapshot| snapshot.with_network(&network.name, network.subnet.range())).map_err(|source| {
-            Failure::Dns { doing: format!("open the zone of network `{}`", network.name), source: source.into() }
+        let ranges: Vec<_> = network.subnets.iter().map(Subnet::range).collect();
+        self.zones.update(|snapshot| snapshot.with_network(&network.name, &ranges)).map_err(|source| Failure::Dns {
+            doing: format!("open the zone of network `{}`", network.name),
+            source: source.into(),
         })
     }
 
@@ -22,17 +24,19 @@ impl Daemon {
     pub(crate) fn publish_names(&self, container: &Container) -> Result<(), Failure> {
         for endpoint in &container.endpoints {
             let Some(network) = self.world().network(&endpoint.network).cloned() else { continue };
-            let attachment = dns::Attachment {
-                network: network.name,
+            let attachment = |address| dns::Attachment {
+                network: network.name.clone(),
                 container: container.name.clone(),
-                address: endpoint.ipv4,
+                address,
                 aliases: endpoint.aliases.clone(),
             };
-            self.zones.update(|snapshot| snapshot.with_attachment(attachment.clone())).map_err(|source| {
-                Failure::Dns {
-                    doing: format!("publish the name of container `{}`", container.name),
-                    source: source.into(),
-                }
+            let published = self.zones.update(|snapshot| {
+                let mut addresses = endpoint.addresses().map(attachment);
+                addresses.try_fold(snapshot.clone(), |snapshot, one| snapshot.with_attachment(one))
+            });
+            published.map_err(|source| Failure::Dns {
+                doing: format!("publish the name of container `{}`", container.name),
+                source: source.into(),
             })?;
         }
         self.steps.after("names published");
@@ -42,7 +46,11 @@ impl Daemon {
     /// The container's names can be resolved no more.
     pub(crate) fn withdraw_names(&self, container: &Container) {
         for endpoint in &container.endpoints {
-            let withdrawn = self.zones.update(|snapshot| Ok(snapshot.without_attachment(endpoint.ipv4)));
+            let withdrawn = self.zones.update(|snapshot| {
+                Ok(endpoint
+                    .addresses()
+                    .fold(snapshot.clone(), |snapshot, address| snapshot.without_attachment(address)))
+            });
             withdrawn.expect("taking a name out of a snapshot has no way to fail");
         }
         self.steps.after("names withdrawn");

@@ -1,4 +1,4 @@
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::*;
 use crate::{Attachment, Domain};
@@ -7,8 +7,8 @@ use crate::{Attachment, Domain};
 pub(crate) fn snapshot() -> Snapshot {
     let mut snapshot = Snapshot::new(Domain::default());
     for (network, subnet) in [("web", "10.1.0.0/24"), ("back", "10.1.1.0/26"), ("dev", "172.20.0.0/16")] {
-        let subnet: Ipv4Net = subnet.parse().expect("a subnet");
-        snapshot = snapshot.with_network(&network.parse().expect("a name"), subnet).expect("no overlap");
+        let subnet: IpNet = subnet.parse().expect("a subnet");
+        snapshot = snapshot.with_network(&network.parse().expect("a name"), &[subnet]).expect("no overlap");
     }
     for (network, container, address, aliases) in [
         ("web", "api", [10, 1, 0, 2], &["pool"][..]),

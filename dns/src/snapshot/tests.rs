@@ -19,8 +19,8 @@ fn attachment(network_name: &str, container: &str, address: [u8; 4], aliases: &[
 
 fn two_networks() -> Snapshot {
     Snapshot::new(Domain::default())
-        .with_network(&network("web"), "10.1.0.0/24".parse().expect("a subnet"))
-        .and_then(|snapshot| snapshot.with_network(&network("db"), "10.1.1.0/24".parse().expect("a subnet")))
+        .with_network(&network("web"), &["10.1.0.0/24".parse().expect("a subnet")])
+        .and_then(|snapshot| snapshot.with_network(&network("db"), &["10.1.1.0/24".parse().expect("a subnet")]))
         .expect("they do not overlap")
 }
 
@@ -28,9 +28,9 @@ fn two_networks() -> Snapshot {
 fn a_predecessor_is_not_changed_by_its_successor() {
     let before = two_networks();
     let after = before.with_attachment(attachment("web", "api", [10, 1, 0, 2], &["backend"])).expect("it fits");
-    assert_eq!(before.addresses(&network("web"), "api"), [] as [Ipv4Addr; 0]);
-    assert_eq!(after.addresses(&network("web"), "api"), [Ipv4Addr::new(10, 1, 0, 2)]);
-    assert_eq!(after.addresses(&network("web"), "backend"), [Ipv4Addr::new(10, 1, 0, 2)]);
+    assert_eq!(before.addresses(&network("web"), "api"), [] as [IpAddr; 0]);
+    assert_eq!(after.addresses(&network("web"), "api"), [IpAddr::from([10, 1, 0, 2])]);
+    assert_eq!(after.addresses(&network("web"), "backend"), [IpAddr::from([10, 1, 0, 2])]);
     assert_ne!(before.serial(), after.serial());
     let again = after.with_attachment(attachment("web", "api", [10, 1, 0, 2], &["backend"])).expect("it fits");
     assert_eq!(after.serial(), again.serial(), "nothing has changed");
@@ -58,7 +58,7 @@ fn a_network_goes_with_its_endpoints_and_no_others() {
     assert_eq!(snapshot.networks(&"api".parse().expect("a name")), [network("db")]);
     assert!(snapshot.attachment([10, 1, 0, 2].into()).is_none());
     assert!(snapshot.network_of([10, 1, 0, 2].into()).is_none());
-    assert_eq!(snapshot.addresses(&network("db"), "api"), [Ipv4Addr::new(10, 1, 1, 2)]);
+    assert_eq!(snapshot.addresses(&network("db"), "api"), [IpAddr::from([10, 1, 1, 2])]);
 }
 
 #[test]
@@ -72,13 +72,35 @@ fn what_does_not_fit_is_refused_with_its_reason() {
         ("10.1.2.0/24", false),
         ("10.0.255.0/24", false),
     ] {
-        let result = snapshot.with_network(&network("new"), subnet.parse().expect("a subnet"));
+        let result = snapshot.with_network(&network("new"), &[subnet.parse().expect("a subnet")]);
         assert_eq!(result.is_err(), overlaps, "{subnet}: {result:?}");
     }
     let error = snapshot.with_attachment(attachment("none", "api", [10, 1, 0, 2], &[])).expect_err("no such network");
     assert!(error.to_string().contains("`none`"), "{error}");
     let error = snapshot.with_attachment(attachment("web", "api", [10, 1, 1, 2], &[])).expect_err("it is outside");
     assert!(error.to_string().contains("10.1.1.2 is outside 10.1.0.0/24"), "{error}");
+}
+
+#[test]
+fn a_network_that_gets_another_subnet_keeps_its_endpoints_in_those_that_stay() {
+    let both: Vec<IpNet> = ["10.1.0.0/24", "fd00:1::/64"].map(|text| text.parse().expect("a subnet")).into();
+    let ipv6: IpAddr = "fd00:1::2".parse().expect("an address");
+    let web = network("web");
+    let snapshot = two_networks()
+        .with_attachment(attachment("web", "api", [10, 1, 0, 2], &["backend"]))
+        .and_then(|snapshot| snapshot.with_network(&web, &both))
+        .and_then(|snapshot| {
+            snapshot.with_attachment(Attachment { address: ipv6, ..attachment("web", "api", [0; 4], &["backend"]) })
+        })
+        .expect("they fit");
+    for name in ["api", "backend"] {
+        assert_eq!(snapshot.addresses(&web, name), [IpAddr::from([10, 1, 0, 2]), ipv6]);
+    }
+    assert_eq!(snapshot.network_of(ipv6), Some((&web, both[1])));
+    let less = snapshot.with_network(&web, &both[1..]).expect("it fits");
+    assert_eq!(less.addresses(&web, "api"), [ipv6]);
+    assert_eq!(less.network_of([10, 1, 0, 2].into()), None);
+    assert!(snapshot.with_network(&network("new"), &both[1..]).is_err(), "it is web's");
 }
 
 proptest! {
@@ -89,7 +111,7 @@ proptest! {
     ) {
         let names = ["a", "b", "c", "d"];
         let mut snapshot = two_networks();
-        let mut expected: BTreeMap<Ipv4Addr, Attachment> = BTreeMap::new();
+        let mut expected: BTreeMap<IpAddr, Attachment> = BTreeMap::new();
         for (attach, subnet, host, name, aliases) in steps {
             let aliases: Vec<_> = aliases.into_iter().map(|alias| names[alias]).collect();
             let one = attachment(["web", "db"][usize::from(subnet)], names[name], [10, 1, subnet, host], &aliases);

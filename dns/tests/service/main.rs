@@ -20,7 +20,7 @@ fn snapshot(n: u8) -> Snapshot {
     let mut snapshot = Snapshot::new(Domain::default());
     for (third, network) in ["web", "back"].into_iter().enumerate() {
         let subnet = format!("127.{n}.{third}.0/24").parse().expect("a subnet");
-        snapshot = snapshot.with_network(&network.parse().expect("a name"), subnet).expect("no overlap");
+        snapshot = snapshot.with_network(&network.parse().expect("a name"), &[subnet]).expect("no overlap");
     }
     for (network, container, third, fourth) in
         [("web", "api", 0, 2), ("web", "proxy", 0, 3), ("back", "proxy", 1, 3), ("back", "db", 1, 5)]

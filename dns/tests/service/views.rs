@@ -62,7 +62,7 @@ async fn the_publishing_of_a_name_is_seen_by_the_next_query() {
         let new = attachment("web", "new", address.octets());
         running.zones.update(|snapshot| snapshot.with_attachment(new.clone())).expect("it fits");
         assert_eq!(client.addresses("new").await, Ok(vec![address]));
-        running.zones.publish(running.zones.snapshot().without_attachment(address));
+        running.zones.publish(running.zones.snapshot().without_attachment(address.into()));
     }
     running.server.shutdown().await;
 }
