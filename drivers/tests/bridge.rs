@@ -1,7 +1,5 @@
 //! The bridge driver's desired state and the changes that lead to it, as text a network engineer can read.
 
-use std::net::IpAddr;
-
 use drivers::{Intent, Segment, desired};
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -15,7 +13,7 @@ fn network(number: u8, range: &str) -> Network {
         id: NetworkId::from_bytes([number; 8]),
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
-        subnets: vec![Subnet::new(range.parse().expect("literal"), None).expect("literal")],
+        subnet: Subnet::new(range.parse().expect("literal"), None).expect("literal"),
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, number]),
         mtu: 1500,
         labels: Default::default(),
@@ -24,14 +22,12 @@ fn network(number: u8, range: &str) -> Network {
 }
 
 fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
-    let address = network.subnets[0].range().hosts().nth(usize::from(number) - 1).expect("a host of the subnet");
-    let IpAddr::V4(address) = address else { panic!("the subnet is of IPv4") };
+    let base = u32::from(network.subnet.range().network());
     Attachment {
         endpoint: Endpoint {
             id: EndpointId::from_bytes([number; 8]),
             network: network.id.clone(),
-            ipv4: Some(address),
-            ipv6: None,
+            ipv4: (base + u32::from(number)).into(),
             mac: MacAddress::local([2, 0, 0, 0, 1, number]),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),

@@ -7,10 +7,8 @@
 mod claim;
 mod error;
 mod lease;
-mod number;
 mod overlap;
 mod pool;
-mod range;
 mod runs;
 mod table;
 

@@ -1,13 +1,12 @@
 //! Interfaces over rtnetlink.
 
 use std::{
-    net::IpAddr,
     os::fd::{AsRawFd, BorrowedFd},
     thread,
     time::Duration,
 };
 
-use ipnet::IpNet;
+use ipnet::Ipv4Net;
 use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Switch, Veth};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
@@ -323,7 +322,7 @@ pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
 pub(crate) fn configure_inside(
     socket: &mut Socket,
     inside: &Inside,
-    remove: impl IntoIterator<Item = IpNet>,
+    remove: impl IntoIterator<Item = Ipv4Net>,
 ) -> Result<(), KernelError> {
     let name = &inside.interface;
     let link = find_ours(socket, name)?;
@@ -353,8 +352,7 @@ pub(crate) fn configure_inside(
         Admin::Down => settings.down(),
     };
     push(format!("set {name} {}", inside.admin), RouteNetlinkMessage::SetLink(settings.build()), 0);
-    let gateways = inside.gateway.map(IpAddr::from).into_iter().chain(inside.gateway6.map(IpAddr::from));
-    for gateway in gateways {
+    if let Some(gateway) = inside.gateway {
         let message = RouteNetlinkMessage::NewRoute(default_route(link.index, gateway));
         push(format!("route by default via {gateway}"), message, NLM_F_CREATE | NLM_F_REPLACE);
     }

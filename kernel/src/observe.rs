@@ -1,9 +1,6 @@
 //! What Fabric owns in the kernel, as it is.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Attachment, Bridge, Element, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Scope, State,
@@ -16,8 +13,7 @@ use crate::{
     link::{self, Link},
     namespace,
     netlink::Socket,
-    route::{self, Route},
-    structure, sysctl,
+    route, structure, sysctl,
     worker::Worker,
 };
 
@@ -168,8 +164,9 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
     let addresses = route::addresses(socket, 0)?;
     let routes = route::routes(socket)?;
     let end = |link: Link| {
-        let own = |route: &&Route| route.ours && route.is_default() && route.link == Some(link.index);
-        let gateways: Vec<IpAddr> = routes.iter().filter(own).filter_map(|route| route.gateway).collect();
+        let default = routes.iter().find(|route| {
+            route.ours && route.to.prefix_len() == 0 && route.metric == 0 && route.link == Some(link.index)
+        });
         let own = addresses.iter().filter(|address| address.ours && address.link == link.index);
         Some(End {
             host: link.peer?,
@@ -180,14 +177,7 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
                 mtu: link.mtu,
                 admin: link.admin,
                 addresses: own.map(|address| address.net).collect(),
-                gateway: gateways.iter().find_map(|gateway| match gateway {
-                    IpAddr::V4(gateway) => Some(*gateway),
-                    IpAddr::V6(_) => None,
-                }),
-                gateway6: gateways.iter().find_map(|gateway| match gateway {
-                    IpAddr::V4(_) => None,
-                    IpAddr::V6(gateway) => Some(*gateway),
-                }),
+                gateway: default.and_then(|route| route.gateway),
             },
         })
     };

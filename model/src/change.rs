@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use ipnet::IpNet;
+use ipnet::Ipv4Net;
 
 use crate::{Admin, Bridge, Element, Flows, IfName, Inside, MacAddress, NamespaceName, Switch, Veth, state::list};
 
@@ -48,14 +48,14 @@ pub enum Change {
         /// The bridge.
         name: IfName,
         /// The address with its prefix length.
-        address: IpNet,
+        address: Ipv4Net,
     },
     /// Take an address off a bridge.
     RemoveAddress {
         /// The bridge.
         name: IfName,
         /// The address with its prefix length.
-        address: IpNet,
+        address: Ipv4Net,
     },
     /// Turn IPv6 on a bridge on or off.
     SetIpv6 {
@@ -78,7 +78,7 @@ pub enum Change {
         /// How the container's end should become.
         inside: Inside,
         /// Addresses of Fabric's that no longer belong there.
-        remove: BTreeSet<IpNet>,
+        remove: BTreeSet<Ipv4Net>,
     },
     /// Add elements to the firewall, in one transaction.
     AddElements {

@@ -37,10 +37,9 @@ impl NetworkId {
 }
 
 impl Attachment {
-    /// The firewall elements that publish its ports: all lead to its IPv4 address.
+    /// The firewall elements that publish its ports.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
-        let address = self.endpoint.ipv4.into_iter();
-        address.flat_map(|address| self.publishes.iter().map(move |publish| Element::published(publish, address)))
+        self.publishes.iter().map(|publish| Element::published(publish, self.endpoint.ipv4))
     }
 }
 
@@ -86,7 +85,7 @@ impl Scope {
                 self.network().is_some_and(|id| id.bridge() == *name)
             }
             (Self::Network(_) | Self::Namespace(_), Element::Published { .. }) => false,
-            (Self::Endpoint(attachment), Element::Published { to, .. }) => attachment.endpoint.holds((*to.ip()).into()),
+            (Self::Endpoint(attachment), Element::Published { to, .. }) => *to.ip() == attachment.endpoint.ipv4,
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     #[error("network `{network}` cannot have subnet {range}")]
     Range {
         network: NetworkName,
-        range: ipnet::IpNet,
+        range: ipnet::Ipv4Net,
         #[source]
         source: Box<ipam::IpamError>,
     },

@@ -23,10 +23,9 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
             id: endpoint.id.clone(),
             network: network.name.clone(),
             ipv4: endpoint.ipv4,
-            ipv6: endpoint.ipv6,
+            ipv6: None,
             mac: endpoint.mac,
-            gateway: network.gateway_of(endpoint),
-            gateway6: network.gateway6_of(endpoint),
+            gateway: network.subnet.gateway(),
             aliases: endpoint.aliases.clone(),
             interface: endpoint.interface.clone(),
         })
@@ -69,7 +68,6 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
             container: record.container.name.clone(),
             container_id: record.container.id.clone(),
             ipv4: endpoint.ipv4,
-            ipv6: endpoint.ipv6,
             mac: endpoint.mac,
         })
     });
@@ -78,7 +76,7 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
         id: network.id.clone(),
         name: network.name.clone(),
         driver: network.driver,
-        subnets: network.subnets.clone(),
+        subnets: vec![network.subnet],
         mtu: network.mtu,
         labels: network.labels.clone(),
         created_at: network.created_at,
