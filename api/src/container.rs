@@ -85,14 +85,16 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// The network's name.
     pub network: NetworkName,
-    /// Its address.
-    pub ipv4: Ipv4Addr,
+    /// Its IPv4 address; null on a network without IPv4.
+    pub ipv4: Option<Ipv4Addr>,
     /// Its IPv6 address; null on a network without IPv6.
     pub ipv6: Option<Ipv6Addr>,
     /// The MAC address of the container's end.
     pub mac: MacAddress,
-    /// The network's gateway.
-    pub gateway: Ipv4Addr,
+    /// The gateway of its IPv4 subnet; null if it has none.
+    pub gateway: Option<Ipv4Addr>,
+    /// The gateway of its IPv6 subnet; null if it has none.
+    pub gateway6: Option<Ipv6Addr>,
     /// Names that DNS answers for besides the container's own.
     pub aliases: Vec<ContainerName>,
     /// The interface's name inside the container.

@@ -1,6 +1,10 @@
 //! Networks on the wire.
 
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -43,8 +47,10 @@ pub struct NetworkEndpoint {
     pub container: ContainerName,
     /// The attached container.
     pub container_id: ContainerId,
-    /// Its address.
-    pub ipv4: Ipv4Addr,
+    /// Its IPv4 address; null on a network without IPv4.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address; null on a network without IPv6.
+    pub ipv6: Option<Ipv6Addr>,
     /// Its MAC address.
     pub mac: MacAddress,
 }
@@ -52,10 +58,10 @@ pub struct NetworkEndpoint {
 /// How many addresses a network can give to endpoints, and how many it has given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Addresses that endpoints can have.
-    pub capacity: u32,
+    /// Addresses that endpoints can have; more than 64 bits can say count as the most they can.
+    pub capacity: u64,
     /// Addresses that are leased.
-    pub used: u32,
+    pub used: u64,
 }
 
 /// Asks for a network: `POST /v1/networks`.
@@ -117,7 +123,7 @@ impl NetworkCreate {
     /// [`NetworkCreateError`] says why the range or the gateway cannot be had.
     pub fn parsed_subnet(&self) -> Result<Option<Subnet>, NetworkCreateError> {
         match (self.subnet, self.gateway) {
-            (Some(range), gateway) => Subnet::new(range, gateway)
+            (Some(range), gateway) => Subnet::new(range.into(), gateway.map(IpAddr::from))
                 .map(Some)
                 .map_err(|source| NetworkCreateError::Subnet { name: self.name.clone(), range, source }),
             (None, None) => Ok(None),

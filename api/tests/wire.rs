@@ -47,7 +47,7 @@ fn a_container_is_written_as_documented() {
     assert_eq!(keys, expected);
     let mut endpoint: Vec<_> = value["endpoints"][0].as_object().expect("an object").keys().collect();
     endpoint.sort_unstable();
-    assert_eq!(endpoint, ["aliases", "gateway", "id", "interface", "ipv4", "ipv6", "mac", "network"]);
+    assert_eq!(endpoint, ["aliases", "gateway", "gateway6", "id", "interface", "ipv4", "ipv6", "mac", "network"]);
     assert_eq!(value["publishes"], json!(["8080:80/tcp"]));
     assert_eq!(serde_json::from_value::<Container>(value).expect("reads its own form"), container);
 }

@@ -3,32 +3,43 @@
 //! A snapshot is immutable and made from its predecessor. All maps are persistent (they share what did not change),
 //! so that a change costs O(log n) in the number of endpoints, and so does dropping the predecessor.
 
-mod content;
-
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use model::{ContainerName, NetworkName};
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-pub use self::content::{Attachment, Forwarding, Service, ZoneConfig};
 use crate::{DnsError, Domain};
 
-/// How long an answer, or its absence, may be kept unless it is said otherwise, in seconds. Names move when containers
-/// do.
-pub const DEFAULT_TTL: u32 = 5;
+/// One address of one container on one network, which DNS gives and takes queries from, and the names it goes by. A
+/// container with an address of each family on a network has two of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The network, whose zone the names are in.
+    pub network: NetworkName,
+    /// The container; all attachments with an equal name make one client with one view.
+    pub container: ContainerName,
+    /// Its address on the network.
+    pub address: IpAddr,
+    /// Further names; several containers may have the same.
+    pub aliases: Vec<ContainerName>,
+}
+
+impl Attachment {
+    fn names(&self) -> impl Iterator<Item = &ContainerName> {
+        std::iter::once(&self.container).chain(&self.aliases)
+    }
+}
 
 /// What DNS answers from; see the module.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     domain: Domain,
-    ttl: u32,
     /// Counts changes; the serial number of SOA records.
     serial: u32,
     zones: HashTrieMapSync<NetworkName, Zone>,
     /// By first address. Subnets never overlap, so the one that holds an address begins at or before it.
     subnets: RedBlackTreeMapSync<IpAddr, (IpNet, NetworkName)>,
-    /// By each of their addresses.
     attachments: HashTrieMapSync<IpAddr, Arc<Attachment>>,
     /// The networks of each container, in the order of attaching; one entry for each attachment.
     memberships: HashTrieMapSync<ContainerName, Vec<NetworkName>>,
@@ -37,17 +48,16 @@ pub struct Snapshot {
 /// What DNS answers for one network.
 #[derive(Debug, Clone)]
 struct Zone {
-    config: ZoneConfig,
-    /// Who goes by a name, sorted by address. The key is text because queries ask with text.
-    names: HashTrieMapSync<Arc<str>, Vec<Arc<Attachment>>>,
+    subnets: Vec<IpNet>,
+    /// Sorted addresses by name, IPv4 first. The key is text because queries ask with text.
+    names: HashTrieMapSync<Arc<str>, Vec<IpAddr>>,
 }
 
 impl Snapshot {
-    /// No network and no name. All full names end in `domain`; answers may be kept for `ttl` seconds.
-    pub fn new(domain: Domain, ttl: u32) -> Self {
+    /// No network and no name.
+    pub fn new(domain: Domain) -> Self {
         Self {
             domain,
-            ttl,
             serial: 1,
             zones: HashTrieMapSync::new_sync(),
             subnets: RedBlackTreeMapSync::new_sync(),
@@ -56,104 +66,99 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot with a zone as `config` has it. A network that is there with these subnets keeps its endpoints; one
-    /// with others loses them.
+    /// The snapshot with a zone for `network`. A network that is there keeps its endpoints in those of its subnets that
+    /// stay, and loses the others.
     ///
     /// # Errors
     /// [`DnsError::SubnetsOverlap`] names the network that has some of the addresses already.
-    pub fn with_network(&self, mut config: ZoneConfig) -> Result<Self, DnsError> {
-        config.subnets.iter_mut().for_each(|subnet| *subnet = subnet.trunc());
-        if let Some(zone) = self.zones.get(&config.network)
-            && zone.config.subnets == config.subnets
-        {
-            if zone.config == config {
-                return Ok(self.clone());
-            }
-            let mut next = self.clone();
-            let names = zone.names.clone();
-            next.zones.insert_mut(config.network.clone(), Zone { config, names });
-            return Ok(next.changed());
+    pub fn with_network(&self, network: &NetworkName, subnets: &[IpNet]) -> Result<Self, DnsError> {
+        let subnets: Vec<IpNet> = subnets.iter().map(IpNet::trunc).collect();
+        let known = self.zones.get(network);
+        if known.is_some_and(|zone| zone.subnets == subnets) {
+            return Ok(self.clone());
         }
-        let mut next = self.without_network(&config.network);
-        for subnet in &config.subnets {
-            // Ranges overlap only if one holds the other, and those that are there do not overlap: the last one to begin
-            // inside or before the new one is the only candidate.
-            if let Some((other_subnet, other)) = next.subnet_before(subnet.broadcast())
-                && (other_subnet.contains(subnet) || subnet.contains(other_subnet))
+        let mut next = self.without_network(network);
+        next.zones.insert_mut(network.clone(), Zone { subnets: subnets.clone(), names: HashTrieMapSync::new_sync() });
+        for subnet in &subnets {
+            next.check_overlap(network, *subnet)?;
+            next.subnets.insert_mut(subnet.network(), (*subnet, network.clone()));
+        }
+        for address in known.iter().flat_map(|zone| zone.names.values()).flatten() {
+            if subnets.iter().any(|subnet| subnet.contains(address))
+                && next.attachment(*address).is_none()
+                && let Some(attachment) = self.attachment(*address)
             {
-                return Err(DnsError::SubnetsOverlap {
-                    network: config.network.clone(),
-                    subnet: *subnet,
+                next.attach(attachment.clone());
+            }
+        }
+        Ok(next.changed())
+    }
+
+    /// Ranges overlap only if one holds the other, and those that are there do not overlap: the last one to begin inside or
+    /// before the new one is the only candidate.
+    fn check_overlap(&self, network: &NetworkName, subnet: IpNet) -> Result<(), DnsError> {
+        match self.subnet_before(subnet.broadcast()) {
+            Some((other_subnet, other)) if other_subnet.contains(&subnet) || subnet.contains(other_subnet) => {
+                Err(DnsError::SubnetsOverlap {
+                    network: network.clone(),
+                    subnet,
                     other: other.clone(),
                     other_subnet: *other_subnet,
-                });
+                })
             }
-            next.subnets.insert_mut(subnet.network(), (*subnet, config.network.clone()));
+            _ => Ok(()),
         }
-        let names = HashTrieMapSync::new_sync();
-        next.zones.insert_mut(config.network.clone(), Zone { config, names });
-        Ok(next.changed())
     }
 
     /// The snapshot without `network` and its endpoints; unchanged if it has none such.
     pub fn without_network(&self, network: &NetworkName) -> Self {
         let Some(zone) = self.zones.get(network) else { return self.clone() };
         let mut next = self.clone();
-        for attachment in zone.names.values().flatten() {
-            next.detach(attachment);
+        for address in zone.names.values().flatten() {
+            next.detach(*address);
         }
         next.zones.remove_mut(network);
-        for subnet in &zone.config.subnets {
+        for subnet in &zone.subnets {
             next.subnets.remove_mut(&subnet.network());
         }
         next.changed()
     }
 
-    /// The snapshot with this endpoint, in place of what had its addresses before.
+    /// The snapshot with this endpoint, in place of what had its address before.
     ///
     /// # Errors
     /// [`DnsError::UnknownNetwork`], [`DnsError::AddressOutside`]: the endpoint does not fit the networks.
     pub fn with_attachment(&self, attachment: Attachment) -> Result<Self, DnsError> {
-        let Attachment { network, addresses, .. } = &attachment;
+        let Attachment { network, address, .. } = &attachment;
         let Some(zone) = self.zones.get(network) else {
             return Err(DnsError::UnknownNetwork(network.clone()));
         };
-        for address in addresses {
-            if !zone.config.subnets.iter().any(|subnet| subnet.contains(address)) {
-                let (network, subnets) = (network.clone(), zone.config.subnets.clone());
-                return Err(DnsError::AddressOutside { network, subnets, address: *address });
-            }
+        if !zone.subnets.iter().any(|subnet| subnet.contains(address)) {
+            let subnets = zone.subnets.clone();
+            return Err(DnsError::AddressOutside { network: network.clone(), subnets, address: *address });
         }
-        let known = |address| self.attachments.get(address).is_some_and(|known| **known == attachment);
-        if addresses.iter().all(known) {
+        if self.attachments.get(address).is_some_and(|known| **known == attachment) {
             return Ok(self.clone());
         }
         let mut next = self.clone();
-        for address in addresses {
-            if let Some(former) = next.attachments.get(address).cloned() {
-                next.detach(&former);
-            }
-        }
-        next.attach(Arc::new(attachment));
+        next.detach(*address);
+        next.attach(attachment);
         Ok(next.changed())
     }
 
     /// The snapshot without the endpoint that has `address`; unchanged if there is none such.
     pub fn without_attachment(&self, address: IpAddr) -> Self {
-        let Some(attachment) = self.attachments.get(&address) else { return self.clone() };
+        if !self.attachments.contains_key(&address) {
+            return self.clone();
+        }
         let mut next = self.clone();
-        next.detach(attachment);
+        next.detach(address);
         next.changed()
     }
 
     /// The domain of full names.
     pub fn domain(&self) -> &Domain {
         &self.domain
-    }
-
-    /// For how many seconds answers may be kept.
-    pub fn ttl(&self) -> u32 {
-        self.ttl
     }
 
     /// How often the content has changed, modulo 2³².
@@ -172,23 +177,13 @@ impl Snapshot {
         subnet.contains(&address).then_some((network, *subnet))
     }
 
-    /// What the zone of `network` was made from.
-    pub fn zone(&self, network: &NetworkName) -> Option<&ZoneConfig> {
-        self.zones.get(network).map(|zone| &zone.config)
-    }
-
-    /// Every network, in no order.
-    pub fn all_networks(&self) -> impl Iterator<Item = &NetworkName> {
-        self.zones.keys()
-    }
-
     /// The networks that `container` is attached to; one named twice has two of its endpoints.
     pub fn networks(&self, container: &ContainerName) -> &[NetworkName] {
         self.memberships.get(container).map_or(&[], Vec::as_slice)
     }
 
-    /// The endpoints on one network that go by a name, alias or short identifier, in lower case; sorted by address.
-    pub fn named(&self, network: &NetworkName, name: &str) -> &[Arc<Attachment>] {
+    /// The addresses of a container's name or alias, in lower case, on one network, sorted, IPv4 first.
+    pub fn addresses(&self, network: &NetworkName, name: &str) -> &[IpAddr] {
         self.zones.get(network).and_then(|zone| zone.names.get(name)).map_or(&[], Vec::as_slice)
     }
 
@@ -196,39 +191,32 @@ impl Snapshot {
         self.subnets.range(..=address).next_back().map(|(_, found)| found)
     }
 
-    fn attach(&mut self, attachment: Arc<Attachment>) {
+    fn attach(&mut self, attachment: Attachment) {
         let zone = self.zones.get_mut(&attachment.network).expect("the caller looked the network up");
         for name in attachment.names() {
-            let mut holders = zone.names.get(name).cloned().unwrap_or_default();
-            if let Err(place) = holders.binary_search_by(|holder| holder.addresses.cmp(&attachment.addresses)) {
-                holders.insert(place, attachment.clone());
+            let mut addresses = zone.names.get(name.as_str()).cloned().unwrap_or_default();
+            if let Err(place) = addresses.binary_search(&attachment.address) {
+                addresses.insert(place, attachment.address);
             }
-            zone.names.insert_mut(name.into(), holders);
+            zone.names.insert_mut(name.as_str().into(), addresses);
         }
         let mut networks = self.networks(&attachment.container).to_vec();
         networks.push(attachment.network.clone());
         self.memberships.insert_mut(attachment.container.clone(), networks);
-        for address in &attachment.addresses {
-            self.attachments.insert_mut(*address, attachment.clone());
-        }
+        self.attachments.insert_mut(attachment.address, Arc::new(attachment));
     }
 
-    fn detach(&mut self, attachment: &Arc<Attachment>) {
-        // It stands under several names, and the caller may go through all of them.
-        if !attachment.addresses.iter().any(|address| self.attachments.contains_key(address)) {
-            return;
-        }
-        for address in &attachment.addresses {
-            self.attachments.remove_mut(address);
-        }
+    fn detach(&mut self, address: IpAddr) {
+        let Some(attachment) = self.attachments.get(&address).cloned() else { return };
+        self.attachments.remove_mut(&address);
         if let Some(zone) = self.zones.get_mut(&attachment.network) {
             for name in attachment.names() {
-                let Some(holders) = zone.names.get(name) else { continue };
-                let left: Vec<_> = holders.iter().filter(|holder| !Arc::ptr_eq(holder, attachment)).cloned().collect();
+                let Some(addresses) = zone.names.get(name.as_str()) else { continue };
+                let left: Vec<_> = addresses.iter().copied().filter(|other| *other != address).collect();
                 if left.is_empty() {
-                    zone.names.remove_mut(name);
+                    zone.names.remove_mut(name.as_str());
                 } else {
-                    zone.names.insert_mut(name.into(), left);
+                    zone.names.insert_mut(name.as_str().into(), left);
                 }
             }
         }

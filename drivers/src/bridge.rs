@@ -1,7 +1,7 @@
 //! The bridge driver: a Linux bridge in the host's namespace with the gateway's address on it, routed and
 //! masqueraded towards the outside, and a veth pair for each endpoint.
 
-use model::{Admin, Bridge, Element, Forwarding, Inside, Publish, Scope, State, Switch, Veth};
+use model::{Admin, Bridge, Element, Forwarding, Inside, Publish, Scope, State, Subnet, Switch, Veth};
 
 use crate::Segment;
 
@@ -18,13 +18,14 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             mac: network.gateway_mac,
             mtu: network.mtu,
             admin: Admin::Up,
-            addresses: [network.subnet.gateway_net()].into(),
+            addresses: network.subnets.iter().map(Subnet::gateway_net).collect(),
             ipv6: Switch::Off,
             loopback_routing: if segment.published_to_loopback { Switch::On } else { Switch::Off },
         },
     );
     for attachment in segment.attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {
         let endpoint = &attachment.endpoint;
+        let with_prefix = |address| Some(network.subnet_with(address)?.with_prefix(address));
         state.elements.extend(attachment.elements());
         state.veths.insert(
             endpoint.host_interface(),
@@ -40,8 +41,9 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
                     mac: endpoint.mac,
                     mtu: network.mtu,
                     admin: Admin::Up,
-                    addresses: [network.subnet.with_prefix(endpoint.ipv4)].into(),
-                    gateway: Some(network.subnet.gateway()),
+                    addresses: endpoint.addresses().filter_map(with_prefix).collect(),
+                    gateway: network.gateway_of(endpoint),
+                    gateway6: network.gateway6_of(endpoint),
                 }),
             },
         );

@@ -1,5 +1,7 @@
 //! The bridge driver's desired state and the changes that lead to it, as text a network engineer can read.
 
+use std::net::IpAddr;
+
 use drivers::{Intent, Segment, desired};
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ fn network(number: u8, range: &str) -> Network {
         id: NetworkId::from_bytes([number; 8]),
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
-        subnet: Subnet::new(range.parse().expect("literal"), None).expect("literal"),
+        subnets: vec![Subnet::new(range.parse().expect("literal"), None).expect("literal")],
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, number]),
         mtu: 1500,
         labels: Default::default(),
@@ -22,12 +24,14 @@ fn network(number: u8, range: &str) -> Network {
 }
 
 fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
-    let base = u32::from(network.subnet.range().network());
+    let address = network.subnets[0].range().hosts().nth(usize::from(number) - 1).expect("a host of the subnet");
+    let IpAddr::V4(address) = address else { panic!("the subnet is of IPv4") };
     Attachment {
         endpoint: Endpoint {
             id: EndpointId::from_bytes([number; 8]),
             network: network.id.clone(),
-            ipv4: (base + u32::from(number)).into(),
+            ipv4: Some(address),
+            ipv6: None,
             mac: MacAddress::local([2, 0, 0, 0, 1, number]),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),

@@ -1,6 +1,8 @@
 //! From any state a host can be in to any that can be desired: the changes lead there, in an order the kernel accepts,
 //! and no link is ever up before its rules are in force.
 
+use std::net::Ipv4Addr;
+
 use drivers::{Intent, Segment, desired};
 use jiff::Timestamp;
 use model::{
@@ -18,7 +20,7 @@ fn network(number: u8) -> Network {
         id: NetworkId::from_bytes([number; 8]),
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
-        subnet,
+        subnets: vec![subnet],
         gateway_mac: MacAddress::of(subnet.gateway()),
         mtu: 1500,
         labels: Default::default(),
@@ -28,15 +30,16 @@ fn network(number: u8) -> Network {
 
 /// Container `number` on network `on`, with its own host port and, if it is greedy, one that others want as well.
 fn attachment(number: u8, on: u8, greedy: bool) -> Attachment {
-    let address = [10, on, 0, number + 10].into();
+    let address = Ipv4Addr::from([10, on, 0, number + 10]);
     let publishes =
         if greedy { format!("80:{}", 1000 + u16::from(number)) } else { format!("{}:80", 8000 + u16::from(number)) };
     Attachment {
         endpoint: Endpoint {
             id: EndpointId::from_bytes([number; 8]),
             network: NetworkId::from_bytes([on; 8]),
-            ipv4: address,
-            mac: MacAddress::of(address),
+            ipv4: Some(address),
+            ipv6: None,
+            mac: MacAddress::of(address.into()),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
         },
@@ -143,7 +146,13 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             if !veth.bridge.as_ref().is_some_and(|bridge| state.bridges.contains_key(bridge)) {
                 return Err(missing(&"its bridge"));
             }
-            let end = Inside { admin: Admin::Down, addresses: Default::default(), gateway: None, ..inside.clone() };
+            let end = Inside {
+                admin: Admin::Down,
+                addresses: Default::default(),
+                gateway: None,
+                gateway6: None,
+                ..inside.clone()
+            };
             let fresh = Veth {
                 alias: String::new(),
                 hairpin: Switch::Off,

@@ -1,8 +1,8 @@
 //! Why there is no address or no subnet.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{fmt, net::IpAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::{EndpointId, IfName, NetworkId, NetworkName};
 use store::{Key, StoreError};
 
@@ -13,7 +13,7 @@ use crate::Pool;
 #[non_exhaustive]
 pub enum IpamError {
     /// Every subnet of every pool is taken.
-    #[error("no free subnet in {}: {taken} ranges in them are taken by networks or by the host", list(.pools))]
+    #[error("no free subnet in {}: {taken} ranges in them are taken by networks or by the host", searched(.pools))]
     SubnetsExhausted {
         /// The pools that were searched.
         pools: Vec<Pool>,
@@ -24,37 +24,37 @@ pub enum IpamError {
     #[error("{range} overlaps {with}")]
     Overlap {
         /// The range that was asked for.
-        range: Ipv4Net,
+        range: IpNet,
         /// What has it.
         with: Occupant,
     },
-    /// All addresses of the subnet are leased.
-    #[error("no free address in {range} of network {network}: {used} of {capacity} are leased")]
+    /// All addresses of a family are leased.
+    #[error("no free address in {} of network {network}: {used} of {capacity} are leased", joined(.ranges))]
     Exhausted {
         /// The network.
         network: NetworkId,
-        /// Its subnet.
-        range: Ipv4Net,
+        /// Its subnets of the family.
+        ranges: Vec<IpNet>,
         /// How many addresses endpoints hold.
-        used: u32,
+        used: u64,
         /// How many they could hold.
-        capacity: u32,
+        capacity: u64,
     },
     /// The address that was asked for lies elsewhere.
-    #[error("address {address} is outside {range}")]
+    #[error("address {address} is outside {}", joined(.ranges))]
     Outside {
         /// The address.
-        address: Ipv4Addr,
-        /// The network's subnet.
-        range: Ipv4Net,
+        address: IpAddr,
+        /// The network's subnets.
+        ranges: Vec<IpNet>,
     },
     /// The address that was asked for cannot be an endpoint's.
     #[error("address {address} is the {role} address of {range}")]
     Reserved {
         /// The address.
-        address: Ipv4Addr,
-        /// The network's subnet.
-        range: Ipv4Net,
+        address: IpAddr,
+        /// The subnet that holds it.
+        range: IpNet,
         /// What it is for.
         role: Role,
     },
@@ -62,7 +62,7 @@ pub enum IpamError {
     #[error("address {address} is in use by endpoint {endpoint}")]
     InUse {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The endpoint that holds it.
         endpoint: EndpointId,
     },
@@ -81,7 +81,7 @@ pub enum IpamError {
         /// The record's key.
         key: Key,
         /// The address in the value.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The network in the value.
         network: NetworkId,
     },
@@ -107,11 +107,12 @@ impl IpamError {
     }
 }
 
-fn list(pools: &[Pool]) -> String {
-    match pools {
-        [] => "no pools".to_owned(),
-        pools => pools.iter().map(Pool::to_string).collect::<Vec<_>>().join(", "),
-    }
+fn searched(pools: &[Pool]) -> String {
+    if pools.is_empty() { "no pools".to_owned() } else { joined(pools) }
+}
+
+fn joined(items: &[impl fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What has a range of addresses.
@@ -122,12 +123,12 @@ pub enum Occupant {
         /// Its name.
         name: NetworkName,
         /// Its subnet.
-        range: Ipv4Net,
+        range: IpNet,
     },
     /// A route or an address of the host.
     Host {
         /// The route's destination, or the address with its prefix.
-        range: Ipv4Net,
+        range: IpNet,
         /// The interface it leads through.
         interface: IfName,
     },

@@ -1,6 +1,6 @@
 //! A lease: one address held by one endpoint, and its record in the store.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use model::{EndpointId, NetworkId};
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,15 @@ use crate::IpamError;
 
 /// One address held by one endpoint.
 ///
-/// Its record is `leases/NETWORK/ADDRESS`, the address as 8 hexadecimal digits so that records sort as
-/// addresses do, and its value JSON. A record is written once and removed once, never changed.
+/// Its record is `leases/NETWORK/ADDRESS`, the address as 8 hexadecimal digits, of IPv6 as 32, so that records of a
+/// family sort as addresses do, and its value JSON. A record is written once and removed once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lease {
-    /// The network whose subnet the address is in.
+    /// The network one of whose subnets the address is in.
     pub network: NetworkId,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The endpoint that holds it.
     pub endpoint: EndpointId,
 }
@@ -31,7 +31,11 @@ impl Lease {
 
     /// The key of the lease's record.
     pub fn key(&self) -> Key {
-        let key = format!("{}{:08x}", Self::prefix(&self.network), u32::from(self.address));
+        let prefix = Self::prefix(&self.network);
+        let key = match self.address {
+            IpAddr::V4(address) => format!("{prefix}{:08x}", u32::from(address)),
+            IpAddr::V6(address) => format!("{prefix}{:032x}", u128::from(address)),
+        };
         key.parse().expect("a word and hexadecimal digits are plain segments")
     }
 

@@ -7,8 +7,10 @@
 mod claim;
 mod error;
 mod lease;
+mod number;
 mod overlap;
 mod pool;
+mod range;
 mod runs;
 mod table;
 

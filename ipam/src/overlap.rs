@@ -1,6 +1,6 @@
 //! Whether a subnet that someone asked for is free.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::{IfName, Network};
 
 use crate::{IpamError, Occupant};
@@ -9,7 +9,7 @@ use crate::{IpamError, Occupant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRange {
     /// The range; host bits are allowed and ignored.
-    pub range: Ipv4Net,
+    pub range: IpNet,
     /// The interface it leads through.
     pub interface: IfName,
 }
@@ -21,13 +21,14 @@ pub struct HostRange {
 /// # Errors
 /// [`IpamError::Overlap`] names the first object it overlaps, networks before the host.
 pub fn overlap<'a>(
-    range: Ipv4Net,
+    range: IpNet,
     networks: impl IntoIterator<Item = &'a Network>,
     host: impl IntoIterator<Item = &'a HostRange>,
 ) -> Result<(), IpamError> {
-    let networks = networks
-        .into_iter()
-        .map(|network| Occupant::Network { name: network.name.clone(), range: network.subnet.range() });
+    let networks = networks.into_iter().flat_map(|network| {
+        let ranges = network.subnets.iter().map(|subnet| subnet.range());
+        ranges.map(|range| Occupant::Network { name: network.name.clone(), range })
+    });
     let host = host
         .into_iter()
         .filter(|host| !is_catch_all(&host.range))
@@ -43,14 +44,14 @@ pub fn overlap<'a>(
 
 /// Whether a route stands for "everywhere else" rather than for somebody's network.
 ///
-/// The largest block anybody uses privately is a /8. Below that are the default route and the pieces of it that
-/// VPNs install beside it so as to win over it without replacing it (0.0.0.0/1 and 128.0.0.0/1).
-pub(crate) fn is_catch_all(range: &Ipv4Net) -> bool {
+/// The largest block anybody uses privately is a /8 (10.0.0.0/8, fd00::/8). Below that are the default route and the
+/// pieces of it that VPNs install beside it so as to win over it without replacing it (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+pub(crate) fn is_catch_all(range: &IpNet) -> bool {
     range.prefix_len() < 8
 }
 
 /// Whether two ranges share an address.
-pub(crate) fn overlaps(a: Ipv4Net, b: Ipv4Net) -> bool {
+pub(crate) fn overlaps(a: IpNet, b: IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 

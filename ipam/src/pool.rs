@@ -2,17 +2,19 @@
 
 use std::fmt;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::Family;
 
 use crate::{
     IpamError,
+    number::number,
     overlap::{is_catch_all, overlaps},
 };
 
 /// A range that automatic subnets are cut from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
-    range: Ipv4Net,
+    range: IpNet,
     prefix: u8,
 }
 
@@ -21,12 +23,12 @@ pub struct Pool {
 pub enum PoolError {
     /// Bits are set behind the range's prefix.
     #[error("{range} is not a network address; did you mean {aligned}?", range = .0, aligned = .0.trunc())]
-    HostBits(Ipv4Net),
+    HostBits(IpNet),
     /// The subnets would be larger than the pool, or too small for a gateway and a container.
-    #[error("{range} cannot be cut into subnets of /{prefix}: expected /{shortest} to /29", shortest = .range.prefix_len())]
+    #[error("{range} cannot be cut into subnets of /{prefix}: expected /{shortest} to /{longest}", shortest = .range.prefix_len(), longest = longest_prefix(.range))]
     Prefix {
         /// The pool's range.
-        range: Ipv4Net,
+        range: IpNet,
         /// The prefix length its subnets were to have.
         prefix: u8,
     },
@@ -37,14 +39,23 @@ impl Pool {
     ///
     /// # Errors
     /// [`PoolError`] says which of the two is unusable.
-    pub fn new(range: Ipv4Net, prefix: u8) -> Result<Self, PoolError> {
+    pub fn new(range: IpNet, prefix: u8) -> Result<Self, PoolError> {
         if range.addr() != range.network() {
             return Err(PoolError::HostBits(range));
         }
-        if prefix < range.prefix_len() || prefix > 29 {
+        if prefix < range.prefix_len() || prefix > longest_prefix(&range) {
             return Err(PoolError::Prefix { range, prefix });
         }
         Ok(Self { range, prefix })
+    }
+}
+
+/// The longest prefix of an automatic subnet: what leaves room for some containers, or the one that IPv6 has for links
+/// (RFC 4291 §2.5.4).
+fn longest_prefix(range: &IpNet) -> u8 {
+    match range {
+        IpNet::V4(_) => 29,
+        IpNet::V6(_) => 64,
     }
 }
 
@@ -66,44 +77,52 @@ pub fn default_pools() -> [Pool; 3] {
     })
 }
 
-/// The first subnet of the pools, in their order, that overlaps nothing in `taken`.
+/// The first subnet of the pools of a family, in their order, that overlaps nothing in `taken`.
 ///
 /// `taken` are the subnets of networks and the host's routes and addresses. Routes of fewer than 8 prefix bits are
 /// catch-alls (a default route, or the halves and quarters of one that VPNs install) and take nothing.
 ///
 /// # Errors
 /// [`IpamError::SubnetsExhausted`] when there is none.
-pub fn choose_subnet(pools: &[Pool], taken: &[Ipv4Net]) -> Result<Ipv4Net, IpamError> {
-    let mut taken: Vec<Ipv4Net> = taken.iter().filter(|range| !is_catch_all(range)).map(Ipv4Net::trunc).collect();
+pub fn choose_subnet(pools: &[Pool], family: Family, taken: &[IpNet]) -> Result<IpNet, IpamError> {
+    let of_family = |range: &IpNet| Family::of(range.addr()) == family;
+    let pools: Vec<Pool> = pools.iter().filter(|pool| of_family(&pool.range)).copied().collect();
+    let taken = taken.iter().filter(|range| of_family(range) && !is_catch_all(range));
+    let mut taken: Vec<IpNet> = taken.map(IpNet::trunc).collect();
     taken.sort_unstable_by_key(|range| (range.network(), range.prefix_len()));
     // What lies within its predecessor adds nothing; CIDR ranges either nest or are disjoint.
     taken.dedup_by(|range, predecessor| predecessor.contains(&*range));
 
-    pools.iter().find_map(|pool| first_free(pool, &taken)).ok_or_else(|| IpamError::SubnetsExhausted {
-        pools: pools.to_vec(),
-        taken: taken.iter().filter(|range| pools.iter().any(|pool| overlaps(pool.range, **range))).count(),
+    pools.iter().find_map(|pool| first_free(pool, &taken)).ok_or_else(|| {
+        let taken = taken.iter().filter(|range| pools.iter().any(|pool| overlaps(pool.range, **range))).count();
+        IpamError::SubnetsExhausted { pools, taken }
     })
 }
 
-/// The first free subnet of `pool`; `taken` is sorted and disjoint.
-fn first_free(pool: &Pool, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
-    // 64 bits, so that the address after the last one is a number too.
-    let size = 1_u64 << (32 - pool.prefix);
-    let end = u64::from(u32::from(pool.range.broadcast())) + 1;
-    let mut start = u64::from(u32::from(pool.range.network()));
+/// The first free subnet of `pool`; `taken` is sorted, disjoint, and of the pool's family.
+fn first_free(pool: &Pool, taken: &[IpNet]) -> Option<IpNet> {
+    let bits = Family::of(pool.range.addr()).bits();
+    // What is behind a subnet's first address; inclusive, for what follows the last address is no number.
+    let rest = (1_u128 << (bits - pool.prefix)) - 1;
+    let (mut start, end) = (number(pool.range.network()), number(pool.range.broadcast()));
     let first = taken.partition_point(|range| range.broadcast() < pool.range.network());
     for range in &taken[first..] {
-        if start + size <= u64::from(u32::from(range.network())) {
+        if start + rest < number(range.network()) {
             break;
         }
-        let after = u64::from(u32::from(range.broadcast())) + 1;
-        start = start.max(after.next_multiple_of(size));
+        let after = number(range.broadcast()).checked_add(1)?;
+        start = start.max(after.checked_next_multiple_of(rest + 1)?);
+        if start > end {
+            return None;
+        }
     }
-    if start + size > end {
-        return None;
-    }
-    let network = u32::try_from(start).expect("the subnet ends within 32 bits");
-    Some(Ipv4Net::new(network.into(), pool.prefix).expect("a pool's prefix is at most 29"))
+    Some(match pool.range {
+        IpNet::V4(_) => {
+            let network = u32::try_from(start).expect("it lies within the pool, which ends within 32 bits");
+            Ipv4Net::new(network.into(), pool.prefix).expect("a pool's prefix is at most 29").into()
+        }
+        IpNet::V6(_) => Ipv6Net::new(start.into(), pool.prefix).expect("a pool's prefix is at most 64").into(),
+    })
 }
 
 #[cfg(test)]

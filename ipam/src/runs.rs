@@ -8,18 +8,18 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     /// First number of a run to its last.
-    runs: BTreeMap<u32, u32>,
+    runs: BTreeMap<u128, u128>,
 }
 
 impl Runs {
     /// The run that holds `number`.
-    fn run(&self, number: u32) -> Option<(u32, u32)> {
+    fn run(&self, number: u128) -> Option<(u128, u128)> {
         let (first, last) = self.runs.range(..=number).next_back()?;
         (number <= *last).then_some((*first, *last))
     }
 
     /// The first number from `number` on that is not in the set; none if the set goes on to the end of all numbers.
-    pub(crate) fn next_free(&self, number: u32) -> Option<u32> {
+    pub(crate) fn next_free(&self, number: u128) -> Option<u128> {
         match self.run(number) {
             None => Some(number),
             Some((_, last)) => last.checked_add(1),
@@ -27,7 +27,7 @@ impl Runs {
     }
 
     /// Adds `number`.
-    pub(crate) fn insert(&mut self, number: u32) {
+    pub(crate) fn insert(&mut self, number: u128) {
         if self.run(number).is_some() {
             return;
         }
@@ -42,7 +42,7 @@ impl Runs {
     }
 
     /// Removes `number`.
-    pub(crate) fn remove(&mut self, number: u32) {
+    pub(crate) fn remove(&mut self, number: u128) {
         let Some((first, last)) = self.run(number) else {
             return;
         };
@@ -64,8 +64,8 @@ mod tests {
 
     use super::*;
 
-    fn numbers() -> impl Strategy<Value = u32> {
-        prop_oneof![0_u32..40, u32::MAX - 5..=u32::MAX]
+    fn numbers() -> impl Strategy<Value = u128> {
+        prop_oneof![0_u128..40, u128::MAX - 5..=u128::MAX]
     }
 
     proptest! {
@@ -81,7 +81,7 @@ mod tests {
                     runs.remove(number);
                     set.remove(&number);
                 }
-                prop_assert_eq!(runs.next_free(probe), (probe..=u32::MAX).find(|number| !set.contains(number)));
+                prop_assert_eq!(runs.next_free(probe), (probe..=u128::MAX).find(|number| !set.contains(number)));
             }
             // Runs are maximal: as many as there are members without a predecessor.
             let beginnings = set.iter().filter(|number| !number.checked_sub(1).is_some_and(|it| set.contains(&it)));

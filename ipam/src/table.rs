@@ -1,11 +1,11 @@
 //! The leases of one network, and the choice of a free address.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use model::{EndpointId, NetworkId, Subnet};
+use model::{EndpointId, Family, NetworkId, Subnet};
 use store::{Guard, Listing, Revision, Store, Write};
 
-use crate::{IpamError, Lease, Role, runs::Runs};
+use crate::{IpamError, Lease, range::Range};
 
 /// The leases of one network, as they were in the store at some time.
 ///
@@ -14,14 +14,9 @@ use crate::{IpamError, Lease, Role, runs::Runs};
 #[derive(Debug, Clone)]
 pub struct LeaseTable {
     network: NetworkId,
-    subnet: Subnet,
-    leases: BTreeMap<Ipv4Addr, Held>,
-    /// Leased addresses an endpoint may have, and the three none may have.
-    occupied: Runs,
-    /// How many of the leased addresses are ones an endpoint may have.
-    used: u32,
-    /// Where the search goes on: behind the address that was chosen last.
-    next: u32,
+    /// One for each subnet, in their order.
+    ranges: Vec<Range>,
+    leases: BTreeMap<IpAddr, Held>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,62 +28,63 @@ struct Held {
 /// Which address an endpoint is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// Any that is free.
-    Any,
+    /// Any of this family that is free.
+    Any(Family),
     /// This one.
-    Fixed(Ipv4Addr),
+    Fixed(IpAddr),
 }
 
-/// How full a subnet is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How full subnets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// How many addresses endpoints hold.
-    pub used: u32,
-    /// How many they could hold.
-    pub capacity: u32,
+    pub used: u64,
+    /// How many they could hold; more than 64 bits can say count as the most they can.
+    pub capacity: u64,
 }
 
 impl LeaseTable {
     /// The table of a network without leases.
-    pub fn new(network: NetworkId, subnet: Subnet) -> Self {
-        let mut occupied = Runs::default();
-        for address in [subnet.range().network(), subnet.gateway(), subnet.range().broadcast()] {
-            occupied.insert(address.into());
-        }
-        let next = subnet.range().network().into();
-        Self { network, subnet, leases: BTreeMap::new(), occupied, used: 0, next }
+    pub fn new(network: NetworkId, subnets: &[Subnet]) -> Self {
+        let ranges = subnets.iter().map(|subnet| Range::new(*subnet)).collect();
+        Self { network, ranges, leases: BTreeMap::new() }
     }
 
-    /// The table that `listing` of [`Lease::prefix`] shows. Choices go on behind the youngest lease.
+    /// The table that `listing` of [`Lease::prefix`] shows. Choices go on behind the youngest lease of each subnet.
     ///
     /// # Errors
     /// [`IpamError::Unreadable`] or [`IpamError::Misplaced`] name the first record that is not a lease of the network.
-    pub fn from_listing(network: NetworkId, subnet: Subnet, listing: &Listing) -> Result<Self, IpamError> {
-        let mut table = Self::new(network, subnet);
-        let mut youngest = Revision::ZERO;
+    pub fn from_listing(network: NetworkId, subnets: &[Subnet], listing: &Listing) -> Result<Self, IpamError> {
+        let mut table = Self::new(network, subnets);
+        let mut youngest = vec![Revision::ZERO; table.ranges.len()];
         for (key, entry) in &listing.entries {
             let lease = Lease::parse(key, entry)?;
             if lease.network != table.network {
                 return Err(IpamError::Misplaced { key: key.clone(), address: lease.address, network: lease.network });
             }
-            if entry.created > youngest && table.subnet.is_endpoint_address(lease.address) {
-                youngest = entry.created;
-                table.next = u32::from(lease.address) + 1;
+            for (range, youngest) in table.ranges.iter_mut().zip(&mut youngest) {
+                if entry.created > *youngest && range.subnet().is_endpoint_address(lease.address) {
+                    *youngest = entry.created;
+                    range.go_on_behind(lease.address);
+                }
             }
             table.hold(&lease, entry.modified);
         }
         Ok(table)
     }
 
-    /// Reads the leases again, keeping the place where choices go on.
+    /// Reads the leases again, keeping the places where choices go on.
     ///
     /// # Errors
     /// [`IpamError::Store`], or as [`LeaseTable::from_listing`]; the table is then as it was.
     pub async fn refresh(&mut self, store: &dyn Store) -> Result<(), IpamError> {
         let listing = store.list(&Lease::prefix(&self.network)).await?;
-        let next = self.next;
-        *self = Self::from_listing(self.network.clone(), self.subnet, &listing)?;
-        self.next = next;
+        let subnets: Vec<Subnet> = self.ranges.iter().map(|range| *range.subnet()).collect();
+        let mut next = Self::from_listing(self.network.clone(), &subnets, &listing)?;
+        for (range, known) in next.ranges.iter_mut().zip(&self.ranges) {
+            range.go_on_like(known);
+        }
+        *self = next;
         Ok(())
     }
 
@@ -97,48 +93,38 @@ impl LeaseTable {
         &self.network
     }
 
-    /// A free address. Of any, it is the next behind the one chosen last, so that an address that was given back
-    /// rests until all others had their turn.
+    /// A free address. Of any, it is the next behind the one chosen last in the first subnet with room, so that an address
+    /// that was given back rests until all others of the subnet had their turn.
     ///
     /// # Errors
     /// [`IpamError::Exhausted`], or for a fixed address [`IpamError::Outside`], [`IpamError::Reserved`] or
     /// [`IpamError::InUse`].
-    pub fn choose(&self, request: Request) -> Result<Ipv4Addr, IpamError> {
+    pub fn choose(&self, request: Request) -> Result<IpAddr, IpamError> {
         match request {
-            Request::Any => self.next_free().ok_or_else(|| IpamError::Exhausted {
-                network: self.network.clone(),
-                range: self.subnet.range(),
-                used: self.used,
-                capacity: self.subnet.capacity(),
+            Request::Any(family) => self.next_free(family).ok_or_else(|| {
+                let Usage { used, capacity } = self.usage_where(|subnet| subnet.family() == family);
+                let ranges = self.ranges.iter().map(Range::subnet).filter(|subnet| subnet.family() == family);
+                let ranges = ranges.map(Subnet::range).collect();
+                IpamError::Exhausted { network: self.network.clone(), ranges, used, capacity }
             }),
             Request::Fixed(address) => self.check(address),
         }
     }
 
-    fn next_free(&self) -> Option<Ipv4Addr> {
-        let range = self.subnet.range();
-        [self.next, range.network().into()]
-            .into_iter()
-            .filter_map(|from| self.occupied.next_free(from).map(Ipv4Addr::from))
-            .find(|address| range.contains(address))
+    fn next_free(&self, family: Family) -> Option<IpAddr> {
+        self.ranges.iter().filter(|range| range.subnet().family() == family).find_map(Range::next_free)
     }
 
-    fn check(&self, address: Ipv4Addr) -> Result<Ipv4Addr, IpamError> {
-        let range = self.subnet.range();
-        let role = if !range.contains(&address) {
-            return Err(IpamError::Outside { address, range });
-        } else if address == self.subnet.gateway() {
-            Role::Gateway
-        } else if address == range.network() {
-            Role::Network
-        } else if address == range.broadcast() {
-            Role::Broadcast
-        } else if let Some(held) = self.leases.get(&address) {
-            return Err(IpamError::InUse { address, endpoint: held.endpoint.clone() });
-        } else {
-            return Ok(address);
+    fn check(&self, address: IpAddr) -> Result<IpAddr, IpamError> {
+        let Some(range) = self.ranges.iter().find(|range| range.subnet().range().contains(&address)) else {
+            let ranges = self.ranges.iter().map(|range| range.subnet().range()).collect();
+            return Err(IpamError::Outside { address, ranges });
         };
-        Err(IpamError::Reserved { address, range, role })
+        range.check(address)?;
+        match self.leases.get(&address) {
+            Some(held) => Err(IpamError::InUse { address, endpoint: held.endpoint.clone() }),
+            None => Ok(address),
+        }
     }
 
     /// Notes a lease that was committed at `revision`. A lease of another network is none of the table's and ignored.
@@ -147,31 +133,39 @@ impl LeaseTable {
             return;
         }
         // A fixed address does not move the place of the search, or it would cut the rest of others short.
-        if self.next_free() == Some(lease.address) {
-            self.next = u32::from(lease.address) + 1;
+        if let Some(range) = self.range_mut(lease.address)
+            && range.next_free() == Some(lease.address)
+        {
+            range.go_on_behind(lease.address);
         }
         self.hold(lease, revision);
     }
 
+    /// The range that holds `address`.
+    fn range_mut(&mut self, address: IpAddr) -> Option<&mut Range> {
+        self.ranges.iter_mut().find(|range| range.subnet().range().contains(&address))
+    }
+
     fn hold(&mut self, lease: &Lease, claimed: Revision) {
         let held = Held { endpoint: lease.endpoint.clone(), claimed };
-        let was_free = self.leases.insert(lease.address, held).is_none();
-        if was_free && self.subnet.is_endpoint_address(lease.address) {
-            self.occupied.insert(lease.address.into());
-            self.used += 1;
+        if self.leases.insert(lease.address, held).is_none()
+            && let Some(range) = self.range_mut(lease.address)
+        {
+            range.hold(lease.address);
         }
     }
 
     /// Notes that the lease of `address` is gone; that it was not there is success.
-    pub fn remove(&mut self, address: Ipv4Addr) {
-        if self.leases.remove(&address).is_some() && self.subnet.is_endpoint_address(address) {
-            self.occupied.remove(address.into());
-            self.used -= 1;
+    pub fn remove(&mut self, address: IpAddr) {
+        if self.leases.remove(&address).is_some()
+            && let Some(range) = self.range_mut(address)
+        {
+            range.free(address);
         }
     }
 
     /// The lease of `address`, and the revision of its claim.
-    pub fn lease(&self, address: Ipv4Addr) -> Option<(Lease, Revision)> {
+    pub fn lease(&self, address: IpAddr) -> Option<(Lease, Revision)> {
         self.leases.get(&address).map(|held| (self.of(address, held), held.claimed))
     }
 
@@ -180,18 +174,25 @@ impl LeaseTable {
         self.leases.iter().map(|(address, held)| (self.of(*address, held), held.claimed))
     }
 
-    fn of(&self, address: Ipv4Addr, held: &Held) -> Lease {
+    fn of(&self, address: IpAddr, held: &Held) -> Lease {
         Lease { network: self.network.clone(), address, endpoint: held.endpoint.clone() }
     }
 
     /// What a transaction needs in it to give `address` back, if it is leased.
-    pub fn release(&self, address: Ipv4Addr) -> Option<(Guard, Write)> {
+    pub fn release(&self, address: IpAddr) -> Option<(Guard, Write)> {
         self.lease(address).map(|(lease, claimed)| lease.release(claimed))
     }
 
-    /// How full the subnet is. Leases outside it, left from before it was changed, do not count.
+    /// How full the subnets are, all together. Leases outside them, left from before they were changed, do not count.
     pub fn usage(&self) -> Usage {
-        Usage { used: self.used, capacity: self.subnet.capacity() }
+        self.usage_where(|_| true)
+    }
+
+    fn usage_where(&self, counts: impl Fn(&Subnet) -> bool) -> Usage {
+        self.ranges.iter().filter(|range| counts(range.subnet())).fold(Usage::default(), |usage, range| Usage {
+            used: usage.used + range.used(),
+            capacity: usage.capacity.saturating_add(range.subnet().capacity()),
+        })
     }
 }
 

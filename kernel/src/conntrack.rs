@@ -1,6 +1,6 @@
 //! Deletion of conntrack entries that outlived what allowed them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use model::Flows;
 use netlink_packet_core::{DefaultNla, Nla};
@@ -28,6 +28,8 @@ const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
@@ -46,8 +48,8 @@ enum Direction {
 /// A tuple as far as it is needed here; ports are 0 for protocols without.
 #[derive(Debug, Clone, Copy)]
 struct Tuple {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     protocol: u8,
     source_port: u16,
     destination_port: u16,
@@ -65,16 +67,16 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelE
     };
     let filters = match flows {
         [] => return Ok(()),
-        [Flows::Of(address)] => vec![filter(Direction::Original, *address), filter(Direction::Reply, *address)],
+        [Flows::Of(address)] => [Direction::Original, Direction::Reply].map(|one| filter(one, *address)).into(),
         // The container answers, so it is the source of the reply direction, behind any translation.
-        [Flows::Published { to, .. }] => vec![filter(Direction::Reply, *to.ip())],
-        _ => vec![Vec::new()],
+        [Flows::Published { to, .. }] => vec![filter(Direction::Reply, (*to.ip()).into())],
+        _ => vec![(NetfilterProtoFamily::Unspec, Vec::new())],
     };
     let mut deletions = Vec::new();
-    for filter in filters {
+    for (family, filter) in filters {
         // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
         let is_one = |reply: &Reply| flows.iter().any(|flows| matches(reply, *flows));
-        let replies = socket.dump_some(|| message(IPCTNL_MSG_CT_GET, filter.clone()), &is_one);
+        let replies = socket.dump_some(|| message(IPCTNL_MSG_CT_GET, family, filter.clone()), &is_one);
         deletions.extend(replies.map_err(action("list"))?.iter().filter_map(deletion));
     }
     for answer in socket.exchange(deletions) {
@@ -88,28 +90,35 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelE
     Ok(())
 }
 
-fn message(kind: u8, attributes: Vec<DefaultNla>) -> NetfilterMessage {
-    let inner = NetfilterMessageInner::Other { subsys: NetfilterSubsystem::Conntrack, message_type: kind, attributes };
-    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0), inner)
+fn family(address: IpAddr) -> NetfilterProtoFamily {
+    match address {
+        IpAddr::V4(_) => NetfilterProtoFamily::IPv4,
+        IpAddr::V6(_) => NetfilterProtoFamily::IPv6,
+    }
 }
 
-/// Attributes that make the kernel list only entries with this source address in this direction.
-fn filter(direction: Direction, address: Ipv4Addr) -> Vec<DefaultNla> {
+fn message(kind: u8, family: NetfilterProtoFamily, attributes: Vec<DefaultNla>) -> NetfilterMessage {
+    let inner = NetfilterMessageInner::Other { subsys: NetfilterSubsystem::Conntrack, message_type: kind, attributes };
+    NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner)
+}
+
+/// The family and the attributes that make the kernel list only entries with this source address in this direction.
+fn filter(direction: Direction, address: IpAddr) -> (NetfilterProtoFamily, Vec<DefaultNla>) {
     let (tuple, flags) = match direction {
         Direction::Original => (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS),
         Direction::Reply => (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS),
     };
-    let addresses = nested(
-        CTA_TUPLE_IP,
-        &[
-            DefaultNla::new(CTA_IP_V4_SRC, address.octets().to_vec()),
-            DefaultNla::new(CTA_IP_V4_DST, Ipv4Addr::UNSPECIFIED.octets().to_vec()),
-        ],
-    );
-    vec![
+    let (source, destination, octets) = match address {
+        IpAddr::V4(address) => (CTA_IP_V4_SRC, CTA_IP_V4_DST, address.octets().to_vec()),
+        IpAddr::V6(address) => (CTA_IP_V6_SRC, CTA_IP_V6_DST, address.octets().to_vec()),
+    };
+    let unspecified = vec![0; octets.len()];
+    let addresses = nested(CTA_TUPLE_IP, &[DefaultNla::new(source, octets), DefaultNla::new(destination, unspecified)]);
+    let attributes = vec![
         nested(tuple, &[addresses]),
         nested(CTA_FILTER, &[DefaultNla::new(flags, FILTER_SOURCE.to_ne_bytes().to_vec())]),
-    ]
+    ];
+    (family(address), attributes)
 }
 
 fn nested(kind: u16, inner: &[DefaultNla]) -> DefaultNla {
@@ -133,12 +142,16 @@ fn rest(reply: &Reply) -> &[u8] {
 fn tuple(bytes: &[u8]) -> Option<Tuple> {
     let addresses = attribute(bytes, CTA_TUPLE_IP)?;
     let protocol = attribute(bytes, CTA_TUPLE_PROTO)?;
-    let address = |kind| Some(Ipv4Addr::from(*attribute(addresses, kind)?.first_chunk::<4>()?));
+    let address = |four, sixteen| {
+        let ipv4 = attribute(addresses, four).and_then(|octets| <[u8; 4]>::try_from(octets).ok()).map(IpAddr::from);
+        let ipv6 = || attribute(addresses, sixteen).and_then(|octets| <[u8; 16]>::try_from(octets).ok());
+        ipv4.or_else(|| ipv6().map(IpAddr::from))
+    };
     let port =
         |kind| attribute(protocol, kind).and_then(<[u8]>::first_chunk).map_or(0, |port| u16::from_be_bytes(*port));
     Some(Tuple {
-        source: address(CTA_IP_V4_SRC)?,
-        destination: address(CTA_IP_V4_DST)?,
+        source: address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?,
+        destination: address(CTA_IP_V4_DST, CTA_IP_V6_DST)?,
         protocol: *attribute(protocol, CTA_PROTO_NUM)?.first()?,
         source_port: port(CTA_PROTO_SRC_PORT),
         destination_port: port(CTA_PROTO_DST_PORT),
@@ -155,11 +168,11 @@ fn matches(reply: &Reply, flows: Flows) -> bool {
         Flows::Published { host_ip, protocol, host_port, to } => {
             original.protocol == protocol.number()
                 && original.destination_port == host_port.get()
-                && host_ip.is_none_or(|host| original.destination == host)
-                && answer.source == *to.ip()
+                && host_ip.is_none_or(|host| original.destination == IpAddr::from(host))
+                && answer.source == IpAddr::from(*to.ip())
                 && answer.source_port == to.port()
                 // Untranslated, it did not come in through the host's port.
-                && original.destination != *to.ip()
+                && original.destination != IpAddr::from(*to.ip())
         }
     }
 }
@@ -168,7 +181,8 @@ fn matches(reply: &Reply, flows: Flows) -> bool {
 fn deletion(reply: &Reply) -> Option<Request> {
     let copy =
         |kind: u16, flag: u16| attribute(rest(reply), kind).map(|value| DefaultNla::new(kind | flag, value.to_vec()));
+    let family = family(attribute(rest(reply), CTA_TUPLE_ORIG).and_then(tuple)?.source);
     let mut attributes = vec![copy(CTA_TUPLE_ORIG, NESTED)?, copy(CTA_ID, 0)?];
     attributes.extend(copy(CTA_ZONE, 0));
-    Some(Request::new(message(IPCTNL_MSG_CT_DELETE, attributes), 0))
+    Some(Request::new(message(IPCTNL_MSG_CT_DELETE, family, attributes), 0))
 }

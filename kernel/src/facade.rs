@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::{Change, IfName, NamespaceName, Scope, State};
 use tokio::{sync::oneshot, task};
 
@@ -130,7 +130,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When the kernel does not answer.
-    pub async fn host_routes(&self) -> Result<Vec<(IfName, Ipv4Net)>, KernelError> {
+    pub async fn host_routes(&self) -> Result<Vec<(IfName, IpNet)>, KernelError> {
         self.run(|worker, _| host::routes(&mut worker.route)).await
     }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::{Forwarding, IfName};
 
 use crate::{
@@ -52,7 +52,7 @@ pub(crate) fn allow_forwarding(run_dir: &Path) -> Result<(), KernelError> {
 
 /// What addresses and routes of interfaces that are not Fabric's occupy, and the interface each leads through; a route
 /// that leads nowhere (blackhole, unreachable) counts as the loopback interface's, as the kernel has it.
-pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(IfName, Ipv4Net)>, KernelError> {
+pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(IfName, IpNet)>, KernelError> {
     let loopback: IfName = "lo".parse().expect("a literal interface name");
     let others: BTreeMap<u32, IfName> = link::all(socket)?
         .into_iter()
@@ -62,21 +62,26 @@ pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<(IfName, Ipv4Net)>, Kern
     let through = |link: Option<u32>| link.map_or(Some(&loopback), |index| others.get(&index)).cloned();
     let routes = route::routes(socket)?
         .into_iter()
-        // A default route occupies nothing; some VPNs write it as two halves.
-        .filter(|route| route.to.prefix_len() > 1)
+        // A default route occupies nothing; some VPNs write it as two halves. Every link has link-local addresses.
+        .filter(|route| route.to.prefix_len() > 1 && !is_link_local(route.to))
         .filter_map(|route| Some((through(route.link)?, route.to)));
     let addresses = route::addresses(socket, 0)?
         .into_iter()
+        .filter(|address| !is_link_local(address.net))
         .filter_map(|address| Some((through(Some(address.link))?, address.net.trunc())));
-    let occupied: BTreeSet<(IfName, Ipv4Net)> = routes.chain(addresses).collect();
+    let occupied: BTreeSet<(IfName, IpNet)> = routes.chain(addresses).collect();
     Ok(occupied.into_iter().collect())
+}
+
+fn is_link_local(net: IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 /// The MTU of the interface that the default route of the lowest metric leaves by.
 pub(crate) fn uplink_mtu(socket: &mut Socket) -> Result<u32, KernelError> {
     let default = route::routes(socket)?
         .into_iter()
-        .filter(|route| route.to.prefix_len() == 0)
+        .filter(|route| route.to.prefix_len() == 0 && route.to.addr().is_ipv4())
         .filter_map(|route| Some((route.metric, route.link?)))
         .min();
     let Some((_, index)) = default else {

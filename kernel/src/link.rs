@@ -1,12 +1,13 @@
 //! Interfaces over rtnetlink.
 
 use std::{
+    net::IpAddr,
     os::fd::{AsRawFd, BorrowedFd},
     thread,
     time::Duration,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Switch, Veth};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
@@ -322,7 +323,7 @@ pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
 pub(crate) fn configure_inside(
     socket: &mut Socket,
     inside: &Inside,
-    remove: impl IntoIterator<Item = Ipv4Net>,
+    remove: impl IntoIterator<Item = IpNet>,
 ) -> Result<(), KernelError> {
     let name = &inside.interface;
     let link = find_ours(socket, name)?;
@@ -352,7 +353,8 @@ pub(crate) fn configure_inside(
         Admin::Down => settings.down(),
     };
     push(format!("set {name} {}", inside.admin), RouteNetlinkMessage::SetLink(settings.build()), 0);
-    if let Some(gateway) = inside.gateway {
+    let gateways = inside.gateway.map(IpAddr::from).into_iter().chain(inside.gateway6.map(IpAddr::from));
+    for gateway in gateways {
         let message = RouteNetlinkMessage::NewRoute(default_route(link.index, gateway));
         push(format!("route by default via {gateway}"), message, NLM_F_CREATE | NLM_F_REPLACE);
     }

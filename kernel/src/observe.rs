@@ -1,6 +1,9 @@
 //! What Fabric owns in the kernel, as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use model::{
     Attachment, Bridge, Element, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Scope, State,
@@ -13,7 +16,8 @@ use crate::{
     link::{self, Link},
     namespace,
     netlink::Socket,
-    route, structure, sysctl,
+    route::{self, Route},
+    structure, sysctl,
     worker::Worker,
 };
 
@@ -164,9 +168,8 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
     let addresses = route::addresses(socket, 0)?;
     let routes = route::routes(socket)?;
     let end = |link: Link| {
-        let default = routes.iter().find(|route| {
-            route.ours && route.to.prefix_len() == 0 && route.metric == 0 && route.link == Some(link.index)
-        });
+        let own = |route: &&Route| route.ours && route.is_default() && route.link == Some(link.index);
+        let gateways: Vec<IpAddr> = routes.iter().filter(own).filter_map(|route| route.gateway).collect();
         let own = addresses.iter().filter(|address| address.ours && address.link == link.index);
         Some(End {
             host: link.peer?,
@@ -177,7 +180,14 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
                 mtu: link.mtu,
                 admin: link.admin,
                 addresses: own.map(|address| address.net).collect(),
-                gateway: default.and_then(|route| route.gateway),
+                gateway: gateways.iter().find_map(|gateway| match gateway {
+                    IpAddr::V4(gateway) => Some(*gateway),
+                    IpAddr::V6(_) => None,
+                }),
+                gateway6: gateways.iter().find_map(|gateway| match gateway {
+                    IpAddr::V4(_) => None,
+                    IpAddr::V6(gateway) => Some(*gateway),
+                }),
             },
         })
     };

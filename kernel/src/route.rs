@@ -1,13 +1,13 @@
-//! IPv4 addresses and routes over rtnetlink.
+//! Addresses and routes over rtnetlink.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::IfName;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage, AddressProtocol},
+    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol},
     route::{RouteMessage, RouteProtocol},
 };
 use rtnetlink::{AddressMessageBuilder, RouteMessageBuilder};
@@ -27,6 +27,7 @@ const ADDRESS_HEADER: usize = 8;
 const ROUTE_HEADER: usize = 12;
 const TABLE_LOCAL: u8 = 255;
 // `include/uapi/linux/if_addr.h`
+const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_PROTO: u16 = 11;
 // `include/uapi/linux/rtnetlink.h`
@@ -34,32 +35,44 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
+/// The metric of an IPv6 route made without one (`IP6_RT_PRIO_USER`, `include/uapi/linux/ipv6_route.h`).
+const IPV6_METRIC: u32 = 1024;
+// `include/linux/socket.h`
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
-/// An IPv4 address on an interface.
+/// An address on an interface.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address {
     pub(crate) link: u32,
-    pub(crate) net: Ipv4Net,
+    pub(crate) net: IpNet,
     pub(crate) ours: bool,
 }
 
-/// An IPv4 route outside the table of local addresses.
+/// A route outside the table of local addresses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Route {
-    pub(crate) to: Ipv4Net,
+    pub(crate) to: IpNet,
     pub(crate) link: Option<u32>,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    pub(crate) gateway: Option<IpAddr>,
     pub(crate) metric: u32,
     pub(crate) ours: bool,
+}
+
+/// An address in network order, of the family that its length tells.
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
 impl Address {
     fn parse(reply: &Reply) -> Option<Self> {
         let (header, rest) = reply.payload.split_at_checked(ADDRESS_HEADER)?;
-        let octets: [u8; 4] = attribute(rest, IFA_LOCAL)?.try_into().ok()?;
+        // Of a point-to-point link `IFA_ADDRESS` is the other end's; IPv6 has `IFA_LOCAL` only there.
+        let octets = attribute(rest, IFA_LOCAL).or_else(|| attribute(rest, IFA_ADDRESS))?;
         Some(Self {
             link: number(&header[4..])?,
-            net: Ipv4Net::new(octets.into(), header[1]).ok()?,
+            net: IpNet::new(address(octets)?, header[1]).ok()?,
             ours: attribute(rest, IFA_PROTO) == Some(&[PROTOCOL]),
         })
     }
@@ -71,48 +84,68 @@ impl Route {
         if header[4] == TABLE_LOCAL {
             return None;
         }
-        let address = |kind| -> Option<Ipv4Addr> {
-            attribute(rest, kind).and_then(|value| <[u8; 4]>::try_from(value).ok()).map(Ipv4Addr::from)
+        let unspecified = match header[0] {
+            AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            _ => return None,
         };
+        let address = |kind| attribute(rest, kind).and_then(address);
         Some(Self {
-            to: Ipv4Net::new(address(RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED), header[1]).ok()?,
+            to: IpNet::new(address(RTA_DST).unwrap_or(unspecified), header[1]).ok()?,
             link: attribute(rest, RTA_OIF).and_then(number),
             gateway: address(RTA_GATEWAY),
             metric: attribute(rest, RTA_PRIORITY).and_then(number).unwrap_or_default(),
             ours: header[5] == PROTOCOL,
         })
     }
+
+    /// Whether it is a default route as [`default_route`] makes one.
+    pub(crate) fn is_default(&self) -> bool {
+        let metric = if self.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
+        self.to.prefix_len() == 0 && self.metric == metric
+    }
 }
 
-/// IPv4 addresses of one interface, or of all (index 0).
+/// Addresses of one interface, or of all (index 0).
 pub(crate) fn addresses(socket: &mut Socket, link: u32) -> Result<Vec<Address>, KernelError> {
-    let request = || RouteNetlinkMessage::GetAddress(AddressMessageBuilder::<Ipv4Addr>::new().index(link).build());
+    let request = || {
+        let mut message = AddressMessageBuilder::<Ipv4Addr>::new().index(link).build();
+        message.header.family = AddressFamily::Unspec;
+        RouteNetlinkMessage::GetAddress(message)
+    };
     let replies = socket.dump(request).map_err(refused(|| "list addresses".into()))?;
     let addresses = replies.iter().filter_map(Address::parse);
     Ok(addresses.filter(|address| link == 0 || address.link == link).collect())
 }
 
-/// IPv4 routes of all tables but the one of local addresses.
+/// Routes of all tables but the one of local addresses.
 pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>, KernelError> {
-    let request = || {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        RouteNetlinkMessage::GetRoute(message)
-    };
+    let request = || RouteNetlinkMessage::GetRoute(RouteMessage::default());
     let replies = socket.dump(request).map_err(refused(|| "list routes".into()))?;
     Ok(replies.iter().filter_map(Route::parse).collect())
 }
 
-/// An address with Fabric's mark, to be put on an interface or taken off it.
-pub(crate) fn address_message(link: u32, net: Ipv4Net) -> AddressMessage {
-    let mut message =
-        AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build();
+/// An address with Fabric's mark, to be put on an interface or taken off it. One of IPv6 can be used at once: that it is
+/// nobody else's is known from its lease, so no second is spent on asking (RFC 4862 §5.4).
+pub(crate) fn address_message(link: u32, net: IpNet) -> AddressMessage {
+    let mut message = match net {
+        IpNet::V4(net) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build()
+        }
+        IpNet::V6(net) => {
+            let builder = AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(net.addr(), net.prefix_len());
+            let mut message = builder.build();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+            message
+        }
+    };
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(PROTOCOL)));
     message
 }
 
 /// Puts an address on a bridge.
-pub(crate) fn add_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> Result<(), KernelError> {
+pub(crate) fn add_address(socket: &mut Socket, name: &IfName, net: IpNet) -> Result<(), KernelError> {
     let link = find_ours(socket, name)?;
     let message = RouteNetlinkMessage::NewAddress(address_message(link.index, net));
     let answer = socket.call(Request::new(message, NLM_F_CREATE | NLM_F_REPLACE));
@@ -120,7 +153,7 @@ pub(crate) fn add_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> R
 }
 
 /// Takes an address off a bridge.
-pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -> Result<(), KernelError> {
+pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: IpNet) -> Result<(), KernelError> {
     let link = find_ours(socket, name)?;
     let message = RouteNetlinkMessage::DelAddress(address_message(link.index, net));
     match socket.call(Request::new(message, 0)) {
@@ -130,7 +163,16 @@ pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: Ipv4Net) -
 }
 
 /// A default route with Fabric's mark.
-pub(crate) fn default_route(link: u32, gateway: Ipv4Addr) -> RouteMessage {
-    let builder = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(link);
-    builder.protocol(RouteProtocol::from(PROTOCOL)).build()
+pub(crate) fn default_route(link: u32, gateway: IpAddr) -> RouteMessage {
+    let protocol = RouteProtocol::from(PROTOCOL);
+    match gateway {
+        IpAddr::V4(gateway) => {
+            let builder = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(link);
+            builder.protocol(protocol).build()
+        }
+        IpAddr::V6(gateway) => {
+            let builder = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(link);
+            builder.protocol(protocol).build()
+        }
+    }
 }

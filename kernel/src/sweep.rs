@@ -55,7 +55,7 @@ pub(crate) fn can_wait(change: &Change) -> bool {
 fn touches(change: &Change, scope: &Scope) -> bool {
     match (scope, change) {
         (Scope::Everything | Scope::Network(_), _) => true,
-        (Scope::Endpoint(attachment), Change::ForgetFlows(Flows::Of(address))) => attachment.endpoint.ipv4 == *address,
+        (Scope::Endpoint(attachment), Change::ForgetFlows(Flows::Of(address))) => attachment.endpoint.holds(*address),
         (Scope::Endpoint(attachment), Change::RemoveLink(name)) => attachment.endpoint.host_interface() == *name,
         (_, Change::RemoveNamespace(name)) => scope.covers_namespace(name),
         _ => false,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use lab::{Lab, attachment, gateway, state};
 use model::{Attachment, Scope, State};
 
@@ -19,7 +19,7 @@ fn crowd(count: u16) -> Vec<Attachment> {
             let [high, low] = number.to_be_bytes();
             one.endpoint.id = model::EndpointId::from_bytes([0xe1, 0, 0, 0, high, low, 0, 0]);
             one.endpoint.mac = model::MacAddress::local([2, 0, 0, 1, high, low]);
-            one.endpoint.ipv4 = Ipv4Addr::new(10, 89, 100 + high, low);
+            one.endpoint.ipv4 = Some(Ipv4Addr::new(10, 89, 100 + high, low));
             one.namespace = format!("n{number}").parse().expect("letters and digits");
             one.publishes = vec![format!("{}:80", 10_000 + number).parse().expect("literal")];
             one
@@ -30,10 +30,10 @@ fn crowd(count: u16) -> Vec<Attachment> {
 /// The state of attachments to one network of 65,534 addresses.
 fn wide(attachments: &[Attachment]) -> State {
     let mut state = state(attachments);
-    let wide = |address| Ipv4Net::new(address, 16).expect("16 is a prefix length");
+    let wide = |address| IpNet::new(address, 16).expect("16 is a prefix length");
     for bridge in state.bridges.values_mut() {
         bridge.mac = model::MacAddress::local([2, 0, 0, 0, 1, 1]);
-        bridge.addresses = [wide(gateway(1))].into();
+        bridge.addresses = [wide(gateway(1).into())].into();
     }
     for inside in state.veths.values_mut().filter_map(|veth| veth.inside.as_mut()) {
         inside.addresses = inside.addresses.iter().map(|net| wide(net.addr())).collect();

@@ -321,13 +321,14 @@ fn the_host_tells_what_its_routes_occupy_and_how_large_its_packets_are() {
     lab::run(|lab| {
         lab.settle(&intent());
         sh("ip route add 10.8.0.0/16 via 192.0.2.2; ip route add 100.64.0.0/10 via 192.0.2.2 table 52
-            ip route add blackhole 10.7.0.0/16; ip link set lan0 mtu 1450");
+            ip route add blackhole 10.7.0.0/16; ip link set lan0 mtu 1450
+            ip address add fd00:8::1/64 dev lan0 nodad; ip route add fd00:9::/48 via fd00:8::2");
         let routes = lab.wait(lab.kernel.host_routes()).expect("routes");
         let routes: Vec<_> = routes.iter().map(|(interface, net)| format!("{net} {interface}")).collect();
-        assert_eq!(
-            routes,
-            ["10.8.0.0/16 lan0", "100.64.0.0/10 lan0", "192.0.2.0/24 lan0", "10.7.0.0/16 lo", "127.0.0.0/8 lo"]
-        );
+        let through_lan =
+            ["10.8.0.0/16 lan0", "100.64.0.0/10 lan0", "192.0.2.0/24 lan0", "fd00:8::/64 lan0", "fd00:9::/48 lan0"];
+        let through_loopback = ["10.7.0.0/16 lo", "127.0.0.0/8 lo", "::1/128 lo"];
+        assert_eq!(routes, [&through_lan[..], &through_loopback].concat());
         assert_eq!(lab.wait(lab.kernel.uplink_mtu()).expect("mtu"), 1450);
         sh("ip route del default");
         assert_eq!(lab.wait(lab.kernel.uplink_mtu()).expect("mtu"), 1500);

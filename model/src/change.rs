@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{Admin, Bridge, Element, Flows, IfName, Inside, MacAddress, NamespaceName, Switch, Veth, state::list};
 
@@ -48,14 +48,14 @@ pub enum Change {
         /// The bridge.
         name: IfName,
         /// The address with its prefix length.
-        address: Ipv4Net,
+        address: IpNet,
     },
     /// Take an address off a bridge.
     RemoveAddress {
         /// The bridge.
         name: IfName,
         /// The address with its prefix length.
-        address: Ipv4Net,
+        address: IpNet,
     },
     /// Turn IPv6 on a bridge on or off.
     SetIpv6 {
@@ -78,7 +78,7 @@ pub enum Change {
         /// How the container's end should become.
         inside: Inside,
         /// Addresses of Fabric's that no longer belong there.
-        remove: BTreeSet<Ipv4Net>,
+        remove: BTreeSet<IpNet>,
     },
     /// Add elements to the firewall, in one transaction.
     AddElements {

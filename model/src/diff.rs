@@ -64,7 +64,7 @@ fn remove_elements(desired: &State, wanted: &BTreeSet<Element>, observed: &State
     let flows = gone
         .iter()
         .filter_map(Element::flows)
-        .filter(|flows| !matches!(flows, Flows::Published { to, .. } if freed.contains(to.ip())));
+        .filter(|flows| !matches!(flows, Flows::Published { to, .. } if freed.contains(&(*to.ip()).into())));
     changes.extend(freed.iter().map(|address| Flows::Of(*address)).chain(flows).map(Change::ForgetFlows));
 }
 
@@ -116,7 +116,7 @@ fn by_owner(desired: &State, elements: BTreeSet<Element>) -> BTreeMap<Option<&If
             Element::Bridge(name) | Element::SameBridge(name) => {
                 desired.bridges.get_key_value(name).map(|(name, _)| name)
             }
-            Element::Published { to, .. } => holders.get(to.ip()).copied(),
+            Element::Published { to, .. } => holders.get(&(*to.ip()).into()).copied(),
             Element::ForwardingGuard => None,
         };
         owned.entry(owner).or_default().insert(element);
@@ -195,6 +195,7 @@ fn raise_veth(
             admin: Admin::Down,
             addresses: BTreeSet::new(),
             gateway: None,
+            gateway6: None,
             ..inside
         }),
         ..desired.clone()

@@ -1,6 +1,6 @@
 //! An endpoint: one attachment of one container to one network.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,10 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// The network it is attached to.
     pub network: NetworkId,
-    /// The address it leases from the network's subnet.
-    pub ipv4: Ipv4Addr,
+    /// The address it leases from the network's IPv4 subnets; none on a network without.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The address it leases from the network's IPv6 subnets; none on a network without.
+    pub ipv6: Option<Ipv6Addr>,
     /// The MAC address of the container's end.
     pub mac: MacAddress,
     /// Names that DNS answers for besides the container's own.
@@ -24,6 +26,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The addresses it leases, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ipv4.map(IpAddr::from).into_iter().chain(self.ipv6.map(IpAddr::from))
+    }
+
+    /// Whether it leases this address.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.addresses().any(|own| own == address)
+    }
+
     /// The interface's name in the host's namespace: `fe-` and 12 digits of the endpoint's identifier.
     pub fn host_interface(&self) -> IfName {
         format!("fe-{}", self.id.short()).parse().expect("`fe-` and 12 hexadecimal digits are 15 graphic characters")

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     num::NonZeroU16,
 };
 
@@ -46,7 +46,7 @@ pub enum Structure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flows {
     /// All that a container's address opened, or that lead to it.
-    Of(Ipv4Addr),
+    Of(IpAddr),
     /// Those that came in through a published port.
     Published {
         /// The host's address; none means every one.

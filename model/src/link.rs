@@ -1,6 +1,6 @@
 //! What names and addresses a network interface.
 
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,11 +72,20 @@ impl MacAddress {
         Self(octets)
     }
 
-    /// The locally administered address that belongs to an IPv4 address on its segment: `0a:fb` and the address's four
-    /// octets. Whoever has the address next has the MAC address as well, so no neighbour's ARP cache is ever stale.
-    pub fn of(address: Ipv4Addr) -> Self {
-        let [a, b, c, d] = address.octets();
-        Self([0x0a, 0xfb, a, b, c, d])
+    /// The locally administered address that belongs to an IP address on its segment: `0a:fb` and an IPv4 address's four
+    /// octets, or `0a:fc` and the two halves of an IPv6 address's interface identifier, laid over each other. Whoever has
+    /// the address next has the MAC address as well, so no neighbour's cache is ever stale.
+    pub fn of(address: IpAddr) -> Self {
+        let (kind, word) = match address {
+            IpAddr::V4(address) => (0xfb, u32::from(address)),
+            IpAddr::V6(address) => {
+                let [.., a, b, c, d] = address.segments();
+                let word = |high, low| u32::from(high) << 16 | u32::from(low);
+                (0xfc, word(a, b) ^ word(c, d))
+            }
+        };
+        let [a, b, c, d] = word.to_be_bytes();
+        Self([0x0a, kind, a, b, c, d])
     }
 
     /// The six octets in transmission order.
@@ -176,8 +185,14 @@ mod tests {
             assert!(text.parse::<MacAddress>().is_err(), "{text:?}");
         }
         assert_eq!(MacAddress::local([0xff; 6]).octets()[0], 0xfe);
-        let derived = MacAddress::of(Ipv4Addr::new(10, 208, 0, 2));
-        assert_eq!(derived.to_string(), "0a:fb:0a:d0:00:02");
-        assert_eq!(MacAddress::local(derived.octets()), derived);
+        for (address, mac) in [
+            ("10.208.0.2", "0a:fb:0a:d0:00:02"),
+            ("fd00::2", "0a:fc:00:00:00:02"),
+            ("fd00::1:0:0:2", "0a:fc:00:01:00:02"),
+        ] {
+            let derived = MacAddress::of(address.parse().expect("literal"));
+            assert_eq!(derived.to_string(), mac);
+            assert_eq!(MacAddress::local(derived.octets()), derived);
+        }
     }
 }

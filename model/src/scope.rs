@@ -37,9 +37,10 @@ impl NetworkId {
 }
 
 impl Attachment {
-    /// The firewall elements that publish its ports.
+    /// The firewall elements that publish its ports: all lead to its IPv4 address.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
-        self.publishes.iter().map(|publish| Element::published(publish, self.endpoint.ipv4))
+        let address = self.endpoint.ipv4.into_iter();
+        address.flat_map(|address| self.publishes.iter().map(move |publish| Element::published(publish, address)))
     }
 }
 
@@ -85,7 +86,7 @@ impl Scope {
                 self.network().is_some_and(|id| id.bridge() == *name)
             }
             (Self::Network(_) | Self::Namespace(_), Element::Published { .. }) => false,
-            (Self::Endpoint(attachment), Element::Published { to, .. }) => *to.ip() == attachment.endpoint.ipv4,
+            (Self::Endpoint(attachment), Element::Published { to, .. }) => attachment.endpoint.holds((*to.ip()).into()),
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{Element, EndpointId, IfName, MacAddress, NamespaceName, NetworkId, Scope, Structure};
 
@@ -89,7 +89,7 @@ pub struct Bridge {
     /// Whether it was told to be up.
     pub admin: Admin,
     /// Addresses that Fabric put on it, or should.
-    pub addresses: BTreeSet<Ipv4Net>,
+    pub addresses: BTreeSet<IpNet>,
     /// Whether it speaks IPv6 (the negation of `net.ipv6.conf.IF.disable_ipv6`).
     pub ipv6: Switch,
     /// Whether 127.0.0.0/8 may be routed over it (`net.ipv4.conf.IF.route_localnet`); ports published to the host's
@@ -131,9 +131,11 @@ pub struct Inside {
     /// Whether it was told to be up.
     pub admin: Admin,
     /// Addresses that Fabric put on it, or should.
-    pub addresses: BTreeSet<Ipv4Net>,
-    /// The gateway of the namespace's default route over this interface.
+    pub addresses: BTreeSet<IpNet>,
+    /// The gateway of the namespace's IPv4 default route over this interface.
     pub gateway: Option<Ipv4Addr>,
+    /// The gateway of the namespace's IPv6 default route over this interface.
+    pub gateway6: Option<Ipv6Addr>,
 }
 
 impl Bridge {
@@ -244,10 +246,13 @@ impl fmt::Display for Inside {
         if !self.addresses.is_empty() {
             write!(f, " address {}", list(&self.addresses))?;
         }
-        match self.gateway {
-            Some(gateway) => write!(f, " default via {gateway}"),
-            None => Ok(()),
+        if let Some(gateway) = self.gateway {
+            write!(f, " default via {gateway}")?;
         }
+        if let Some(gateway) = self.gateway6 {
+            write!(f, " default via {gateway}")?;
+        }
+        Ok(())
     }
 }
 

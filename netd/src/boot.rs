@@ -119,17 +119,18 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
             cgroup_parent: cgroup_parent(&directories),
         },
     );
-    let host_resolver = Arc::new(dns::ResolvConf::new(&config.resolv_conf));
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let host = dns::upstreams(&resolv_conf, &Default::default());
     let upstreams = match &config.upstreams {
-        Some(upstreams) => dns::HostUpstreams::Fixed(upstreams.iter().map(|upstream| upstream.0).collect()),
-        None => dns::HostUpstreams::Follow(host_resolver.clone()),
+        Some(upstreams) => upstreams.iter().map(|upstream| upstream.0).collect(),
+        None => host.servers,
     };
-    let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone(), config.dns_ttl));
-    let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig::new(upstreams), config.dns_query_log);
+    let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone()));
+    let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig { upstreams, ..Default::default() });
     let pools = match &config.pools {
         Some(ranges) => ranges
             .iter()
-            .map(|range| ipam::Pool::new(*range, range.prefix_len().max(24)))
+            .map(|range| ipam::Pool::new((*range).into(), range.prefix_len().max(24)))
             .collect::<Result<Vec<_>, _>>()?,
         None => ipam::default_pools().into(),
     };
@@ -145,7 +146,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         steps,
         started_at: Timestamp::now(),
         pools,
-        host_resolver,
+        search: host.search,
         world: Arc::new(Mutex::new(world)),
         image_use: Default::default(),
         listening: Default::default(),
@@ -159,7 +160,7 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
     for (key, entry) in &store.list(record::NETWORKS).await?.entries {
         let network: Network = record::parse(key, &entry.value)?;
         let leases = store.list(&ipam::Lease::prefix(&network.id)).await?;
-        let leases = ipam::LeaseTable::from_listing(network.id.clone(), network.subnet, &leases)?;
+        let leases = ipam::LeaseTable::from_listing(network.id.clone(), &network.subnets, &leases)?;
         world.insert_committed_network(network, leases);
     }
     for (key, entry) in &store.list(record::CONTAINERS).await?.entries {

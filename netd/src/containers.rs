@@ -1,6 +1,10 @@
 //! What can be asked of containers.
 
-use std::{net::SocketAddrV4, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{ContainerCreate, ExecCreate, Signal, Until};
 use jiff::Timestamp;
@@ -105,12 +109,14 @@ impl Daemon {
         let mut endpoints = Vec::new();
         if let Some(network) = &request.network {
             let network = world.network_by_name(network)?;
-            let ipv4 = world.choose_address(network)?;
+            let (ipv4, ipv6) = world.choose_addresses(network)?;
+            let address = ipv4.map(IpAddr::from).or(ipv6.map(IpAddr::from));
             endpoints.push(Endpoint {
                 id: EndpointId::from_bytes(self.random()),
                 network: network.id.clone(),
                 ipv4,
-                mac: MacAddress::of(ipv4),
+                ipv6,
+                mac: MacAddress::of(address.expect("a network has a subnet, and so an address to give")),
                 aliases: Vec::new(),
                 interface: "eth0".parse().expect("a literal interface name"),
             });

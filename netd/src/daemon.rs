@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct Daemon {
     /// Where automatic subnets are cut from.
     pub(crate) pools: Vec<ipam::Pool>,
     /// The host's search domains, for containers' `resolv.conf`.
-    pub(crate) host_resolver: Arc<dns::ResolvConf>,
+    pub(crate) search: Vec<String>,
     pub(crate) world: Arc<Mutex<World>>,
     /// Read by whoever is about to use an image, written by whoever removes one: what is in use is known in between.
     pub(crate) image_use: RwLock<()>,
@@ -107,10 +107,10 @@ impl Daemon {
         let _listening = self.listening.lock().await;
         let gateways: BTreeSet<SocketAddr> = {
             let world = self.world();
-            world.networks().map(|network| (IpAddr::from(network.subnet.gateway()), 53).into()).collect()
+            let subnets = world.networks().flat_map(|network| &network.subnets);
+            subnets.map(|subnet| (subnet.gateway(), 53).into()).collect()
         };
-        let host = self.config.dns_host_listener.map(|address| address.0);
-        let listening = self.dns.listen(dns::Listeners { gateways, host }).await;
+        let listening = self.dns.listen(gateways).await;
         *self.deaf.lock().expect("nobody panics with it") = listening.as_ref().err().map(chain);
         listening.map_err(|source| Failure::Dns { doing: "answer DNS for containers".into(), source: source.into() })
     }

@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     images::blocking,
     record::Goal,
-    world::lease,
+    world::leases,
 };
 
 const REPAIR: &str = "netd mends what it can every 10 s; if it stays, restart netd, which stops no container";
@@ -90,7 +90,7 @@ impl Daemon {
         let world = self.world();
         let endpoints = world.records().flat_map(|record| &record.container.endpoints);
         let mut held: BTreeSet<_> =
-            endpoints.map(lease).map(|lease| (lease.network, lease.address, lease.endpoint)).collect();
+            endpoints.flat_map(leases).map(|lease| (lease.network, lease.address, lease.endpoint)).collect();
         let leaked: Vec<_> = world
             .leases()
             .filter(|lease| !held.remove(&(lease.network.clone(), lease.address, lease.endpoint.clone())))

@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     #[error("network `{network}` cannot have subnet {range}")]
     Range {
         network: NetworkName,
-        range: ipnet::Ipv4Net,
+        range: ipnet::IpNet,
         #[source]
         source: Box<ipam::IpamError>,
     },

@@ -5,17 +5,16 @@
 use std::{
     fmt::Write,
     io,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-use model::{Hostname, Network};
+use model::{Endpoint, Hostname, Network};
 
 /// What the content of the files depends on.
 pub(crate) struct Surroundings<'a> {
     pub(crate) hostname: &'a Hostname,
-    /// The first endpoint's network and address; none for a container without a network.
-    pub(crate) attachment: Option<(&'a Network, Ipv4Addr)>,
+    /// The first endpoint with its network; none for a container without a network.
+    pub(crate) attachment: Option<(&'a Network, &'a Endpoint)>,
     /// The host's own search domains, so that short names mean in the container what they mean on the host.
     pub(crate) search: &'a [String],
 }
@@ -24,8 +23,12 @@ impl Surroundings<'_> {
     /// `ndots:0` makes a name without dots be asked as it stands first: container names never wait for the host's
     /// search domains.
     fn resolv_conf(&self) -> String {
-        let Some((network, _)) = self.attachment else { return String::new() };
-        let mut text = format!("nameserver {}\n", network.subnet.gateway());
+        let Some((network, endpoint)) = self.attachment else { return String::new() };
+        let mut text = String::new();
+        let gateways = endpoint.addresses().filter_map(|address| Some(network.subnet_with(address)?.gateway()));
+        for gateway in gateways {
+            writeln!(text, "nameserver {gateway}").expect("writing to a String never fails");
+        }
         if !self.search.is_empty() {
             writeln!(text, "search {}", self.search.join(" ")).expect("writing to a String never fails");
         }
@@ -35,8 +38,10 @@ impl Surroundings<'_> {
 
     fn hosts(&self) -> String {
         let mut text = String::from("127.0.0.1\tlocalhost\n");
-        if let Some((_, address)) = self.attachment {
-            writeln!(text, "{address}\t{}", self.hostname).expect("writing to a String never fails");
+        if let Some((_, endpoint)) = self.attachment {
+            for address in endpoint.addresses() {
+                writeln!(text, "{address}\t{}", self.hostname).expect("writing to a String never fails");
+            }
         } else if self.hostname.as_str() != "localhost" {
             writeln!(text, "127.0.1.1\t{}", self.hostname).expect("writing to a String never fails");
         }
@@ -63,7 +68,7 @@ impl Surroundings<'_> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Driver, MacAddress, NetworkId, Subnet};
+    use model::{Driver, EndpointId, MacAddress, NetworkId, Subnet};
 
     use super::*;
 
@@ -73,20 +78,34 @@ mod tests {
             id: NetworkId::from_bytes([1; 8]),
             name: "web".parse().expect("literal"),
             driver: Driver::Bridge,
-            subnet: Subnet::new("10.1.0.0/24".parse().expect("literal"), None).expect("literal"),
+            subnets: ["10.1.0.0/24", "fd00:1::/64"]
+                .map(|range| Subnet::new(range.parse().expect("literal"), None).expect("literal"))
+                .into(),
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
             labels: Default::default(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
         };
+        let endpoint = Endpoint {
+            id: EndpointId::from_bytes([1; 8]),
+            network: network.id.clone(),
+            ipv4: Some([10, 1, 0, 2].into()),
+            ipv6: Some("fd00:1::2".parse().expect("literal")),
+            mac: MacAddress::local([0; 6]),
+            aliases: Vec::new(),
+            interface: "eth0".parse().expect("literal"),
+        };
         let hostname = "api".parse().expect("literal");
         let surroundings = Surroundings {
             hostname: &hostname,
-            attachment: Some((&network, Ipv4Addr::new(10, 1, 0, 2))),
+            attachment: Some((&network, &endpoint)),
             search: &["corp.example".to_owned()],
         };
-        assert_eq!(surroundings.resolv_conf(), "nameserver 10.1.0.1\nsearch corp.example\noptions ndots:0\n");
-        assert_eq!(surroundings.hosts(), "127.0.0.1\tlocalhost\n10.1.0.2\tapi\n");
+        assert_eq!(
+            surroundings.resolv_conf(),
+            "nameserver 10.1.0.1\nnameserver fd00:1::1\nsearch corp.example\noptions ndots:0\n"
+        );
+        assert_eq!(surroundings.hosts(), "127.0.0.1\tlocalhost\n10.1.0.2\tapi\nfd00:1::2\tapi\n");
         let alone = Surroundings { hostname: &hostname, attachment: None, search: &[] };
         assert_eq!(alone.resolv_conf(), "");
         assert_eq!(alone.hosts(), "127.0.0.1\tlocalhost\n127.0.1.1\tapi\n");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::NetworkCreate;
 use ipam::HostRange;
 use jiff::Timestamp;
-use model::{Driver, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
+use model::{Driver, Family, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
 
 use crate::{
     daemon::{Daemon, chain},
@@ -38,7 +38,7 @@ impl Daemon {
                 id: NetworkId::from_bytes(self.random()),
                 name: request.name,
                 driver: request.driver.unwrap_or(Driver::Bridge),
-                subnet,
+                subnets: vec![subnet],
                 gateway_mac: MacAddress::of(subnet.gateway()),
                 mtu,
                 labels: request.labels,
@@ -106,9 +106,9 @@ impl Daemon {
     }
 
     fn choose_subnet(&self, network: &NetworkName, world: &World, routes: &[HostRange]) -> Result<Subnet, Failure> {
-        let networks = world.reserved_networks().map(|network| network.subnet.range());
+        let networks = world.reserved_networks().flat_map(|network| &network.subnets).map(Subnet::range);
         let taken: Vec<_> = networks.chain(routes.iter().map(|route| route.range)).collect();
-        let range = ipam::choose_subnet(&self.pools, &taken)
+        let range = ipam::choose_subnet(&self.pools, Family::Ipv4, &taken)
             .map_err(|source| Failure::NoRange { network: network.clone(), source: source.into() })?;
         Ok(Subnet::new(range, None).expect("pools hold only ranges that containers can live in"))
     }

@@ -114,7 +114,8 @@ pub(crate) fn create_container(record: &Record) -> Transaction {
         .create(container_name_key(&container.name), container.id.as_str())
         .create(container_key(&container.id), value(record));
     container.endpoints.iter().fold(transaction, |transaction, endpoint| {
-        transaction.guard(Guard::Present(network_key(&endpoint.network))).guarded(crate::world::lease(endpoint).claim())
+        let transaction = transaction.guard(Guard::Present(network_key(&endpoint.network)));
+        crate::world::leases(endpoint).map(|lease| lease.claim()).fold(transaction, Transaction::guarded)
     })
 }
 

@@ -23,9 +23,10 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
             id: endpoint.id.clone(),
             network: network.name.clone(),
             ipv4: endpoint.ipv4,
-            ipv6: None,
+            ipv6: endpoint.ipv6,
             mac: endpoint.mac,
-            gateway: network.subnet.gateway(),
+            gateway: network.gateway_of(endpoint),
+            gateway6: network.gateway6_of(endpoint),
             aliases: endpoint.aliases.clone(),
             interface: endpoint.interface.clone(),
         })
@@ -68,6 +69,7 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
             container: record.container.name.clone(),
             container_id: record.container.id.clone(),
             ipv4: endpoint.ipv4,
+            ipv6: endpoint.ipv6,
             mac: endpoint.mac,
         })
     });
@@ -76,7 +78,7 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
         id: network.id.clone(),
         name: network.name.clone(),
         driver: network.driver,
-        subnets: vec![network.subnet],
+        subnets: network.subnets.clone(),
         mtu: network.mtu,
         labels: network.labels.clone(),
         created_at: network.created_at,

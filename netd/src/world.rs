@@ -7,13 +7,14 @@ mod desired;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
 use ipam::{Lease, LeaseTable, Request};
 use model::{
-    Container, ContainerId, ContainerName, Digest, Endpoint, NamespaceName, Network, NetworkId, NetworkName, Protocol,
-    Publish,
+    Container, ContainerId, ContainerName, Digest, Endpoint, Family, NamespaceName, Network, NetworkId, NetworkName,
+    Protocol, Publish,
 };
 use runtime::Exit;
 use store::{Guard, Revision, Write};
@@ -56,9 +57,10 @@ struct ContainerEntry {
     life: Arc<Life>,
 }
 
-/// The lease an endpoint holds.
-pub(crate) fn lease(endpoint: &Endpoint) -> Lease {
-    Lease { network: endpoint.network.clone(), address: endpoint.ipv4, endpoint: endpoint.id.clone() }
+/// The leases an endpoint holds.
+pub(crate) fn leases(endpoint: &Endpoint) -> impl Iterator<Item = Lease> {
+    let lease = |address| Lease { network: endpoint.network.clone(), address, endpoint: endpoint.id.clone() };
+    endpoint.addresses().map(lease)
 }
 
 impl World {
@@ -90,7 +92,7 @@ impl World {
 
     fn insert_network(&mut self, network: Network, committed: bool) {
         self.network_names.insert(network.name.clone(), network.id.clone());
-        let leases = LeaseTable::new(network.id.clone(), network.subnet);
+        let leases = LeaseTable::new(network.id.clone(), &network.subnets);
         self.networks.insert(
             network.id.clone(),
             NetworkEntry { network, leases, containers: BTreeSet::new(), published_to_loopback: 0, committed },
@@ -141,8 +143,8 @@ impl World {
 
     /// How many of the network's addresses are leased.
     pub(crate) fn usage(&self, network: &Network) -> ipam::Usage {
-        let usage = self.networks.get(&network.id).map(|entry| entry.leases.usage());
-        usage.unwrap_or(ipam::Usage { used: 0, capacity: network.subnet.capacity() })
+        let unused = || LeaseTable::new(network.id.clone(), &network.subnets).usage();
+        self.networks.get(&network.id).map_or_else(unused, |entry| entry.leases.usage())
     }
 
     /// Every lease, with the network it is of.
@@ -162,13 +164,22 @@ impl World {
 
     // --- containers ---
 
-    /// Chooses an address of the network that is free now. The caller reserves it with the container in the same lock.
-    pub(crate) fn choose_address(&self, network: &Network) -> Result<std::net::Ipv4Addr, Failure> {
+    /// Chooses an address that is free now of each family of the network. The caller reserves them with the container in
+    /// the same lock.
+    pub(crate) fn choose_addresses(&self, network: &Network) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), Failure> {
         let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
-        entry
-            .leases
-            .choose(Request::Any)
-            .map_err(|source| Failure::Address { network: network.name.clone(), source: source.into() })
+        let mut chosen = (None, None);
+        for family in Family::ALL.into_iter().filter(|family| network.subnets_of(*family).next().is_some()) {
+            let address = entry
+                .leases
+                .choose(Request::Any(family))
+                .map_err(|source| Failure::Address { network: network.name.clone(), source: source.into() })?;
+            match address {
+                IpAddr::V4(address) => chosen.0 = Some(address),
+                IpAddr::V6(address) => chosen.1 = Some(address),
+            }
+        }
+        Ok(chosen)
     }
 
     /// Takes the container's name, addresses and host ports; it exists once it is confirmed.
@@ -187,7 +198,9 @@ impl World {
         entry.committed = true;
         for endpoint in &entry.record.container.endpoints {
             if let Some(network) = self.networks.get_mut(&endpoint.network) {
-                network.leases.insert(&lease(endpoint), revision);
+                for lease in leases(endpoint) {
+                    network.leases.insert(&lease, revision);
+                }
             }
         }
     }
@@ -199,17 +212,19 @@ impl World {
 
     /// What a transaction needs in it to give the container's addresses back.
     pub(crate) fn releases(&self, container: &Container) -> Vec<(Guard, Write)> {
-        let endpoints = container.endpoints.iter();
-        endpoints.filter_map(|endpoint| self.networks.get(&endpoint.network)?.leases.release(endpoint.ipv4)).collect()
+        let leases = container.endpoints.iter().flat_map(leases);
+        leases.filter_map(|lease| self.networks.get(&lease.network)?.leases.release(lease.address)).collect()
     }
 
     fn insert_container(&mut self, record: Record, committed: bool) -> Arc<Life> {
         let container = &record.container;
         for endpoint in &container.endpoints {
             if let Some(entry) = self.networks.get_mut(&endpoint.network) {
-                // The revision of the claim is known once it is committed; until then nobody can release it.
-                if entry.leases.lease(endpoint.ipv4).is_none() {
-                    entry.leases.insert(&lease(endpoint), Revision::ZERO);
+                for lease in leases(endpoint) {
+                    // The revision of the claim is known once it is committed; until then nobody can release it.
+                    if entry.leases.lease(lease.address).is_none() {
+                        entry.leases.insert(&lease, Revision::ZERO);
+                    }
                 }
                 entry.containers.insert(container.id.clone());
             }
@@ -236,7 +251,7 @@ impl World {
         self.inhabited.remove(&record.container.namespace);
         for endpoint in &record.container.endpoints {
             if let Some(entry) = self.networks.get_mut(&endpoint.network) {
-                entry.leases.remove(endpoint.ipv4);
+                endpoint.addresses().for_each(|address| entry.leases.remove(address));
                 entry.containers.remove(id);
             }
         }

@@ -110,6 +110,7 @@ pub(crate) fn container() -> api::Container {
             "ipv6": null,
             "mac": "02:42:0a:59:00:02",
             "gateway": "10.89.0.1",
+            "gateway6": null,
             "aliases": [],
             "interface": "eth0",
         }],

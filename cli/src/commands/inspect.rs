@@ -1,6 +1,6 @@
 //! `fabric inspect`.
 
-use api::{Client, Container};
+use api::{Client, Container, Endpoint};
 
 use super::ps::{port, state};
 use crate::{
@@ -54,16 +54,22 @@ fn render(container: &Container) -> String {
                     endpoint.id.short().to_owned(),
                     endpoint.network.to_string(),
                     endpoint.interface.to_string(),
-                    endpoint.ipv4.to_string(),
+                    or_nothing(endpoint.ipv4.map(|address| address.to_string())),
                     or_nothing(endpoint.ipv6.map(|address| address.to_string())),
                     endpoint.mac.to_string(),
-                    endpoint.gateway.to_string(),
+                    joined(gateways(endpoint)),
                     joined(endpoint.aliases.iter().map(ToString::to_string)),
                 ]
             }),
         ));
     }
     text
+}
+
+/// Its gateways, that of IPv4 first.
+fn gateways(endpoint: &Endpoint) -> impl Iterator<Item = String> {
+    let ipv4 = endpoint.gateway.map(|address| address.to_string());
+    ipv4.into_iter().chain(endpoint.gateway6.map(|address| address.to_string()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `fabric network`.
 
-use api::{Client, Network, NetworkCreate};
+use api::{Client, Network, NetworkCreate, NetworkEndpoint};
 use jiff::Timestamp;
+use model::Family;
 
 use super::each;
 use crate::{
@@ -84,20 +85,28 @@ fn render(network: &Network) -> String {
     );
     if !network.endpoints.is_empty() {
         text.push('\n');
-        text.push_str(&table(
-            ["ENDPOINT", "CONTAINER", "CONTAINER ID", "IPV4", "MAC"],
-            network.endpoints.iter().map(|endpoint| {
-                [
-                    endpoint.id.short().to_owned(),
-                    endpoint.container.to_string(),
-                    endpoint.container_id.short().to_owned(),
-                    endpoint.ipv4.to_string(),
-                    endpoint.mac.to_string(),
-                ]
-            }),
-        ));
+        text.push_str(&endpoints(network));
     }
     text
+}
+
+/// Who is on the network; IPv6 has a column only where the network has it.
+fn endpoints(network: &Network) -> String {
+    let row = |endpoint: &NetworkEndpoint| {
+        let [id, container, container_id] =
+            [endpoint.id.short(), endpoint.container.as_str(), endpoint.container_id.short()].map(str::to_owned);
+        let ipv4 = joined(endpoint.ipv4.map(|address| address.to_string()));
+        [id, container, container_id, ipv4, endpoint.mac.to_string()]
+    };
+    if !network.subnets.iter().any(|subnet| subnet.family() == Family::Ipv6) {
+        let titles = ["ENDPOINT", "CONTAINER", "CONTAINER ID", "IPV4", "MAC"];
+        return table(titles, network.endpoints.iter().map(row));
+    }
+    let rows = network.endpoints.iter().map(|endpoint| {
+        let [id, container, container_id, ipv4, mac] = row(endpoint);
+        [id, container, container_id, ipv4, joined(endpoint.ipv6.map(|address| address.to_string())), mac]
+    });
+    table(["ENDPOINT", "CONTAINER", "CONTAINER ID", "IPV4", "IPV6", "MAC"], rows)
 }
 
 #[cfg(test)]

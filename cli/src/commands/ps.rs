@@ -1,6 +1,6 @@
 //! `fabric ps`.
 
-use api::{Client, Container, ContainersQuery, State};
+use api::{Client, Container, ContainersQuery, Endpoint, State};
 use jiff::Timestamp;
 use model::Publish;
 
@@ -26,12 +26,18 @@ fn render(containers: &[Container], now: Timestamp) -> String {
                 container.image.to_string(),
                 state(container),
                 joined(container.endpoints.iter().map(|endpoint| endpoint.network.to_string())),
-                joined(container.endpoints.iter().map(|endpoint| endpoint.ipv4.to_string())),
+                joined(container.endpoints.iter().flat_map(addresses)),
                 joined(container.publishes.iter().map(port)),
                 age(container.created_at, now),
             ]
         }),
     )
+}
+
+/// Its addresses, IPv4 first.
+fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = String> {
+    let ipv4 = endpoint.ipv4.map(|address| address.to_string());
+    ipv4.into_iter().chain(endpoint.ipv6.map(|address| address.to_string()))
 }
 
 /// The state in one word, with the exit code where there is one.

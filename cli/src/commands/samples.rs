@@ -30,7 +30,7 @@ pub(super) fn containers() -> Vec<Container> {
                 "publishes": ["8080:80/tcp", "127.0.0.1:53:53/udp"],
                 "endpoints": [{
                     "id": "0123456789abcdef", "network": "web", "ipv4": "10.89.0.2", "ipv6": null,
-                    "mac": "02:42:0a:59:00:02", "gateway": "10.89.0.1", "aliases": ["www"], "interface": "eth0",
+                    "mac": "02:42:0a:59:00:02", "gateway": "10.89.0.1", "gateway6": null, "aliases": ["www"], "interface": "eth0",
                 }],
             }),
         ),
@@ -68,7 +68,7 @@ pub(super) fn networks() -> Vec<Network> {
                 "labels": {"team": "a"}, "usage": {"capacity": 253, "used": 1},
                 "endpoints": [{
                     "id": "0123456789abcdef", "container": "api", "container_id": "a1".repeat(16), "ipv4": "10.89.0.2",
-                    "mac": "02:42:0a:59:00:02",
+                    "ipv6": null, "mac": "02:42:0a:59:00:02",
                 }],
             }),
         ),

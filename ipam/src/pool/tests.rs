@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn net(text: &str) -> Ipv4Net {
+fn net(text: &str) -> IpNet {
     text.parse().expect("literal")
 }
 
@@ -19,6 +19,9 @@ fn pools_are_aligned_and_larger_than_their_subnets() {
         ("10.0.0.0/24", 30, false),
         ("10.0.0.0/24", 23, false),
         ("10.0.0.1/24", 24, false),
+        ("fd00:1::/48", 64, true),
+        ("fd00:1::/64", 64, true),
+        ("fd00:1::/64", 65, false),
     ] {
         assert_eq!(Pool::new(net(range), prefix).is_ok(), ok, "{range} in /{prefix}");
     }
@@ -43,8 +46,12 @@ fn the_first_subnet_clear_of_everything_is_chosen() {
         (&["192.168.0.0/16", "172.17.0.0/16", "100.64.0.0/10"], "10.208.0.0/24"),
     ];
     for (taken, expected) in table {
-        let taken: Vec<Ipv4Net> = taken.iter().map(|text| net(text)).collect();
-        assert_eq!(choose_subnet(&default_pools(), &taken).expect("there is room"), net(expected), "{taken:?}");
+        let taken: Vec<IpNet> = taken.iter().map(|text| net(text)).collect();
+        assert_eq!(
+            choose_subnet(&default_pools(), Family::Ipv4, &taken).expect("there is room"),
+            net(expected),
+            "{taken:?}"
+        );
     }
 }
 
@@ -52,7 +59,7 @@ fn the_first_subnet_clear_of_everything_is_chosen() {
 fn exhaustion_names_the_pools_and_what_is_in_them() {
     let pools = [pool("10.1.0.0/23", 24), pool("10.9.0.0/24", 24)];
     let taken = ["10.1.0.0/24", "10.1.1.0/25", "10.1.1.0/26", "10.9.0.3/32", "192.168.0.0/24", "0.0.0.0/0"].map(net);
-    let error = choose_subnet(&pools, &taken).expect_err("everything is taken");
+    let error = choose_subnet(&pools, Family::Ipv4, &taken).expect_err("everything is taken");
     assert_eq!(
         error.to_string(),
         "no free subnet in 10.1.0.0/23 (in /24), 10.9.0.0/24 (in /24): \
@@ -60,7 +67,7 @@ fn exhaustion_names_the_pools_and_what_is_in_them() {
     );
     assert!(error.hint().contains("name a free subnet"));
     assert_eq!(
-        choose_subnet(&[], &[]).expect_err("there are no pools").to_string(),
+        choose_subnet(&[], Family::Ipv4, &[]).expect_err("there are no pools").to_string(),
         "no free subnet in no pools: 0 ranges in them are taken by networks or by the host"
     );
 }
@@ -68,8 +75,25 @@ fn exhaustion_names_the_pools_and_what_is_in_them() {
 #[test]
 fn the_end_of_the_address_space_is_no_special_place() {
     let pools = [pool("255.255.255.0/24", 25)];
-    assert_eq!(choose_subnet(&pools, &[net("255.255.255.0/26")]).expect("room"), net("255.255.255.128/25"));
-    assert!(choose_subnet(&pools, &[net("255.255.255.0/26"), net("255.255.255.255/32")]).is_err());
+    assert_eq!(
+        choose_subnet(&pools, Family::Ipv4, &[net("255.255.255.0/26")]).expect("room"),
+        net("255.255.255.128/25")
+    );
+    assert!(choose_subnet(&pools, Family::Ipv4, &[net("255.255.255.0/26"), net("255.255.255.255/32")]).is_err());
+    let pools = [pool("ffff:ffff:ffff:fffe::/63", 64)];
+    let last = "ffff:ffff:ffff:ffff::/64";
+    assert_eq!(choose_subnet(&pools, Family::Ipv6, &[net("ffff:ffff:ffff:fffe::/64")]).expect("room"), net(last));
+    assert!(choose_subnet(&pools, Family::Ipv6, &[net("ffff:ffff:ffff:fffe::/64"), net(last)]).is_err());
+}
+
+#[test]
+fn families_do_not_mix() {
+    let pools = [pool("fd00:1::/48", 64), pool("10.1.0.0/23", 24)];
+    let taken = ["10.1.0.0/24", "fd00:1::7/64"].map(net);
+    assert_eq!(choose_subnet(&pools, Family::Ipv4, &taken).expect("room"), net("10.1.1.0/24"));
+    assert_eq!(choose_subnet(&pools, Family::Ipv6, &taken).expect("room"), net("fd00:1:0:1::/64"));
+    let error = choose_subnet(&pools[..1], Family::Ipv4, &taken).expect_err("no such pool").to_string();
+    assert!(error.starts_with("no free subnet in no pools"), "{error}");
 }
 
 proptest! {
@@ -80,15 +104,15 @@ proptest! {
     ) {
         let base = u32::from_be_bytes([10, 1, 0, 0]);
         // Host bits stay: they must not matter.
-        let taken: Vec<Ipv4Net> = taken
+        let taken: Vec<IpNet> = taken
             .into_iter()
-            .map(|(offset, length)| Ipv4Net::new((base + offset).into(), length.max(20)).expect("at most 32"))
+            .map(|(offset, length)| IpNet::V4(Ipv4Net::new((base + offset).into(), length.max(20)).expect("at most 32")))
             .collect();
         let pools = [pool("10.1.0.0/20", prefix), pool("10.1.16.0/21", prefix)];
         let expected = pools
             .iter()
             .flat_map(|pool| pool.range.subnets(prefix).expect("the pool is larger"))
             .find(|subnet| !taken.iter().any(|taken| overlaps(*subnet, *taken)));
-        prop_assert_eq!(choose_subnet(&pools, &taken).ok(), expected);
+        prop_assert_eq!(choose_subnet(&pools, Family::Ipv4, &taken).ok(), expected);
     }
 }

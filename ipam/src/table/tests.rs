@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::number;
 
 mod random;
 mod stored;
@@ -9,32 +10,32 @@ fn network() -> NetworkId {
     NetworkId::from_bytes([7; 8])
 }
 
-fn endpoint(number: u32) -> EndpointId {
-    EndpointId::from_bytes(u64::from(number).to_be_bytes())
+fn endpoint(number: u64) -> EndpointId {
+    EndpointId::from_bytes(number.to_be_bytes())
 }
 
 fn subnet(range: &str) -> Subnet {
     Subnet::new(range.parse().expect("literal"), None).expect("literal")
 }
 
-fn lease(address: Ipv4Addr, number: u32) -> Lease {
+fn lease(address: IpAddr, number: u64) -> Lease {
     Lease { network: network(), address, endpoint: endpoint(number) }
 }
 
-fn address(text: &str) -> Ipv4Addr {
+fn address(text: &str) -> IpAddr {
     text.parse().expect("literal")
 }
 
 /// Takes whatever comes next.
-fn take(table: &mut LeaseTable, number: u32) -> Ipv4Addr {
-    let address = table.choose(Request::Any).expect("there is room");
-    table.insert(&lease(address, number), Revision::from_number(u64::from(number) + 1));
+fn take(table: &mut LeaseTable, number: u64) -> IpAddr {
+    let address = table.choose(Request::Any(Family::Ipv4)).expect("there is room");
+    table.insert(&lease(address, number), Revision::from_number(number + 1));
     address
 }
 
 #[test]
 fn addresses_come_in_order_and_a_freed_one_rests() {
-    let mut table = LeaseTable::new(network(), subnet("10.1.0.0/29"));
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/29")]);
     let taken: Vec<String> = (0..3).map(|number| take(&mut table, number).to_string()).collect();
     assert_eq!(taken, ["10.1.0.2", "10.1.0.3", "10.1.0.4"], "the gateway is not handed out");
     table.remove(address("10.1.0.3"));
@@ -42,14 +43,14 @@ fn addresses_come_in_order_and_a_freed_one_rests() {
     assert_eq!(taken, ["10.1.0.5", "10.1.0.6", "10.1.0.3"], "the freed one comes last");
     assert_eq!(table.usage(), Usage { used: 5, capacity: 5 });
     assert_eq!(
-        table.choose(Request::Any).expect_err("nothing is left").to_string(),
+        table.choose(Request::Any(Family::Ipv4)).expect_err("nothing is left").to_string(),
         format!("no free address in 10.1.0.0/29 of network {}: 5 of 5 are leased", network())
     );
 }
 
 #[test]
 fn a_fixed_address_does_not_wake_those_that_rest() {
-    let mut table = LeaseTable::new(network(), subnet("10.1.0.0/28"));
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/28")]);
     assert_eq!(take(&mut table, 0), address("10.1.0.2"));
     table.insert(&lease(address("10.1.0.14"), 1), Revision::from_number(2));
     table.remove(address("10.1.0.2"));
@@ -58,7 +59,7 @@ fn a_fixed_address_does_not_wake_those_that_rest() {
 
 #[test]
 fn a_fixed_address_is_given_or_refused_with_the_reason() {
-    let mut table = LeaseTable::new(network(), subnet("10.1.0.0/24"));
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/24")]);
     table.insert(&lease(address("10.1.0.9"), 3), Revision::from_number(1));
     for (asked, expected) in [
         ("10.1.0.10", None),
@@ -79,16 +80,16 @@ fn gateways_anywhere_are_spared() {
     for gateway in ["10.1.0.1", "10.1.0.4", "10.1.0.6"] {
         let range = "10.1.0.0/29".parse().expect("literal");
         let subnet = Subnet::new(range, Some(address(gateway))).expect("literal");
-        let mut table = LeaseTable::new(network(), subnet);
+        let mut table = LeaseTable::new(network(), &[subnet]);
         let taken: Vec<_> = (0..5).map(|number| take(&mut table, number)).collect();
         assert!(taken.iter().all(|address| subnet.is_endpoint_address(*address)), "{taken:?}");
-        assert!(table.choose(Request::Any).is_err());
+        assert!(table.choose(Request::Any(Family::Ipv4)).is_err());
     }
 }
 
 #[test]
 fn leases_elsewhere_are_remembered_and_do_not_count() {
-    let mut table = LeaseTable::new(network(), subnet("10.1.0.0/29"));
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/29")]);
     for outside in ["10.1.0.1", "10.9.0.1", "255.255.255.255", "0.0.0.0"] {
         table.insert(&lease(address(outside), 1), Revision::from_number(1));
     }
@@ -104,21 +105,58 @@ fn leases_elsewhere_are_remembered_and_do_not_count() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it measures what it tests")]
 fn a_full_subnet_costs_no_more_than_an_empty_one() {
-    let mut table = LeaseTable::new(network(), subnet("10.1.0.0/16"));
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/16")]);
     let started = Instant::now();
     for number in 0..table.usage().capacity {
         take(&mut table, number);
     }
     let filling = started.elapsed();
-    assert!(table.choose(Request::Any).is_err());
+    assert!(table.choose(Request::Any(Family::Ipv4)).is_err());
     let started = Instant::now();
-    for number in 0..65_533 {
-        let freed = Ipv4Addr::from(u32::from(address("10.1.0.2")) + (number * 7919) % 65_533);
+    for number in 0_u128..65_533 {
+        let freed = number::address(Family::Ipv4, number::number(address("10.1.0.2")) + (number * 7919) % 65_533)
+            .expect("inside");
         table.remove(freed);
-        assert_eq!(take(&mut table, number), freed, "it is the only one");
+        assert_eq!(take(&mut table, number as u64), freed, "it is the only one");
     }
     let turning = started.elapsed();
     // A search that walks over what is held would take minutes.
     assert!(filling.as_secs() < 5 && turning.as_secs() < 5, "filling {filling:?}, turning {turning:?}");
     println!("65,533 leases: filling {filling:?}, turning {turning:?}");
+}
+
+#[test]
+fn families_and_subnets_fill_one_after_the_other() {
+    let subnets = ["10.1.0.0/29", "fd00:1::/126", "10.2.0.0/29", "fd00:2::/64"].map(subnet);
+    let mut table = LeaseTable::new(network(), &subnets);
+    let given: Vec<_> = (0..7).map(|number| take(&mut table, number).to_string()).collect();
+    assert_eq!(given[4..], ["10.1.0.6", "10.2.0.2", "10.2.0.3"], "the second subnet when the first is full");
+    for (number, expected) in [(7, "fd00:1::2"), (8, "fd00:1::3"), (9, "fd00:2::2")] {
+        let chosen = table.choose(Request::Any(Family::Ipv6)).expect("room");
+        assert_eq!(chosen, address(expected));
+        table.insert(&lease(chosen, number), Revision::from_number(number));
+    }
+    assert_eq!(table.usage(), Usage { used: 10, capacity: u64::MAX }, "what 64 bits cannot hold is the most they can");
+    table.remove(address("fd00:1::2"));
+    table.remove(address("10.1.0.3"));
+    assert_eq!(table.choose(Request::Any(Family::Ipv6)).expect("room"), address("fd00:1::2"));
+    assert_eq!(table.choose(Request::Any(Family::Ipv4)).expect("room"), address("10.1.0.3"));
+}
+
+#[test]
+fn a_fixed_ipv6_address_is_given_or_refused_with_the_reason() {
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/24"), subnet("fd00:1::/64")]);
+    table.insert(&lease(address("fd00:1::9"), 3), Revision::from_number(1));
+    for (asked, expected) in [
+        ("fd00:1::10", None),
+        ("fd00:1::ffff:ffff:ffff:ffff", None),
+        ("fd00:1::9", Some("address fd00:1::9 is in use by endpoint 0000000000000003")),
+        ("fd00:1::", Some("address fd00:1:: is the network address of fd00:1::/64")),
+        ("fd00:1::1", Some("address fd00:1::1 is the gateway address of fd00:1::/64")),
+        ("fd00:2::1", Some("address fd00:2::1 is outside 10.1.0.0/24, fd00:1::/64")),
+    ] {
+        let found = table.choose(Request::Fixed(address(asked)));
+        assert_eq!(found.as_ref().ok().copied(), expected.is_none().then(|| address(asked)));
+        assert_eq!(found.err().map(|error| error.to_string()).as_deref(), expected);
+    }
 }

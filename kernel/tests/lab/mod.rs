@@ -182,7 +182,8 @@ pub(crate) fn attachment(number: u8, publishes: &[&str]) -> Attachment {
         endpoint: Endpoint {
             id: EndpointId::from_bytes([0xe0, 0, 0, 0, 0, number, 0, 0]),
             network: network(net),
-            ipv4: address(number),
+            ipv4: Some(address(number)),
+            ipv6: None,
             mac: model::MacAddress::local([2, 0, 0, 0, 0, number]),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
@@ -200,13 +201,18 @@ pub(crate) fn gateway(net: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 89, net, 1)
 }
 
+fn with_prefix(address: Ipv4Addr) -> ipnet::IpNet {
+    ipnet::IpNet::new(address.into(), 24).expect("at most 32")
+}
+
 /// What a bridge driver would desire for these attachments and the networks they are on.
 pub(crate) fn state(attachments: &[Attachment]) -> State {
     let mut state = State::empty();
     for attachment in attachments {
         let endpoint = &attachment.endpoint;
         let bridge = endpoint.network.bridge();
-        let [_, _, net, _] = endpoint.ipv4.octets();
+        let ipv4 = endpoint.ipv4.expect("every container of the lab has one");
+        let [_, _, net, _] = ipv4.octets();
         let from_loopback =
             attachment.publishes.iter().any(|publish| publish.host_ip.is_none_or(|ip| ip.is_loopback()));
         state.forwarding = Forwarding::On;
@@ -218,7 +224,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
             mac: model::MacAddress::local([2, 0, 0, 0, 1, net]),
             mtu: 1500,
             admin: Admin::Up,
-            addresses: [ipnet::Ipv4Net::new(gateway(net), 24).expect("literal")].into(),
+            addresses: [with_prefix(gateway(net))].into(),
             ipv6: Switch::Off,
             loopback_routing: Switch::Off,
         });
@@ -239,8 +245,9 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
                     mac: endpoint.mac,
                     mtu: 1500,
                     admin: Admin::Up,
-                    addresses: [ipnet::Ipv4Net::new(endpoint.ipv4, 24).expect("literal")].into(),
+                    addresses: [with_prefix(ipv4)].into(),
                     gateway: Some(gateway(net)),
+                    gateway6: None,
                 }),
             },
         );

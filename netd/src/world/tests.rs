@@ -10,7 +10,7 @@ fn network(number: u8, name: &str) -> Network {
         id: NetworkId::from_bytes([number; 8]),
         name: name.parse().expect("literal"),
         driver: Driver::Bridge,
-        subnet: Subnet::new(range, None).expect("literal"),
+        subnets: vec![Subnet::new(range, None).expect("literal")],
         gateway_mac: MacAddress::local([number; 6]),
         mtu: 1500,
         labels: Default::default(),
@@ -23,7 +23,8 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
     let endpoint = Endpoint {
         id: EndpointId::from_bytes([number; 8]),
         network: network.id.clone(),
-        ipv4: world.choose_address(network).expect("one is free"),
+        ipv4: world.choose_addresses(network).expect("one is free").0,
+        ipv6: None,
         mac: MacAddress::local([number; 6]),
         aliases: Vec::new(),
         interface: "eth0".parse().expect("literal"),

@@ -41,7 +41,7 @@ fn record(lease: &Lease) -> Transaction {
 
 async fn listed(store: &dyn Store, subnet: Subnet) -> LeaseTable {
     let listing = store.list(&Lease::prefix(&network())).await.expect("reads");
-    LeaseTable::from_listing(network(), subnet, &listing).expect("all records are leases")
+    LeaseTable::from_listing(network(), &[subnet], &listing).expect("all records are leases")
 }
 
 struct World {
@@ -50,8 +50,8 @@ struct World {
     subnet: Subnet,
     table: LeaseTable,
     /// Who was told to have which address.
-    held: BTreeMap<Ipv4Addr, EndpointId>,
-    endpoints: u32,
+    held: BTreeMap<IpAddr, EndpointId>,
+    endpoints: u64,
 }
 
 impl World {
@@ -59,7 +59,7 @@ impl World {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Embedded::open(directory.path()).expect("opens"));
         let subnet = subnet("10.1.0.0/28");
-        let table = LeaseTable::new(network(), subnet);
+        let table = LeaseTable::new(network(), &[subnet]);
         Self { directory, store, subnet, table, held: BTreeMap::new(), endpoints: 0 }
     }
 
@@ -72,7 +72,7 @@ impl World {
         self.held.len() == self.subnet.capacity() as usize
     }
 
-    fn hold(&mut self, address: Ipv4Addr, endpoint: EndpointId) {
+    fn hold(&mut self, address: IpAddr, endpoint: EndpointId) {
         assert!(self.subnet.is_endpoint_address(address));
         assert_eq!(self.held.insert(address, endpoint), None, "{address} has two endpoints");
     }
@@ -96,7 +96,7 @@ impl World {
         let mut tasks = JoinSet::new();
         for _ in 0..count {
             let (store, mut table, endpoint) = (Arc::clone(&self.store), self.table.clone(), self.endpoint());
-            tasks.spawn(async move { claim(&*store, &mut table, Request::Any, &endpoint, record).await });
+            tasks.spawn(async move { claim(&*store, &mut table, Request::Any(Family::Ipv4), &endpoint, record).await });
         }
         let mut refused = false;
         for claimed in tasks.join_all().await {
@@ -138,7 +138,10 @@ impl World {
             assert_eq!(leases, self.held, "no lease is lost and none is left over");
             assert_eq!(table.usage().used as usize, self.held.len());
         }
-        assert_eq!(self.table.choose(Request::Any).ok(), self.table.clone().choose(Request::Any).ok());
+        assert_eq!(
+            self.table.choose(Request::Any(Family::Ipv4)).ok(),
+            self.table.clone().choose(Request::Any(Family::Ipv4)).ok()
+        );
     }
 }
 
@@ -148,10 +151,13 @@ async fn live(steps: Vec<Step>) {
         match step {
             Step::Concurrent(count) => world.concurrent(count).await,
             Step::Fixed(host) => {
-                let address = Ipv4Addr::from(u32::from(world.subnet.range().network()) + host);
+                let address = world.subnet.range().hosts().next().and_then(|first| {
+                    crate::number::address(Family::Ipv4, crate::number::number(first) + u128::from(host) - 1)
+                });
+                let address = address.expect("a /28 is not at the end of all addresses");
                 world.claim(Request::Fixed(address)).await;
             }
-            Step::Any => world.claim(Request::Any).await,
+            Step::Any => world.claim(Request::Any(Family::Ipv4)).await,
             Step::Release(index) => world.release(index).await,
             Step::Crash => world = world.crash().await,
         }
@@ -159,9 +165,9 @@ async fn live(steps: Vec<Step>) {
     }
     // Whatever happened, every address is still to be had.
     while !world.full() {
-        world.claim(Request::Any).await;
+        world.claim(Request::Any(Family::Ipv4)).await;
     }
-    world.claim(Request::Any).await;
+    world.claim(Request::Any(Family::Ipv4)).await;
     world.check().await;
 }
 
@@ -177,13 +183,13 @@ proptest! {
     #[test]
     fn choices_depend_on_nothing_but_what_was_done(steps in prop::collection::vec(any::<Option<u8>>(), 0..60)) {
         let run = || {
-            let mut table = LeaseTable::new(network(), subnet("10.1.0.0/27"));
+            let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/27")]);
             let mut choices = Vec::new();
             for (number, step) in (0..).zip(&steps) {
                 match step {
-                    Some(host) => table.remove(Ipv4Addr::from(0x0a01_0000 | u32::from(host % 32))),
+                    Some(host) => table.remove([10, 1, 0, host % 32].into()),
                     None => {
-                        let choice = table.choose(Request::Any).ok();
+                        let choice = table.choose(Request::Any(Family::Ipv4)).ok();
                         if let Some(address) = choice {
                             table.insert(&lease(address, number), Revision::ZERO);
                         }

@@ -12,7 +12,7 @@ fn store() -> (tempfile::TempDir, Embedded) {
 
 async fn listed(store: &dyn Store) -> Result<LeaseTable, IpamError> {
     let listing = store.list(&Lease::prefix(&network())).await.expect("reads");
-    LeaseTable::from_listing(network(), subnet("10.1.0.0/24"), &listing)
+    LeaseTable::from_listing(network(), &[subnet("10.1.0.0/24")], &listing)
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn choices_go_on_behind_the_youngest_lease_after_a_restart() {
         store.commit(Transaction::durable().guarded(claim)).await.expect("it is free");
     }
     let table = listed(&store).await.expect("reads");
-    assert_eq!(table.choose(Request::Any).expect("room"), address("10.1.0.31"));
+    assert_eq!(table.choose(Request::Any(Family::Ipv4)).expect("room"), address("10.1.0.31"));
     assert_eq!(table.usage().used, 3);
 }
 
