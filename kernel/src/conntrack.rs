@@ -1,6 +1,6 @@
 //! Deletion of conntrack entries that outlived what allowed them.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use model::Flows;
 use netlink_packet_core::{DefaultNla, Nla};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::{
     KernelError,
     element::NETFILTER_HEADER,
-    netlink::{Reply, Request, Socket, attribute},
+    netlink::{Refusal, Reply, Request, Socket, attribute},
 };
 
 // `include/uapi/linux/netfilter/nfnetlink_conntrack.h`
@@ -72,11 +72,34 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelE
         [Flows::Published { to, .. }] => vec![filter(Direction::Reply, (*to.ip()).into())],
         _ => vec![(NetfilterProtoFamily::Unspec, Vec::new())],
     };
+    // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
+    let is_one = |reply: &Reply| flows.iter().any(|flows| matches(reply, *flows));
+    delete(socket, filters, &is_one, action)
+}
+
+/// Deletes the entries of connections that were opened to one of these addresses themselves.
+///
+/// The rules let nobody open one but the host and neighbours, whose packets they judge without a look at conntrack. So
+/// whoever had the right goes on, and who came in while there were no rules does not.
+pub(crate) fn forget_uninvited(socket: &mut Socket, containers: &BTreeSet<IpAddr>) -> Result<(), KernelError> {
+    let action =
+        |doing| move |source| KernelError::Netlink { action: format!("{doing} flows that nothing allowed"), source };
+    let is_one = |reply: &Reply| {
+        let original = attribute(rest(reply), CTA_TUPLE_ORIG).and_then(tuple);
+        original.is_some_and(|original| containers.contains(&original.destination))
+    };
+    delete(socket, vec![(NetfilterProtoFamily::Unspec, Vec::new())], &is_one, action)
+}
+
+fn delete<E: FnOnce(Refusal) -> KernelError>(
+    socket: &mut Socket,
+    filters: Vec<(NetfilterProtoFamily, Vec<DefaultNla>)>,
+    is_one: &dyn Fn(&Reply) -> bool,
+    action: impl Fn(&'static str) -> E,
+) -> Result<(), KernelError> {
     let mut deletions = Vec::new();
     for (family, filter) in filters {
-        // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
-        let is_one = |reply: &Reply| flows.iter().any(|flows| matches(reply, *flows));
-        let replies = socket.dump_some(|| message(IPCTNL_MSG_CT_GET, family, filter.clone()), &is_one);
+        let replies = socket.dump_some(|| message(IPCTNL_MSG_CT_GET, family, filter.clone()), is_one);
         deletions.extend(replies.map_err(action("list"))?.iter().filter_map(deletion));
     }
     for answer in socket.exchange(deletions) {

@@ -23,8 +23,10 @@ use crate::{
 };
 
 pub(crate) const TABLE: &str = "fabric";
+/// The families of Fabric's tables: `NFPROTO_INET`.
+pub(crate) const FAMILIES: [u8; 1] = [1];
 /// `NFNL_SUBSYS_NFTABLES`, the subsystem that a batch is for.
-const SUBSYSTEM: u16 = 10;
+pub(crate) const SUBSYSTEM: u16 = 10;
 /// Family, version and resource of every nfnetlink message.
 pub(crate) const NETFILTER_HEADER: usize = 4;
 /// How many elements are changed in one transaction: it must fit the socket's send buffer (208 KiB), and its answers,

@@ -14,6 +14,7 @@ use crate::{
     KernelError, host,
     namespace::Namespaces,
     sweep::{After, Sweeper},
+    watch::{Sockets, Watch},
     worker::Worker,
 };
 
@@ -77,7 +78,8 @@ impl Kernel {
     /// counts. `after` is called after each applied change, of those that are swept on another thread.
     ///
     /// A report of a narrow scope that holds a [`Change::InstallFirewall`] means that someone destroyed the rules;
-    /// elements beyond the scope may be missing until [`Scope::Everything`] has been reconciled.
+    /// elements beyond the scope may be missing until [`Scope::Firewall`] has been reconciled. That scope also deletes the
+    /// conntrack entries of connections that others opened to containers while there were no rules.
     ///
     /// # Errors
     /// [`KernelError::Changes`] lists each change that failed; those that did not depend on it have been applied. Any
@@ -111,6 +113,15 @@ impl Kernel {
             worker.difference(&scope, desired())
         })
         .await
+    }
+
+    /// Tells from now on what others change of what is Fabric's.
+    ///
+    /// # Errors
+    /// When the kernel takes no subscription.
+    pub async fn watch(&self) -> Result<Watch, KernelError> {
+        let sockets = self.run(|worker, _| Sockets::open(&mut worker.route, &worker.netfilter)).await?;
+        Watch::new(sockets)
     }
 
     /// Makes, prepares and pins a namespace, without waiting for a running reconcile. If it is there already it is

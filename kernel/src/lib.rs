@@ -30,8 +30,10 @@ mod route;
 mod structure;
 mod sweep;
 mod sysctl;
+mod watch;
 mod worker;
 
 pub use error::{Failure, KernelError};
 pub use facade::{Kernel, Removal, Report};
 pub use netlink::Refusal;
+pub use watch::{Notice, Watch};

@@ -71,7 +71,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    fn parse(reply: &Reply) -> Option<Self> {
+    pub(crate) fn parse(reply: &Reply) -> Option<Self> {
         let (header, rest) = reply.payload.split_at_checked(LINK_HEADER)?;
         const UP: u32 = 1;
         let mut link = Self {

@@ -45,6 +45,7 @@ pub(crate) type Answer = Result<Vec<Reply>, Refusal>;
 pub(crate) struct Socket {
     socket: netlink_sys::Socket,
     sequence: u32,
+    port: u32,
 }
 
 impl Refusal {
@@ -108,7 +109,7 @@ impl Socket {
     pub(crate) fn open(protocol: isize) -> Result<Self, KernelError> {
         let open = || {
             let mut socket = netlink_sys::Socket::new(protocol)?;
-            socket.bind_auto()?;
+            let port = socket.bind_auto()?.port_number();
             socket.connect(&SocketAddr::new(0, 0))?;
             socket.set_ext_ack(true)?;
             socket.set_cap_ack(true)?;
@@ -116,10 +117,16 @@ impl Socket {
             socket.set_netlink_get_strict_chk(true)?;
             // Large enough for the answers to one window of requests.
             socket.set_rx_buf_sz(1_u32 << 20)?;
-            Ok(socket)
+            Ok((socket, port))
         };
-        let socket = open().map_err(|source| KernelError::System { action: "open a netlink socket".into(), source })?;
-        Ok(Self { socket, sequence: 0 })
+        let (socket, port) =
+            open().map_err(|source| KernelError::System { action: "open a netlink socket".into(), source })?;
+        Ok(Self { socket, sequence: 0, port })
+    }
+
+    /// The socket's address, by which the kernel tells whose request made a change.
+    pub(crate) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sends requests, as few system calls as possible, and returns an answer to each, in their order. A refused
@@ -192,9 +199,7 @@ impl Socket {
         while answers.iter().any(Option::is_none) {
             buffer.clear();
             self.socket.recv(&mut buffer, 0)?;
-            let mut rest = &buffer[..];
-            while let Some((message, next)) = split_message(rest) {
-                rest = next;
+            for message in messages(&buffer) {
                 let index = message.sequence.wrapping_sub(first) as usize;
                 let Some(answer) = answers.get_mut(index) else {
                     // Left over from a request that was given up.
@@ -225,11 +230,24 @@ impl Socket {
     }
 }
 
-struct Message<'a> {
-    kind: u16,
+/// One message of those that the kernel sent together.
+pub(crate) struct Message<'a> {
+    /// What it is about: a number of the protocol's own.
+    pub(crate) kind: u16,
     flags: u16,
     sequence: u32,
-    payload: &'a [u8],
+    /// The port of the socket whose request caused it; 0 is the kernel itself.
+    pub(crate) cause: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+/// The messages that one read returned.
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let (message, rest) = split_message(bytes)?;
+        bytes = rest;
+        Some(message)
+    })
 }
 
 fn split_message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
@@ -241,6 +259,7 @@ fn split_message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
         kind: u16::from_ne_bytes([header[4], header[5]]),
         flags: u16::from_ne_bytes([header[6], header[7]]),
         sequence: number(8),
+        cause: number(12),
         payload,
     };
     Some((message, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))

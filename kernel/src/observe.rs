@@ -36,6 +36,7 @@ impl Worker {
         let elements_beyond = self.observe_elements(scope, desired, &mut state)?;
         match scope {
             Scope::Everything => self.observe_everything(&mut state)?,
+            Scope::Firewall => {}
             Scope::Network(network) => {
                 self.observe_bridge(network, &mut state)?;
             }
@@ -58,7 +59,7 @@ impl Worker {
         let relevant = |element: &Element| {
             scope.covers_element(element) || desired.elements.iter().any(|wanted| wanted.same_key(element))
         };
-        if *scope == Scope::Everything || state.structure != Structure::Current {
+        if matches!(scope, Scope::Everything | Scope::Firewall) || state.structure != Structure::Current {
             let (within, beyond) = element::all(&mut self.netfilter)?.into_iter().partition(relevant);
             state.elements = within;
             return Ok(beyond);

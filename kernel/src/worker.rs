@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use model::{Change, Scope, State, diff};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
@@ -47,6 +49,7 @@ impl Worker {
         sweeper: &Sweeper,
         after: &After,
     ) -> Result<Report, KernelError> {
+        let containers = if *scope == Scope::Firewall { addresses(&desired) } else { BTreeSet::new() };
         let desired = desired.within(scope);
         // Where something is to be made, it may need the place of what is to be removed.
         let only_removes = desired.veths.is_empty() && desired.namespaces.is_empty();
@@ -84,6 +87,9 @@ impl Worker {
         later.retain(|change| change.relies_on().all(|object| !broken.contains(object)));
         if !later.is_empty() {
             sweeper.queue(later, after.clone());
+        }
+        if *scope == Scope::Firewall && failures.is_empty() {
+            conntrack::forget_uninvited(&mut self.netfilter, &containers)?;
         }
         if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
     }
@@ -127,4 +133,10 @@ impl Worker {
             Change::AllowForwarding => host::allow_forwarding(&self.run_dir),
         }
     }
+}
+
+/// The addresses of all containers.
+fn addresses(desired: &State) -> BTreeSet<IpAddr> {
+    let insides = desired.veths.values().filter_map(|veth| veth.inside.as_ref());
+    insides.flat_map(|inside| inside.addresses.iter().map(IpNet::addr)).collect()
 }

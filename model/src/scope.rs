@@ -18,6 +18,9 @@ pub struct Attachment {
 pub enum Scope {
     /// All that Fabric owns.
     Everything,
+    /// The rules and every element of the firewall, and no interface: what somebody else's change of the rules can
+    /// have damaged. It costs the same whether there are ten interfaces or a thousand.
+    Firewall,
     /// A network's own objects: its bridge and the firewall elements that name it. Not its endpoints.
     Network(NetworkId),
     /// One endpoint: its namespace, its veth pair, its published ports and the bridge it hangs on.
@@ -48,21 +51,21 @@ impl Scope {
     /// The one network whose bridge is in scope; none if all are, or none is.
     pub fn network(&self) -> Option<&NetworkId> {
         match self {
-            Self::Everything | Self::Namespace(_) => None,
+            Self::Everything | Self::Firewall | Self::Namespace(_) => None,
             Self::Network(id) => Some(id),
             Self::Endpoint(attachment) => Some(&attachment.endpoint.network),
         }
     }
 
-    /// Whether a network's bridge is in scope.
+    /// Whether a network's bridge is in scope, or the firewall elements that name it.
     pub fn covers_network(&self, id: &NetworkId) -> bool {
-        *self == Self::Everything || self.network() == Some(id)
+        matches!(self, Self::Everything | Self::Firewall) || self.network() == Some(id)
     }
 
-    /// Whether an endpoint's veth pair is in scope.
+    /// Whether an endpoint's veth pair is in scope, or the firewall elements that name it.
     pub fn covers_endpoint(&self, id: &EndpointId) -> bool {
         match self {
-            Self::Everything => true,
+            Self::Everything | Self::Firewall => true,
             Self::Network(_) | Self::Namespace(_) => false,
             Self::Endpoint(attachment) => attachment.endpoint.id == *id,
         }
@@ -72,7 +75,7 @@ impl Scope {
     pub fn covers_namespace(&self, name: &NamespaceName) -> bool {
         match self {
             Self::Everything => true,
-            Self::Network(_) => false,
+            Self::Firewall | Self::Network(_) => false,
             Self::Endpoint(attachment) => attachment.namespace == *name,
             Self::Namespace(own) => own == name,
         }
@@ -81,7 +84,7 @@ impl Scope {
     /// Whether a firewall element is in scope.
     pub fn covers_element(&self, element: &Element) -> bool {
         match (self, element) {
-            (Self::Everything, _) | (_, Element::ForwardingGuard) => true,
+            (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard) => true,
             (_, Element::Bridge(name) | Element::SameBridge(name)) => {
                 self.network().is_some_and(|id| id.bridge() == *name)
             }

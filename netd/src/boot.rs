@@ -14,6 +14,7 @@ use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    attention,
     config::{Config, ConfigError},
     daemon::{Daemon, chain},
     directories::{Directories, DirectoryError},
@@ -88,8 +89,11 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
     let socket = directories.socket();
     let daemon = wire(config, directories, zygote).await?;
+    // Before the first look: nothing is missed after it.
+    let watch = daemon.kernel.watch().await?;
     daemon.recover().await;
     daemon.fill_pool();
+    tokio::spawn(attention::attend(daemon.clone(), watch));
     tokio::spawn(look_again(daemon.clone()));
     let listener = server::listen(&socket, group("fabric"))
         .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
@@ -235,7 +239,7 @@ impl Daemon {
     }
 }
 
-/// Holds what should be against what is every so often, and mends it: somebody may have flushed the rules.
+/// Holds what should be against what is every so often, and mends it: not every damage is told by the kernel.
 async fn look_again(daemon: Arc<Daemon>) {
     const INTERVAL: Duration = Duration::from_secs(10);
     loop {

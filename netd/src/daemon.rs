@@ -79,11 +79,10 @@ impl Daemon {
             Err(error) => return Err(fail(error)),
         };
         let restored = report.changes.iter().any(|change| matches!(change, model::Change::InstallFirewall { .. }));
-        if restored && scope != Scope::Everything {
-            // Somebody flushed the rules; what lies beyond this scope went with them.
-            tracing::warn!("the table inet fabric was gone or altered and is restored");
-            let everything = self.desired(Scope::Everything);
-            let restored = self.kernel.reconcile(Scope::Everything, Removal::Awaited, everything, after).await;
+        if restored && scope != Scope::Firewall {
+            // What lies beyond this scope went with the rules, and who came in meanwhile is to go.
+            let all = self.desired(Scope::Firewall);
+            let restored = self.kernel.reconcile(Scope::Firewall, Removal::Awaited, all, after).await;
             restored.map(drop).map_err(fail)?;
         }
         Ok(())

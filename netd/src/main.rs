@@ -2,6 +2,7 @@
 
 mod again;
 mod arguments;
+mod attention;
 mod boot;
 mod config;
 mod containers;

@@ -16,7 +16,7 @@ impl World {
 
     fn intent(&self, scope: &Scope) -> Intent {
         match scope {
-            Scope::Everything => self.whole_intent(),
+            Scope::Everything | Scope::Firewall => self.whole_intent(),
             Scope::Network(id) => Intent { segments: self.segment(id, Vec::new()), namespaces: BTreeSet::new() },
             Scope::Endpoint(attachment) => Intent {
                 segments: self.segment(&attachment.endpoint.network, self.still(attachment)),
@@ -26,12 +26,15 @@ impl World {
         }
     }
 
+    /// Every attachment of the containers that live.
+    pub(crate) fn live_attachments(&self) -> impl Iterator<Item = Attachment> {
+        self.records().filter(|record| record.is_live()).flat_map(|record| attachments(&record.container))
+    }
+
     fn whole_intent(&self) -> Intent {
         let mut by_network: BTreeMap<NetworkId, Vec<Attachment>> = BTreeMap::new();
-        for record in self.records().filter(|record| record.is_live()) {
-            for attachment in attachments(&record.container) {
-                by_network.entry(attachment.endpoint.network.clone()).or_default().push(attachment);
-            }
+        for attachment in self.live_attachments() {
+            by_network.entry(attachment.endpoint.network.clone()).or_default().push(attachment);
         }
         let networks = self.networks().map(|network| &network.id);
         let segments = networks.flat_map(|id| self.segment(id, by_network.remove(id).unwrap_or_default())).collect();

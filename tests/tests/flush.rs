@@ -1,0 +1,156 @@
+//! What passes when another program flushes the host's rules, and for how long.
+
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tests::{Host, Namespace, eventually, within};
+
+/// What the longest window may be. Half of them must be shorter than 100 ms, as promised; a machine that also builds
+/// and tests other things keeps a process waiting now and then.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Datagrams that somebody sends every millisecond, and when they arrived.
+struct Stream {
+    stop: Arc<AtomicBool>,
+    sender: JoinHandle<()>,
+    receiver: UdpSocket,
+}
+
+impl Stream {
+    fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr, port: u16) -> Self {
+        let receiver = to.enter(|| UdpSocket::bind((address, port)).expect("free"));
+        receiver.set_read_timeout(Some(Duration::from_millis(1))).expect("not zero");
+        let socket = from.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("free"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let sender = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // An unreachable answer to an earlier one is told here; it does not matter.
+                let _ = socket.send_to(b"?", (address, port));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { stop, sender, receiver }
+    }
+
+    /// When datagrams arrived, from now on, until none came for `quiet`.
+    fn arrivals(&self, quiet: Duration) -> Vec<Instant> {
+        let mut arrivals = Vec::new();
+        let mut last = Instant::now();
+        while last.elapsed() < quiet {
+            if self.receiver.recv(&mut [0; 8]).is_ok() {
+                last = Instant::now();
+                arrivals.push(last);
+            }
+        }
+        arrivals
+    }
+
+    fn finish(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sender.join().expect("sending does not panic");
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[test]
+fn rules_that_another_program_flushes_are_back_within_100_milliseconds() {
+    let host = Host::new();
+    let lan = host.lan();
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "db"]);
+    let victim = host.run("victim", "db", &[], &["sleep", "1000"]);
+    let client = host.run("client", "web", &[], &["sleep", "1000"]);
+    for (who, attacker) in [("a container of another network", client.namespace()), ("the LAN", lan.namespace.clone())]
+    {
+        let stream = Stream::start(&attacker, &victim.namespace(), victim.ipv4, 7000);
+        assert_eq!(stream.arrivals(Duration::from_millis(300)).len(), 0, "{who} is kept out");
+        let mut windows = Vec::new();
+        for _ in 0..20 {
+            let start = Instant::now();
+            host.namespace().run(&["nft", "flush", "ruleset"]);
+            let arrived = stream.arrivals(Duration::from_millis(150));
+            windows.push(arrived.last().map_or(Duration::ZERO, |last| last.duration_since(start)));
+        }
+        stream.finish();
+        let (most, half) = (windows.iter().copied().max().expect("twenty"), median(windows));
+        println!("{who} got through for {half:?} (median), {most:?} (longest) after the start of `nft flush ruleset`");
+        assert!(half < Duration::from_millis(100), "{who}: {half:?}");
+        assert!(most < LONGEST, "{who}: {most:?}");
+    }
+    host.assert_healthy();
+}
+
+#[test]
+fn who_came_in_through_the_window_is_cut_off() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "db"]);
+    let victim = host.run("victim", "db", &[], &["sleep", "1000"]);
+    let client = host.run("client", "web", &[], &["sleep", "1000"]);
+    // Somebody else's rule, which is not flushed, makes the kernel remember connections all the time.
+    host.namespace().run(&["nft", "add table inet other"]);
+    host.namespace().run(&["nft", "add chain inet other input { type filter hook input priority 0; }"]);
+    host.namespace().run(&["nft", "add rule inet other input ct state established accept"]);
+    let server = victim.namespace().enter(|| UdpSocket::bind((victim.ipv4, 7000)).expect("free"));
+    server.set_read_timeout(Some(Duration::from_millis(300))).expect("not zero");
+    let socket = client.namespace().enter(|| UdpSocket::bind((client.ipv4, 7001)).expect("free"));
+    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("not zero");
+    let ask = || {
+        socket.send_to(b"?", (victim.ipv4, 7000)).ok()?;
+        let (_, from) = server.recv_from(&mut [0; 8]).ok()?;
+        server.send_to(b"!", from).ok()?;
+        socket.recv(&mut [0; 8]).ok()
+    };
+    assert_eq!(ask(), None, "networks are apart");
+    host.kill();
+    host.namespace().run(&["nft", "delete", "table", "inet", "fabric"]);
+    eventually("the control: without rules they are not", ask);
+    host.start();
+    assert_eq!(ask(), None, "a connection that is established by now is not let go on");
+    host.namespace().run(&["nft", "delete", "table", "inet", "other"]);
+}
+
+#[test]
+fn interfaces_that_another_program_takes_down_are_back_at_once() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let server = host.run("server", "web", &[], &["sleep", "1000"]);
+    let links = host.namespace().run(&["ip", "-o", "link"]);
+    let named = |prefix: &str| {
+        let name = links.lines().filter_map(|line| line.split(": ").nth(1)).find(|name| name.starts_with(prefix));
+        name.expect("an interface of Fabric's").split('@').next().expect("a name").to_owned()
+    };
+    let (bridge, port) = (named("fb-"), named("fe-"));
+    let answers =
+        || host.namespace().try_run(&["ping", "-n", "-c", "1", "-W", "0.1", &server.ipv4.to_string()]).code == 0;
+    assert!(answers(), "the control");
+    let damages: [&[&str]; 6] = [
+        &["ip", "link", "set", &port, "down"],
+        &["ip", "link", "set", &port, "nomaster"],
+        &["ip", "link", "delete", &port],
+        &["ip", "link", "set", &bridge, "down"],
+        &["ip", "address", "flush", "dev", &bridge],
+        &["ip", "link", "delete", &bridge],
+    ];
+    for damage in damages {
+        host.namespace().run(damage);
+        // The look at everything comes every 10 s; it must not be what mended this.
+        let start = Instant::now();
+        assert!(within(Duration::from_secs(4), || answers().then_some(())).is_some(), "{damage:?}: not mended");
+        println!("{damage:?}: mended within {:?}", start.elapsed());
+        let well = || (host.fabric(&["doctor"]).code == 0).then_some(());
+        assert!(within(Duration::from_secs(2), well).is_some(), "{damage:?}");
+    }
+}
