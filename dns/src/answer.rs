@@ -4,17 +4,20 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crate::{
     Zones,
-    decision::{Asker, View},
+    decision::{Asker, Route, View},
     error::Transport,
-    forward::{Forwarder, Query},
+    forward::{Forwarder, Question},
     limit::{Limiter, Place},
+    log::{LogEntry, Origin, QueryLog},
     reply::{ExtendedError, Step, failure, step},
+    serve::Local,
 };
 
 /// Answers queries, wherever they come from.
@@ -22,9 +25,11 @@ use crate::{
 pub(crate) struct Answerer {
     pub(crate) zones: Zones,
     pub(crate) forwarder: Forwarder,
+    pub(crate) log: QueryLog,
     /// Bounds TCP connections.
     pub(crate) connections: Arc<Limiter>,
-    rotation: AtomicUsize,
+    /// What addresses are shuffled by; another for each query.
+    chance: AtomicU64,
 }
 
 /// What is known at once.
@@ -32,10 +37,10 @@ pub(crate) struct Answerer {
 pub(crate) enum First {
     /// There is no answer.
     Silence,
-    /// This is the answer.
-    Reply(Vec<u8>),
+    /// The answer has been written.
+    Reply,
     /// The answer takes a while.
-    Wait(Waiting),
+    Wait(Box<Waiting>),
 }
 
 /// A query that an upstream is to be asked.
@@ -43,52 +48,126 @@ pub(crate) enum First {
 pub(crate) struct Waiting {
     octets: Vec<u8>,
     client: IpAddr,
+    question: Question,
     transport: Transport,
     limit: usize,
+    since: Instant,
     /// Held until the answer is there.
     _place: Place,
 }
 
 impl Answerer {
-    pub(crate) fn new(zones: Zones, forwarder: Forwarder) -> Self {
-        Self { zones, forwarder, connections: Arc::default(), rotation: AtomicUsize::new(0) }
+    pub(crate) fn new(zones: Zones, forwarder: Forwarder, remembered: usize) -> Self {
+        let mut seed = [0; 8];
+        // Without randomness answers are shuffled all the same, in an order that can be foretold.
+        let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
+        Self {
+            zones,
+            forwarder,
+            log: QueryLog::new(remembered),
+            connections: Arc::default(),
+            chance: AtomicU64::new(u64::from_ne_bytes(seed)),
+        }
     }
 
-    /// Whether anybody at `source` is answered at `listener` at all.
-    pub(crate) fn knows(&self, source: SocketAddr, listener: SocketAddr) -> bool {
-        let asker = Asker { source: source.ip(), listener: listener.ip() };
+    /// Whether anybody at `source` is answered here at all.
+    pub(crate) fn knows(&self, source: SocketAddr, local: Local) -> bool {
+        let asker = Asker { source: source.ip(), listener: local.listening };
         View::of(&self.zones.load(), asker) != View::Stranger
     }
 
-    /// What can be said about `octets` without waiting.
-    pub(crate) fn first(&self, source: SocketAddr, listener: SocketAddr, transport: Transport, octets: &[u8]) -> First {
-        let client = source.ip();
-        let asker = Asker { source: client, listener: listener.ip() };
+    /// What can be said about `octets` without waiting; a reply is written to `reply`.
+    pub(crate) fn first(
+        &self,
+        source: SocketAddr,
+        local: Local,
+        transport: Transport,
+        octets: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> First {
         // Nothing can be sent to port 0.
         if source.port() == 0 {
             return First::Silence;
         }
-        let rotation = self.rotation.fetch_add(1, Ordering::Relaxed);
-        match step(&self.zones.load(), asker, transport, rotation, octets) {
-            Step::Silence => First::Silence,
-            Step::Reply(reply) => First::Reply(reply),
-            Step::Forward { limit } => match self.forwarder.admit(client) {
-                Ok(place) => First::Wait(Waiting { octets: octets.to_vec(), client, transport, limit, _place: place }),
-                Err(error) => failed(client, transport, octets, error),
-            },
+        let asker = Asker { source: source.ip(), listener: local.listening };
+        let (first, origin) = self.look_up(asker, transport, octets, reply);
+        if let (First::Reply, Some(origin)) = (&first, origin) {
+            self.note(source.ip(), transport, octets, reply, origin, None);
+        }
+        first
+    }
+
+    /// The same for whoever `asker` is, with where the reply came from.
+    pub(crate) fn look_up(
+        &self,
+        asker: Asker,
+        transport: Transport,
+        octets: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> (First, Option<Origin>) {
+        let chance = self.chance.fetch_add(1, Ordering::Relaxed);
+        let snapshot = self.zones.load();
+        let (limit, upstreams) = match step(&snapshot, asker, transport, chance, octets, reply) {
+            Step::Silence => return (First::Silence, None),
+            Step::Reply => return (First::Reply, Some(Origin::Zone)),
+            Step::Forward { limit, route: Route::To(upstreams) } => (limit, upstreams.clone()),
+            Step::Forward { limit, .. } => (limit, self.forwarder.host()),
+        };
+        let question = self.forwarder.question(&upstreams, octets);
+        if self.forwarder.recall(&question, octets, limit, reply) {
+            return (First::Reply, Some(Origin::Cache));
+        }
+        match self.forwarder.admit(&question, asker.source) {
+            Ok(place) => {
+                let (octets, client, since) = (octets.to_vec(), asker.source, Instant::now());
+                let waiting = Waiting { octets, client, question, transport, limit, since, _place: place };
+                (First::Wait(Box::new(waiting)), None)
+            }
+            Err(error) => {
+                failure(transport, octets, error, reply);
+                (First::Reply, Some(Origin::Failure))
+            }
         }
     }
 
     /// The answer to a query that waits.
-    pub(crate) async fn finish(&self, waiting: &Waiting) -> Option<Vec<u8>> {
-        let Waiting { octets, client, transport, limit, .. } = waiting;
-        match self.forwarder.ask(Query { octets, transport: *transport, limit: *limit }).await {
-            Ok(answer) => Some(answer),
-            Err(error) => failure(*client, *transport, octets, error),
+    pub(crate) async fn finish(&self, waiting: &Waiting) -> Vec<u8> {
+        let (reply, origin) = self.ask(waiting).await;
+        let Waiting { client, transport, octets, since, .. } = waiting;
+        self.note(*client, *transport, octets, &reply, origin, Some(since.elapsed()));
+        reply
+    }
+
+    fn note(
+        &self,
+        client: IpAddr,
+        transport: Transport,
+        query: &[u8],
+        reply: &[u8],
+        origin: Origin,
+        waited: Option<Duration>,
+    ) {
+        if !self.log.is_wanted() {
+            return;
+        }
+        let container = self.zones.load().attachment(client).map(|attachment| attachment.container.clone());
+        let Some(mut entry) = LogEntry::new(client, container, transport, query, reply) else { return };
+        (entry.origin, entry.waited) = (origin, waited.unwrap_or_default());
+        self.log.write(entry);
+    }
+
+    /// The same, with where the answer came from.
+    pub(crate) async fn ask(&self, waiting: &Waiting) -> (Vec<u8>, Origin) {
+        let Waiting { octets, question, transport, limit, .. } = waiting;
+        match self.forwarder.ask(question, octets, *transport, *limit).await {
+            Ok((answer, upstream)) => (answer, Origin::Upstream(upstream)),
+            Err(error) => (failed(*transport, octets, error), Origin::Failure),
         }
     }
 }
 
-fn failed(client: IpAddr, transport: Transport, octets: &[u8], error: ExtendedError) -> First {
-    failure(client, transport, octets, error).map_or(First::Silence, First::Reply)
+fn failed(transport: Transport, octets: &[u8], error: ExtendedError) -> Vec<u8> {
+    let mut reply = Vec::new();
+    failure(transport, octets, error, &mut reply);
+    reply
 }

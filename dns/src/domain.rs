@@ -2,14 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use hickory_proto::rr::Name;
-
 /// The domain of all full names, `NAME.NETWORK.DOMAIN`: one or more DNS labels in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Domain {
-    text: String,
-    name: Name,
-}
+pub struct Domain(String);
 
 /// Why a text is not a domain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +17,29 @@ pub struct ParseDomainError(String);
 impl Domain {
     /// The domain as text, without a final dot.
     pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn name(&self) -> &Name {
-        &self.name
+        &self.0
     }
 
     /// The labels, leftmost first.
     pub(crate) fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.text.split('.')
+        self.0.split('.')
+    }
+
+    pub(crate) fn label_count(&self) -> usize {
+        self.labels().count()
+    }
+
+    /// What stands before the domain in `labels`, which are in lower case; none if they do not end in it.
+    pub(crate) fn strip_from<'q, 'l>(&self, labels: &'q [&'l [u8]]) -> Option<&'q [&'l [u8]]> {
+        let mut inner = labels;
+        for own in self.labels().rev() {
+            let (last, rest) = inner.split_last()?;
+            if *last != own.as_bytes() {
+                return None;
+            }
+            inner = rest;
+        }
+        Some(inner)
     }
 }
 
@@ -57,15 +65,13 @@ impl FromStr for Domain {
         if text.len() > 120 || !text.split('.').all(label) {
             return Err(fail());
         }
-        let mut name = Name::from_ascii(text).map_err(|_| fail())?;
-        name.set_fqdn(true);
-        Ok(Self { text: text.to_owned(), name })
+        Ok(Self(text.to_owned()))
     }
 }
 
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use model::NetworkName;
 
 /// How a query travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// One datagram (RFC 1035 §4.2.1).
     Udp,
@@ -57,7 +57,9 @@ pub enum DnsError {
         source: io::Error,
     },
     /// The socket could not be made or bound for another reason.
-    #[error("cannot answer DNS on {address} ({transport}); check the limit of open files and that IPv4 is enabled")]
+    #[error(
+        "cannot answer DNS on {address} ({transport}); check the limit of open files and that its protocol is enabled"
+    )]
     Listen {
         /// The address that was wanted.
         address: SocketAddr,
@@ -67,11 +69,17 @@ pub enum DnsError {
         #[source]
         source: io::Error,
     },
+    /// A text is not a name that could be asked for.
+    #[error("`{}` is not a DNS name: expected labels of 1 to 63 characters joined by dots, at most 253 in all", .0.escape_debug())]
+    Name(String),
+    /// Nobody with this address is answered.
+    #[error("nobody with the address {0} is answered: it belongs to no container")]
+    Stranger(IpAddr),
     /// An endpoint names a network that the snapshot does not have.
     #[error("no DNS zone for network `{0}`; add the network to the snapshot before its endpoints")]
     UnknownNetwork(NetworkName),
     /// An endpoint's address does not lie in its network.
-    #[error("address {address} is outside {} of network `{network}`; lease one from its subnets", joined(.subnets))]
+    #[error("address {address} is outside {} of network `{network}`; lease one from its subnets", listed(.subnets))]
     AddressOutside {
         /// The endpoint's network.
         network: NetworkName,
@@ -106,6 +114,6 @@ impl DnsError {
     }
 }
 
-fn joined(subnets: &[IpNet]) -> String {
-    subnets.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ")
+fn listed(subnets: &[IpNet]) -> String {
+    subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }

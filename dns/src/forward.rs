@@ -1,101 +1,163 @@
-//! Passes queries on to the host's upstreams, as octets: only the id is changed, so that whatever a client and an
-//! upstream have agreed on (EDNS options, new record types, DNSSEC) goes through.
+//! Passes queries on to upstreams, as octets: only the id is changed, so that whatever a client and an upstream have
+//! agreed on (EDNS options, new record types, DNSSEC) goes through. Answers are kept for as long as they allow, and of
+//! equal queries at one time only one is passed on.
 //!
 //! Each query has a socket of its own, connected: the kernel draws its port at random and drops what does not come
-//! from the upstream. Together with a random id and the comparison of questions this is what RFC 5452 asks for.
+//! from the upstream. Together with a random id, the comparison of questions, and never two equal questions under way
+//! this is what RFC 5452 asks for. Upper and lower case are not varied beyond what the client wrote: some 30 more bits
+//! are no reason to lose the answers of upstreams that do not repeat them.
+
+mod exchange;
+mod question;
+mod under_way;
 
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
+pub(crate) use self::question::Question;
+use self::{
+    exchange::{Outcome, exchange},
+    under_way::{Asked, UnderWay},
+};
 use crate::{
+    ForwarderConfig, HostUpstreams,
+    cache::Cache,
     error::Transport,
     limit::{Bounds, Limiter, Place},
     reply::ExtendedError,
-    upstream::{ForwarderConfig, order},
-    wire::{self, Verdict},
+    upstream::order,
+    wire,
 };
 
-/// For how many milliseconds an upstream that was silent is asked only after the others.
-const PENALTY: u64 = 10_000;
-/// How long the whole of a truncated answer may take; less than [`ForwarderConfig::timeout`], so that the truncated
-/// one is still there.
-const WHOLE: Duration = Duration::from_millis(500);
-/// The longest datagram that is read, in octets.
-const DATAGRAM: usize = 4096;
+/// How long an upstream that was silent is asked only after the others.
+const PENALTY: Duration = Duration::from_secs(10);
 
 const TOO_MANY: ExtendedError = ExtendedError { code: 0, text: "too many queries of this client are under way" };
-const NO_UPSTREAM: ExtendedError = ExtendedError { code: 0, text: "this host has no upstream DNS server configured" };
-const UNREACHABLE: ExtendedError = ExtendedError { code: 22, text: "no upstream DNS server of this host answered" };
+const NO_UPSTREAM: ExtendedError = ExtendedError { code: 0, text: "there is no upstream DNS server to ask" };
+const UNREACHABLE: ExtendedError = ExtendedError { code: 22, text: "no upstream DNS server answered" };
 
 /// Asks upstreams.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    state: ArcSwap<State>,
+    config: ForwarderConfig,
     limiter: Arc<Limiter>,
+    cache: Mutex<Cache>,
+    under_way: UnderWay,
+    /// Until when an upstream counts as silent.
+    silent: Mutex<HashMap<SocketAddr, Instant>>,
+    /// Where this server itself listens: who asks itself never gets an answer.
+    own: ArcSwap<BTreeSet<SocketAddr>>,
     started: Instant,
 }
 
-#[derive(Debug)]
-struct State {
-    config: ForwarderConfig,
-    /// For each upstream until when it counts as silent, in milliseconds since the start.
-    silent_until: Vec<AtomicU64>,
-}
-
-/// A query that waits for an upstream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Query<'a> {
-    /// As the client sent it; has a header and a question.
-    pub(crate) octets: &'a [u8],
-    /// How it came.
-    pub(crate) transport: Transport,
-    /// How long its answer may be, in octets.
-    pub(crate) limit: usize,
-}
+/// What upstreams say: a response and whose it is, or why there is none.
+#[derive(Debug, Clone)]
+struct Answer(Result<(Arc<[u8]>, SocketAddr), ExtendedError>);
 
 impl Forwarder {
     pub(crate) fn new(config: ForwarderConfig) -> Self {
-        Self { state: ArcSwap::from_pointee(State::new(config)), limiter: Arc::default(), started: Instant::now() }
+        Self {
+            limiter: Arc::default(),
+            cache: Mutex::new(Cache::new(config.cache)),
+            config,
+            under_way: UnderWay::default(),
+            silent: Mutex::default(),
+            own: ArcSwap::default(),
+            started: Instant::now(),
+        }
     }
 
-    /// Takes effect for queries that come from now on.
-    pub(crate) fn configure(&self, config: ForwarderConfig) {
-        if self.state.load().config != config {
-            self.state.store(Arc::new(State::new(config)));
+    /// Leaves `own` out wherever it is named as an upstream.
+    pub(crate) fn set_own(&self, own: BTreeSet<SocketAddr>) {
+        self.own.store(Arc::new(own));
+    }
+
+    /// The upstreams of the host, as they are now.
+    pub(crate) fn host(&self) -> Arc<[SocketAddr]> {
+        match &self.config.upstreams {
+            HostUpstreams::Fixed(servers) => servers.clone(),
+            HostUpstreams::Follow(file) => file.current().servers.clone(),
         }
+    }
+
+    /// What `octets`, which were read as a query, ask of `upstreams`.
+    pub(crate) fn question(&self, upstreams: &Arc<[SocketAddr]>, octets: &[u8]) -> Question {
+        let own = self.own.load();
+        if upstreams.iter().any(|upstream| own.contains(upstream)) {
+            let others: Arc<[_]> = upstreams.iter().copied().filter(|upstream| !own.contains(upstream)).collect();
+            return Question::new(others, octets);
+        }
+        Question::new(upstreams.clone(), octets)
+    }
+
+    /// Writes an answer that is still known to `reply`, for the client that sent `octets`.
+    pub(crate) fn recall(&self, question: &Question, octets: &[u8], limit: usize, reply: &mut Vec<u8>) -> bool {
+        let now = self.started.elapsed();
+        if !question.may_be_shared() || !locked(&self.cache).recall(question.key(), now, reply) {
+            return false;
+        }
+        wire::address_to(octets, reply);
+        wire::fit(reply, limit);
+        true
     }
 
     /// Takes one of the client's places for a query under way.
-    pub(crate) fn admit(&self, client: IpAddr) -> Result<Place, ExtendedError> {
-        let state = self.state.load();
-        if state.config.upstreams.is_empty() {
+    pub(crate) fn admit(&self, question: &Question, client: IpAddr) -> Result<Place, ExtendedError> {
+        if question.upstreams().is_empty() {
             return Err(NO_UPSTREAM);
         }
-        let bounds = Bounds { all: state.config.in_flight, per_client: state.config.in_flight_per_client };
+        let bounds = Bounds { all: self.config.in_flight, per_client: self.config.in_flight_per_client };
         self.limiter.enter(client, bounds).ok_or(TOO_MANY)
     }
 
-    /// The answer of the first upstream that has one, for the client to take as it is. If all refuse, what the last
-    /// of them said.
-    pub(crate) async fn ask(&self, query: Query<'_>) -> Result<Vec<u8>, ExtendedError> {
-        let state = self.state.load_full();
-        let now = self.milliseconds();
-        let servers = order(state.config.upstreams.len(), |at| state.silent_until[at].load(Ordering::Relaxed) > now);
-        let deadline = Instant::now() + state.config.deadline;
+    /// The answer of the first upstream that has one, for the client to take as it is, and who that was. If all refuse,
+    /// what the last of them said.
+    pub(crate) async fn ask(
+        &self,
+        question: &Question,
+        octets: &[u8],
+        transport: Transport,
+        limit: usize,
+    ) -> Result<(Vec<u8>, SocketAddr), ExtendedError> {
+        let answer = if question.may_be_shared() {
+            self.ask_once(question, octets, transport).await
+        } else {
+            self.ask_in_turn(question, octets, transport).await
+        };
+        let (response, upstream) = answer.0?;
+        let mut reply = response.to_vec();
+        wire::address_to(octets, &mut reply);
+        wire::fit(&mut reply, limit);
+        Ok((reply, upstream))
+    }
+
+    async fn ask_once(&self, question: &Question, octets: &[u8], transport: Transport) -> Answer {
+        let ask = async {
+            let answer = self.ask_in_turn(question, octets, transport).await;
+            if let Ok((response, _)) = &answer.0 {
+                locked(&self.cache).keep(question.key(), response, self.started.elapsed());
+            }
+            answer
+        };
+        self.under_way.join(Asked { question: question.clone(), transport }, ask).await
+    }
+
+    async fn ask_in_turn(&self, question: &Question, octets: &[u8], transport: Transport) -> Answer {
+        let upstreams = question.upstreams();
+        let now = Instant::now();
+        let servers = {
+            let mut silent = locked(&self.silent);
+            silent.retain(|_, until| *until > now);
+            order(upstreams.len(), |at| silent.contains_key(&upstreams[at]))
+        };
+        let deadline = now + self.config.deadline;
         let mut refused = Vec::new();
         let mut refusal = None;
         for at in servers {
@@ -103,110 +165,40 @@ impl Forwarder {
             if refused.contains(&at) || Instant::now() >= deadline {
                 continue;
             }
-            let end = deadline.min(Instant::now() + state.config.timeout);
-            let upstream = state.config.upstreams[at];
-            let outcome =
-                timeout_at(end, exchange(upstream, query)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
-            let silent_until = match outcome {
+            let upstream = upstreams[at];
+            let end = deadline.min(Instant::now() + self.config.timeout);
+            let outcome = timeout_at(end, exchange(upstream, octets, transport)).await;
+            match outcome.unwrap_or(Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(Outcome::Answer(response)) => {
-                    state.silent_until[at].store(0, Ordering::Relaxed);
-                    return Ok(finish(query, response));
+                    locked(&self.silent).remove(&upstream);
+                    return Answer(Ok((response.into(), upstream)));
                 }
                 Ok(Outcome::Refusal(response)) => {
+                    locked(&self.silent).remove(&upstream);
                     refused.push(at);
-                    refusal = Some(response);
-                    0
+                    refusal = Some((response, upstream));
                 }
                 Err(error) => {
                     tracing::debug!(%upstream, %error, "upstream did not answer");
-                    self.milliseconds().saturating_add(PENALTY)
+                    locked(&self.silent).insert(upstream, Instant::now() + PENALTY);
                 }
-            };
-            state.silent_until[at].store(silent_until, Ordering::Relaxed);
+            }
         }
         match refusal {
-            Some(response) if wire::Message::new(&response).is_some_and(|message| message.question().is_some()) => {
-                Ok(finish(query, response))
-            }
-            _ => Err(UNREACHABLE),
-        }
-    }
-
-    /// Since the start.
-    fn milliseconds(&self) -> u64 {
-        self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
-    }
-}
-
-impl State {
-    fn new(config: ForwarderConfig) -> Self {
-        let silent_until = config.upstreams.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { config, silent_until }
-    }
-}
-
-/// What came back from one upstream.
-enum Outcome {
-    Answer(Vec<u8>),
-    Refusal(Vec<u8>),
-}
-
-fn finish(query: Query<'_>, mut response: Vec<u8>) -> Vec<u8> {
-    wire::address_to(query.octets, &mut response);
-    wire::fit(response, query.limit)
-}
-
-/// Asks one upstream the way the client asked, and by TCP what does not fit a datagram.
-async fn exchange(upstream: SocketAddr, query: Query<'_>) -> io::Result<Outcome> {
-    let mut octets = query.octets.to_vec();
-    let mut id = [0; 2];
-    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
-    wire::set_id(&mut octets, id);
-    let (verdict, response) = match query.transport {
-        Transport::Udp => by_datagram(upstream, &octets).await?,
-        Transport::Tcp => by_stream(upstream, &octets).await?,
-    };
-    match verdict {
-        Verdict::Failure => return Ok(Outcome::Refusal(response)),
-        Verdict::Truncated if query.transport == Transport::Udp => {}
-        _ => return Ok(Outcome::Answer(response)),
-    }
-    // Not every stub resolver comes back by TCP. The whole may fit what the client takes, though not what the upstream
-    // puts in a datagram; if not, the client gets the beginning, marked as such.
-    match timeout(WHOLE, by_stream(upstream, &octets)).await {
-        Ok(Ok((Verdict::Answer, whole))) if whole.len() <= query.limit => Ok(Outcome::Answer(whole)),
-        _ => Ok(Outcome::Answer(response)),
-    }
-}
-
-async fn by_datagram(upstream: SocketAddr, query: &[u8]) -> io::Result<(Verdict, Vec<u8>)> {
-    let any: IpAddr = match upstream {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(upstream).await?;
-    socket.send(query).await?;
-    let mut buffer = vec![0; DATAGRAM];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        match wire::judge(query, &buffer[..length]) {
-            Verdict::Alien => tracing::debug!(%upstream, "dropped a response that belongs to no query"),
-            verdict => {
-                buffer.truncate(length);
-                return Ok((verdict, buffer));
-            }
+            Some((response, upstream)) if is_presentable(&response) => Answer(Ok((response.into(), upstream))),
+            _ => Answer(Err(UNREACHABLE)),
         }
     }
 }
 
-async fn by_stream(upstream: SocketAddr, query: &[u8]) -> io::Result<(Verdict, Vec<u8>)> {
-    let mut stream = TcpStream::connect(upstream).await?;
-    stream.write_all(&wire::framed(query)).await?;
-    let mut response = vec![0; stream.read_u16().await?.into()];
-    stream.read_exact(&mut response).await?;
-    match wire::judge(query, &response) {
-        Verdict::Alien => Err(io::Error::new(io::ErrorKind::InvalidData, "the response belongs to another query")),
-        verdict => Ok((verdict, response)),
-    }
+/// Whether a refusal can be given to a client as it is.
+fn is_presentable(response: &[u8]) -> bool {
+    wire::Message::new(response).is_some_and(|message| message.question().is_some() && wire::is_sound(message))
 }
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

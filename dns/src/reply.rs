@@ -1,57 +1,68 @@
 //! From the octets of a query to the octets of its reply, or to the word that an upstream must be asked.
 //!
-//! Queries are read and replies written by hickory; [`crate::decision`] says what is answered.
+//! [`crate::query`] reads, [`crate::decision`] says what is answered, [`writer`] writes. Nothing is allocated for a query
+//! that a zone answers, apart from what a reply that is longer than any before makes its buffer grow by.
 
-use std::net::{IpAddr, SocketAddr};
+mod writer;
 
-use hickory_proto::{
-    op::{Edns, MessageType, Metadata, OpCode, ResponseCode},
-    rr::{
-        DNSClass, Name, RData, Record,
-        rdata::{A, AAAA, HINFO, PTR, SOA, opt::EdnsOption},
-    },
-    serialize::binary::BinEncoder,
-};
-use hickory_server::{net::xfer::Protocol, server::Request, zone_handler::MessageResponseBuilder};
-
+use self::writer::Writer;
 use crate::{
-    Snapshot,
-    decision::{Asker, Decision, Question, View, decide},
+    Attachment, Service, Snapshot,
+    decision::{Asker, Decision, Question, Route, View, decide},
     error::Transport,
+    query::{IN, LowerName, Query},
     wire::{self, Message},
 };
 
-/// How long an answer, or its absence, may be kept, in seconds. Names move when containers do.
-pub(crate) const TTL: u32 = 5;
 /// The largest reply in a datagram, in octets: fits every path unfragmented (DNS flag day 2020).
-const DATAGRAM: u16 = 1232;
+pub(crate) const DATAGRAM: u16 = 1232;
 /// The largest reply to clients without EDNS (RFC 1035 §4.2.1).
 const PLAIN_DATAGRAM: u16 = 512;
-/// Octets of an OPT record without options (RFC 6891 §6.1.2).
-const OPT_RECORD: usize = 11;
-/// Octets of an address record whose name is a compression pointer, besides the address.
-const ADDRESS_RECORD: usize = 12;
+
+/// A response code (RFC 1035 §4.1.1, RFC 6891 §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    NoError = 0,
+    FormErr = 1,
+    ServFail = 2,
+    NoSuchName = 3,
+    NotImp = 4,
+    Refused = 5,
+    BadVersion = 16,
+}
 
 /// What becomes of a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Step<'a> {
     /// It gets no answer.
     Silence,
-    /// It gets this one.
-    Reply(Vec<u8>),
-    /// It gets what an upstream answers, in a datagram of at most `limit` octets.
-    Forward { limit: usize },
+    /// It gets the one that was written.
+    Reply,
+    /// It gets what an upstream answers, in at most `limit` octets.
+    Forward { limit: usize, route: Route<'a> },
 }
 
-/// Why a query that should have been forwarded has no answer, as an extended error (RFC 8914 §4).
+/// Why a query was not answered, as an extended error (RFC 8914 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExtendedError {
     pub(crate) code: u16,
     pub(crate) text: &'static str,
 }
 
-/// Reads `octets` that `asker` sent and decides about them. `rotation` says which of several addresses comes first.
-pub(crate) fn step(snapshot: &Snapshot, asker: Asker, transport: Transport, rotation: usize, octets: &[u8]) -> Step {
+const INTERNAL: ExtendedError =
+    ExtendedError { code: 18, text: "the network is internal: names that are not its own are not asked for" };
+
+/// Reads `octets` that `asker` sent, decides about them, and writes the reply, if there is one, to `reply`. `chance` is
+/// a random number, by which several addresses are shuffled.
+pub(crate) fn step<'a>(
+    snapshot: &'a Snapshot,
+    asker: Asker,
+    transport: Transport,
+    chance: u64,
+    octets: &[u8],
+    reply: &mut Vec<u8>,
+) -> Step<'a> {
     let Some(message) = Message::new(octets) else { return Step::Silence };
     // To answer an answer is how two servers talk to each other for ever.
     if message.is_response() {
@@ -61,163 +72,132 @@ pub(crate) fn step(snapshot: &Snapshot, asker: Asker, transport: Transport, rota
     if view == View::Stranger {
         return Step::Silence;
     }
-    if message.opcode() != u8::from(OpCode::Query) {
-        return Step::Reply(wire::bare_reply(message, ResponseCode::NotImp.low()));
+    if message.opcode() != 0 {
+        wire::bare_reply(message, Code::NotImp as u8, reply);
+        return Step::Reply;
     }
-    let request = match read(octets, asker.source, transport) {
-        Some(request) if message.question().is_some() => request,
-        _ => return Step::Reply(wire::bare_reply(message, ResponseCode::FormErr.low())),
+    let Some(query) = Query::read(message) else {
+        wire::bare_reply(message, Code::FormErr as u8, reply);
+        return Step::Reply;
     };
-    let [query] = request.queries.queries() else {
-        return Step::Reply(wire::bare_reply(message, ResponseCode::FormErr.low()));
-    };
-    let draft = Draft { request: &request, transport };
-    if request.version() > 0 {
-        return Step::Reply(draft.refusal(ResponseCode::BADVERS, None));
+    let limit = limit(&query, transport);
+    let writer = Writer::new(&query, limit, reply);
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        writer.finish(Code::BadVersion, None);
+        return Step::Reply;
     }
-    if query.query_class() != DNSClass::IN {
-        return Step::Reply(draft.refusal(ResponseCode::Refused, None));
+    if query.class != IN {
+        writer.finish(Code::Refused, None);
+        return Step::Reply;
     }
-    let labels: Vec<_> = query.name().iter().collect();
-    match decide(snapshot, &view, Question { labels: &labels, kind: query.query_type() }) {
-        Decision::Forward => Step::Forward { limit: draft.limit() },
-        Decision::Refuse => Step::Reply(draft.refusal(ResponseCode::Refused, None)),
-        decision => Step::Reply(draft.answer(snapshot, decision, rotation)),
-    }
-}
-
-/// The reply to a query that an upstream should have answered and none did.
-pub(crate) fn failure(client: IpAddr, transport: Transport, octets: &[u8], error: ExtendedError) -> Option<Vec<u8>> {
-    let request = read(octets, client, transport)?;
-    Some(Draft { request: &request, transport }.refusal(ResponseCode::ServFail, Some(error)))
-}
-
-fn read(octets: &[u8], source: IpAddr, transport: Transport) -> Option<Request> {
-    let protocol = match transport {
-        Transport::Udp => Protocol::Udp,
-        Transport::Tcp => Protocol::Tcp,
-    };
-    Request::from_bytes(octets.to_vec(), SocketAddr::new(source, 0), protocol).ok()
-}
-
-/// A reply in the making.
-struct Draft<'a> {
-    request: &'a Request,
-    transport: Transport,
-}
-
-/// The sections of a reply.
-#[derive(Default)]
-struct Sections {
-    answers: Vec<Record>,
-    authority: Option<Record>,
-}
-
-impl Draft<'_> {
-    /// How long the reply may be.
-    fn limit(&self) -> usize {
-        match (self.transport, &self.request.edns) {
-            (Transport::Tcp, _) => u16::MAX.into(),
-            (Transport::Udp, None) => PLAIN_DATAGRAM.into(),
-            (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_DATAGRAM, DATAGRAM).into(),
+    let name = LowerName::new(query.name());
+    let decision = name.with_labels(|labels| decide(snapshot, &view, Question { labels, kind: query.kind }));
+    if decision == Decision::Forward {
+        let route = view.route(snapshot, asker);
+        if route != Route::Never {
+            return Step::Forward { limit, route };
         }
+        writer.finish(Code::Refused, Some(INTERNAL));
+    } else {
+        answer(writer, snapshot, decision, chance);
     }
+    Step::Reply
+}
 
-    fn metadata(&self, code: ResponseCode) -> Metadata {
-        let mut metadata = Metadata::response_from_request(&self.request.metadata);
-        metadata.message_type = MessageType::Response;
-        metadata.recursion_available = true;
-        metadata.response_code = code;
-        metadata
+/// Writes the reply to a query that an upstream should have answered and none did.
+pub(crate) fn failure(transport: Transport, octets: &[u8], error: ExtendedError, reply: &mut Vec<u8>) {
+    let query = Message::new(octets).and_then(Query::read);
+    let query = query.expect("only a query that was read is passed on");
+    Writer::new(&query, limit(&query, transport), reply).finish(Code::ServFail, Some(error));
+}
+
+/// How long the reply may be.
+fn limit(query: &Query<'_>, transport: Transport) -> usize {
+    match (transport, query.edns) {
+        (Transport::Tcp, _) => u16::MAX.into(),
+        (Transport::Udp, None) => PLAIN_DATAGRAM.into(),
+        (Transport::Udp, Some(edns)) => edns.payload.clamp(PLAIN_DATAGRAM, DATAGRAM).into(),
     }
+}
 
-    fn refusal(&self, code: ResponseCode, error: Option<ExtendedError>) -> Vec<u8> {
-        self.write(self.metadata(code), Sections::default(), error)
-    }
-
-    fn answer(&self, snapshot: &Snapshot, decision: Decision, rotation: usize) -> Vec<u8> {
-        // As the client wrote it: resolvers that vary the case check that it comes back (draft-vixie-dnsext-dns0x20).
-        let name = self.request.queries.queries()[0].original().name();
-        let record = |data| Record::from_rdata(name.clone(), TTL, data);
-        let authority = |zone| start_of_authority(snapshot, name.trim_to(zone));
-        let mut metadata = self.metadata(ResponseCode::NoError);
-        metadata.authoritative = true;
-        let mut sections = Sections::default();
-        match decision {
-            Decision::Addresses(mut addresses) => {
-                let first = rotation % addresses.len().max(1);
-                addresses.rotate_left(first);
-                let room = self.room(addresses[0]);
-                if addresses.len() > room {
-                    addresses.truncate(room);
-                    metadata.truncation = true;
+fn answer(mut writer: Writer<'_, '_>, snapshot: &Snapshot, decision: Decision<'_>, chance: u64) {
+    writer.set_authoritative();
+    let ttl = snapshot.ttl();
+    let code = match decision {
+        Decision::Addresses(mut addresses) => {
+            shuffle(&mut addresses, chance);
+            for address in addresses {
+                if !writer.address(writer::QUESTION, ttl, address, writer::Place::Answer) {
+                    break;
                 }
-                let data = addresses.into_iter().map(|address| match address {
-                    IpAddr::V4(address) => RData::A(A(address)),
-                    IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-                });
-                sections.answers = data.map(record).collect();
             }
-            Decision::Pointer(target) => sections.answers.push(record(RData::PTR(PTR(target)))),
-            Decision::Minimal => {
-                sections.answers.push(record(RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()))));
-            }
-            Decision::StartOfAuthority { zone } => sections.answers.push(authority(zone)),
-            Decision::NoData { zone } => sections.authority = Some(authority(zone)),
-            Decision::NoSuchName { zone } => {
-                metadata.response_code = ResponseCode::NXDomain;
-                sections.authority = Some(authority(zone));
-            }
-            Decision::Refuse | Decision::Forward => metadata.response_code = ResponseCode::Refused,
+            Code::NoError
         }
-        self.write(metadata, sections, None)
-    }
+        Decision::Pointer(attachment) => {
+            writer.pointer(ttl, full_name(snapshot, attachment));
+            Code::NoError
+        }
+        Decision::Services(mut services) => {
+            shuffle(&mut services, chance);
+            services_of(&mut writer, snapshot, &services);
+            Code::NoError
+        }
+        Decision::Minimal => {
+            writer.minimal(ttl);
+            Code::NoError
+        }
+        Decision::StartOfAuthority { zone } => {
+            writer.start_of_authority(snapshot, zone, writer::Place::Answer);
+            Code::NoError
+        }
+        Decision::NoData { zone } => {
+            writer.start_of_authority(snapshot, zone, writer::Place::Authority);
+            Code::NoError
+        }
+        Decision::NoSuchName { zone } => {
+            writer.start_of_authority(snapshot, zone, writer::Place::Authority);
+            Code::NoSuchName
+        }
+        Decision::Refuse | Decision::Forward => return writer.finish_unauthoritative(Code::Refused),
+    };
+    writer.finish(code, None);
+}
 
-    /// How many records of addresses like this one fit.
-    fn room(&self, like: IpAddr) -> usize {
-        let record = ADDRESS_RECORD + if like.is_ipv4() { 4 } else { 16 };
-        let taken = wire::HEADER + self.request.queries.as_bytes().len() + OPT_RECORD;
-        self.limit().saturating_sub(taken) / record
+/// A record for each service, and the addresses of those that run them as far as there is room (RFC 2782).
+fn services_of(writer: &mut Writer<'_, '_>, snapshot: &Snapshot, services: &[(&Attachment, Service)]) {
+    let ttl = snapshot.ttl();
+    let mut targets: Vec<(&Attachment, u16)> = Vec::with_capacity(services.len());
+    for (attachment, service) in services {
+        let Some(target) = writer.service(ttl, service.port.get(), full_name(snapshot, attachment)) else { return };
+        if let Some(target) = target
+            && targets.iter().all(|(known, _)| !std::ptr::eq(*known, *attachment))
+        {
+            targets.push((attachment, target));
+        }
     }
-
-    fn write(&self, metadata: Metadata, sections: Sections, error: Option<ExtendedError>) -> Vec<u8> {
-        let edns = self.request.edns.as_ref().map(|asked| {
-            let mut edns = Edns::new();
-            edns.set_max_payload(DATAGRAM).set_dnssec_ok(asked.flags().dnssec_ok);
-            if let Some(error) = error {
-                let data = [&error.code.to_be_bytes(), error.text.as_bytes()].concat();
-                edns.options_mut().insert(EdnsOption::Unknown(15, data));
-            }
-            edns
-        });
-        let response = MessageResponseBuilder::new(&self.request.queries, edns.as_ref()).build(
-            metadata,
-            &sections.answers,
-            [],
-            sections.authority.as_ref(),
-            [],
-        );
-        let mut octets = Vec::with_capacity(PLAIN_DATAGRAM.into());
-        let mut encoder = BinEncoder::new(&mut octets);
-        encoder.set_max_size(self.limit().try_into().unwrap_or(u16::MAX));
-        match response.destructive_emit(&mut encoder) {
-            Ok(_) => octets,
-            Err(error) => {
-                tracing::error!(%error, "cannot encode a DNS reply");
-                let message = Message::new(self.request.as_slice()).expect("a request that was read has a header");
-                wire::bare_reply(message, ResponseCode::ServFail.low())
-            }
+    for (attachment, target) in targets {
+        for address in &attachment.addresses {
+            writer.address(target, ttl, *address, writer::Place::Additional);
         }
     }
 }
 
-/// The record that says how long the absence of something may be remembered (RFC 2308 §3).
-fn start_of_authority(snapshot: &Snapshot, zone: Name) -> Record {
-    let domain = snapshot.domain().name().clone();
-    let mailbox = domain.prepend_label("hostmaster").unwrap_or_else(|_| domain.clone());
-    // Nobody transfers the zone, so the intervals mean nothing.
-    let data = SOA::new(domain, mailbox, snapshot.serial(), 3600, 600, 86400, TTL);
-    Record::from_rdata(zone, TTL, RData::SOA(data))
+fn full_name<'a>(snapshot: &'a Snapshot, attachment: &'a Attachment) -> impl Iterator<Item = &'a str> {
+    [attachment.container.as_str(), attachment.network.as_str()].into_iter().chain(snapshot.domain().labels())
+}
+
+/// Brings `items` into one of all orders, each as likely as any other (Fisher and Yates).
+fn shuffle<T>(items: &mut [T], mut chance: u64) {
+    for last in (1..items.len()).rev() {
+        // SplitMix64 (Steele, Lea and Flood, 2014): what one number gives, without a generator to keep.
+        chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = chance;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let place = (u128::from(mixed) * (last as u128 + 1)) >> 64;
+        items.swap(last, place as usize);
+    }
 }
 
 #[cfg(test)]

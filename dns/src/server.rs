@@ -1,8 +1,8 @@
-//! The server: which addresses it listens on.
+//! The server: which addresses it listens on, and what it can be asked directly.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -11,9 +11,17 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{DnsError, ForwarderConfig, Zones, answer::Answerer, forward::Forwarder, serve, socket};
+use crate::{
+    DnsError, ForwarderConfig, LogReader, Origin, RecordType, ReplyText, Zones,
+    answer::{Answerer, First},
+    decision::{Asker, Listening},
+    error::Transport,
+    forward::Forwarder,
+    serve::{self, Local},
+    socket, wire,
+};
 
-/// Answers DNS on the gateways' addresses.
+/// Answers DNS on the gateways' addresses, and for the host.
 ///
 /// Must be used inside a Tokio runtime with time and I/O. Dropping it closes its listeners soon after;
 /// [`Server::shutdown`] waits until they are closed.
@@ -31,10 +39,34 @@ struct Listener {
     tasks: [JoinHandle<()>; 2],
 }
 
+/// Addresses to listen on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listeners {
+    /// Gateways of networks, which answer the networks' containers.
+    pub gateways: BTreeSet<SocketAddr>,
+    /// A loopback address that answers the host: it knows all networks, and passes nothing on.
+    pub host: Option<SocketAddr>,
+}
+
+/// Whose view an answer is wanted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewer {
+    /// The container with this address, asking this gateway.
+    Container {
+        /// One of its addresses.
+        address: IpAddr,
+        /// The gateway of the address's network.
+        gateway: IpAddr,
+    },
+    /// The host, which sees all networks.
+    Host,
+}
+
 impl Server {
-    /// A server that answers from `zones` and asks upstreams as `forwarder` says. It listens nowhere yet.
-    pub fn new(zones: Zones, forwarder: ForwarderConfig) -> Self {
-        let answerer = Answerer::new(zones, Forwarder::new(forwarder));
+    /// A server that answers from `zones`, asks upstreams as `forwarder` says, and remembers the last `remembered`
+    /// entries of the query log. It listens nowhere yet.
+    pub fn new(zones: Zones, forwarder: ForwarderConfig, remembered: usize) -> Self {
+        let answerer = Answerer::new(zones, Forwarder::new(forwarder), remembered);
         Self { answerer: Arc::new(answerer), listeners: Mutex::default() }
     }
 
@@ -46,11 +78,15 @@ impl Server {
     ///
     /// # Errors
     /// The first address that cannot be listened on. All others are served nonetheless.
-    pub async fn listen(&self, wanted: BTreeSet<SocketAddr>) -> Result<(), DnsError> {
+    pub async fn listen(&self, wanted: Listeners) -> Result<(), DnsError> {
+        let gateway = |address: SocketAddr| (address, Listening::Gateway(address.ip()));
+        let mut locals: BTreeMap<_, _> = wanted.gateways.into_iter().map(gateway).collect();
+        locals.extend(wanted.host.map(|address| (address, Listening::Host)));
+        self.answerer.forwarder.set_own(locals.keys().copied().collect());
         let mut listeners = self.listeners.lock().await;
         let unwanted: Vec<_> = listeners
             .iter()
-            .filter(|(address, listener)| !wanted.contains(address) || listener.has_ended())
+            .filter(|(address, listener)| !locals.contains_key(address) || listener.has_ended())
             .map(|(address, _)| *address)
             .collect();
         for address in unwanted {
@@ -59,11 +95,11 @@ impl Server {
             }
         }
         let mut first_error = None;
-        for address in wanted {
+        for (address, listening) in locals {
             if listeners.contains_key(&address) {
                 continue;
             }
-            match Listener::open(&self.answerer, address) {
+            match Listener::open(&self.answerer, Local { address, listening }) {
                 Ok(listener) => {
                     listeners.insert(address, listener);
                 }
@@ -74,14 +110,35 @@ impl Server {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// The addresses that are listened on.
-    pub async fn addresses(&self) -> BTreeSet<SocketAddr> {
-        self.listeners.lock().await.keys().copied().collect()
+    /// What `viewer` would be answered for `name`, and where the answer comes from; as by TCP, so that nothing of it is
+    /// cut. It is not logged.
+    ///
+    /// # Errors
+    /// [`DnsError::Name`]: the name does not fit a query.
+    pub async fn look_up(&self, viewer: Viewer, name: &str, kind: RecordType) -> Result<(ReplyText, Origin), DnsError> {
+        let query = wire::query(name, kind).ok_or_else(|| DnsError::Name(name.chars().take(80).collect()))?;
+        let asker = match viewer {
+            Viewer::Container { address, gateway } => Asker { source: address, listener: Listening::Gateway(gateway) },
+            Viewer::Host => Asker { source: Ipv4Addr::LOCALHOST.into(), listener: Listening::Host },
+        };
+        let mut reply = Vec::new();
+        let (first, origin) = self.answerer.look_up(asker, Transport::Tcp, &query, &mut reply);
+        let origin = match first {
+            First::Silence => return Err(DnsError::Stranger(asker.source)),
+            First::Reply => origin.unwrap_or(Origin::Zone),
+            First::Wait(waiting) => {
+                let (answer, origin) = self.answerer.ask(&waiting).await;
+                reply = answer;
+                origin
+            }
+        };
+        let text = ReplyText::read(&reply).expect("replies are written here, or passed on only if they are sound");
+        Ok((text, origin))
     }
 
-    /// Changes whom names that are not ours are asked, for queries from now on.
-    pub fn forward_to(&self, forwarder: ForwarderConfig) {
-        self.answerer.forwarder.configure(forwarder);
+    /// The query log, from what is remembered of it on.
+    pub fn query_log(&self) -> LogReader {
+        self.answerer.log.read()
     }
 
     /// Closes all listeners. Queries that wait for an upstream are dropped. [`Server::listen`] opens them anew.
@@ -94,12 +151,12 @@ impl Server {
 }
 
 impl Listener {
-    fn open(answerer: &Arc<Answerer>, address: SocketAddr) -> Result<Self, DnsError> {
-        let (datagrams, connections) = (socket::udp(address)?, socket::tcp(address)?);
+    fn open(answerer: &Arc<Answerer>, local: Local) -> Result<Self, DnsError> {
+        let (datagrams, connections) = (socket::udp(local.address)?, socket::tcp(local.address)?);
         let (open, closed) = watch::channel(());
         let tasks = [
-            tokio::spawn(serve::datagrams(answerer.clone(), datagrams, address, closed.clone())),
-            tokio::spawn(serve::connections(answerer.clone(), connections, address, closed)),
+            tokio::spawn(serve::datagrams(answerer.clone(), datagrams, local, closed.clone())),
+            tokio::spawn(serve::connections(answerer.clone(), connections, local, closed)),
         ];
         Ok(Self { open, tasks })
     }

@@ -2,14 +2,21 @@
 //!
 //! Whatever the fields mean, nothing here fails on arbitrary octets.
 
+mod records;
+
 use std::ops::Range;
+
+use crate::RecordType;
+
+pub(crate) use self::records::{Record, Section, labels, name_end, records};
 
 /// The length of the header, behind which the question begins.
 pub(crate) const HEADER: usize = 12;
 
-const RESPONSE: u8 = 0b1000_0000;
-const TRUNCATED: u8 = 0b0000_0010;
+pub(crate) const RESPONSE: u8 = 0b1000_0000;
+pub(crate) const TRUNCATED: u8 = 0b0000_0010;
 const RECURSION_DESIRED: u8 = 0b0000_0001;
+const RECURSION_AVAILABLE: u8 = 0b1000_0000;
 const OPCODE: u8 = 0b0111_1000;
 
 /// A message with a whole header.
@@ -20,6 +27,10 @@ impl<'a> Message<'a> {
     /// The message in `octets`, unless they are too few.
     pub(crate) fn new(octets: &'a [u8]) -> Option<Self> {
         (octets.len() >= HEADER).then_some(Self(octets))
+    }
+
+    pub(crate) fn octets(self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn id(self) -> [u8; 2] {
@@ -99,11 +110,39 @@ pub(crate) fn judge(query: &[u8], response: &[u8]) -> Verdict {
         (_, None) if failed && response.question_count() == 0 => return Verdict::Failure,
         _ => return Verdict::Alien,
     }
-    match (failed, response.is_truncated()) {
+    match (failed || !is_sound(response), response.is_truncated()) {
         (true, _) => Verdict::Failure,
         (false, true) => Verdict::Truncated,
         (false, false) => Verdict::Answer,
     }
+}
+
+/// Whether a message holds together. One that does not is not passed on: many a client's parser would trip over it
+/// (RFC 9267).
+pub(crate) fn is_sound(message: Message<'_>) -> bool {
+    records(message).all(|record| record.is_some())
+}
+
+/// A query for `name`, with or without a final dot, that asks for recursion and takes EDNS; none if that is no name.
+pub(crate) fn query(name: &str, kind: RecordType) -> Option<Vec<u8>> {
+    let mut octets = vec![0, 0, RECURSION_DESIRED, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    let name = name.strip_suffix('.').unwrap_or(name);
+    for label in name.split('.').filter(|_| !name.is_empty()) {
+        if !(1..=63).contains(&label.len()) {
+            return None;
+        }
+        octets.push(label.len() as u8);
+        octets.extend_from_slice(label.as_bytes());
+    }
+    octets.push(0);
+    if octets.len() - HEADER > 255 {
+        return None;
+    }
+    octets.extend_from_slice(&kind.0.to_be_bytes());
+    octets.extend_from_slice(&[0, 1]);
+    // An OPT record: datagrams of up to 1232 octets, version 0.
+    octets.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    Some(octets)
 }
 
 /// Gives `message` another id.
@@ -126,23 +165,27 @@ pub(crate) fn address_to(client_query: &[u8], response: &mut [u8]) {
 }
 
 /// Cuts a response down to its header and question, and says so, if it is longer than `limit` octets.
-pub(crate) fn fit(mut response: Vec<u8>, limit: usize) -> Vec<u8> {
+pub(crate) fn fit(response: &mut Vec<u8>, limit: usize) {
     if response.len() > limit {
-        let end = Message::new(&response).and_then(Message::question).map_or(HEADER, |question| question.end);
-        response.truncate(end);
-        response[2] |= TRUNCATED;
-        response[4..HEADER].copy_from_slice(&[0, u8::from(end > HEADER), 0, 0, 0, 0, 0, 0]);
+        cut(response);
     }
-    response
+}
+
+/// Cuts a response down to its header and question, and says so.
+pub(crate) fn cut(response: &mut Vec<u8>) {
+    let Some(message) = Message::new(response) else { return };
+    let end = message.question().map_or(HEADER, |question| question.end);
+    response.truncate(end);
+    response[2] |= TRUNCATED;
+    response[4..HEADER].copy_from_slice(&[0, u8::from(end > HEADER), 0, 0, 0, 0, 0, 0]);
 }
 
 /// A response to `query` that consists of a header with `code`. For queries that cannot be read further.
-pub(crate) fn bare_reply(query: Message<'_>, code: u8) -> Vec<u8> {
-    let mut reply = vec![0; HEADER];
-    reply[..2].copy_from_slice(&query.id());
-    reply[2] = RESPONSE | query.0[2] & (OPCODE | RECURSION_DESIRED);
-    reply[3] = 0b1000_0000 | code;
-    reply
+pub(crate) fn bare_reply(query: Message<'_>, code: u8, reply: &mut Vec<u8>) {
+    let [id0, id1] = query.id();
+    let flags = RESPONSE | query.0[2] & (OPCODE | RECURSION_DESIRED);
+    reply.clear();
+    reply.extend_from_slice(&[id0, id1, flags, RECURSION_AVAILABLE | code, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 /// `message` with its length in front, as it goes over a stream (RFC 1035 §4.2.2). One buffer, so that it leaves in one

@@ -123,14 +123,13 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
             cgroup_parent: cgroup_parent(&directories),
         },
     );
-    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let host = dns::upstreams(&resolv_conf, &Default::default());
+    let host_resolver = Arc::new(dns::ResolvConf::new(&config.resolv_conf));
     let upstreams = match &config.upstreams {
-        Some(upstreams) => upstreams.iter().map(|upstream| upstream.0).collect(),
-        None => host.servers,
+        Some(upstreams) => dns::HostUpstreams::Fixed(upstreams.iter().map(|upstream| upstream.0).collect()),
+        None => dns::HostUpstreams::Follow(host_resolver.clone()),
     };
-    let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone()));
-    let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig { upstreams, ..Default::default() });
+    let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone(), config.dns_ttl));
+    let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig::new(upstreams), config.dns_query_log);
     let pools = match &config.pools {
         Some(ranges) => ranges
             .iter()
@@ -150,7 +149,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         steps,
         started_at: Timestamp::now(),
         pools,
-        search: host.search,
+        host_resolver,
         world: Arc::new(Mutex::new(world)),
         image_use: Default::default(),
         listening: Default::default(),

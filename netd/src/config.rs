@@ -12,8 +12,16 @@ use serde::{Deserialize, Deserializer, de::Error};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Resolvers for names that are not containers'; none means those of the host's `/etc/resolv.conf`.
+    /// Resolvers for names that are not containers'; none means those of [`Config::resolv_conf`].
     pub(crate) upstreams: Option<Vec<Upstream>>,
+    /// What the host's own programs find their resolvers and search domains in; changes are followed.
+    pub(crate) resolv_conf: PathBuf,
+    /// For how many seconds clients may remember the name of a container, or that there is none.
+    pub(crate) dns_ttl: u32,
+    /// How many of the last DNS queries are remembered; 0 remembers none.
+    pub(crate) dns_query_log: usize,
+    /// Where the host itself can ask for the names of containers.
+    pub(crate) dns_host_listener: Option<HostListener>,
     /// The domain under which networks are zones.
     #[serde(deserialize_with = "domain")]
     pub(crate) domain: dns::Domain,
@@ -27,7 +35,17 @@ pub(crate) struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { upstreams: None, domain: dns::Domain::default(), pools: None, log: "info".to_owned(), namespace_pool: 4 }
+        Self {
+            upstreams: None,
+            resolv_conf: "/etc/resolv.conf".into(),
+            dns_ttl: dns::DEFAULT_TTL,
+            dns_query_log: 0,
+            dns_host_listener: None,
+            domain: dns::Domain::default(),
+            pools: None,
+            log: "info".to_owned(),
+            namespace_pool: 4,
+        }
     }
 }
 
@@ -50,6 +68,24 @@ impl TryFrom<String> for Upstream {
     }
 }
 
+/// A loopback address with a port, such as `127.0.0.54:53`: whoever asks there sees all networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct HostListener(pub(crate) SocketAddr);
+
+impl TryFrom<String> for HostListener {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let address: SocketAddr =
+            text.parse().map_err(|_| format!("`{text}` is not IP:PORT, such as 127.0.0.54:53"))?;
+        if !address.ip().is_loopback() {
+            return Err(format!("`{text}` is not a loopback address: names of containers are told to this host only"));
+        }
+        Ok(Self(address))
+    }
+}
+
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -67,6 +103,10 @@ pub(crate) enum ConfigError {
     },
     #[error("configuration file {}: namespace_pool is {size}; at most 256 make sense", .path.display())]
     Pool { path: PathBuf, size: usize },
+    #[error("configuration file {}: dns_ttl is {seconds} s; names move with containers, so at most 3600", .path.display())]
+    Ttl { path: PathBuf, seconds: u32 },
+    #[error("configuration file {}: dns_query_log is {entries}; at most 100000 are remembered", .path.display())]
+    QueryLog { path: PathBuf, entries: usize },
 }
 
 impl Config {
@@ -82,6 +122,12 @@ impl Config {
             .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
         if config.namespace_pool > 256 {
             return Err(ConfigError::Pool { path: path.into(), size: config.namespace_pool });
+        }
+        if config.dns_ttl > 3600 {
+            return Err(ConfigError::Ttl { path: path.into(), seconds: config.dns_ttl });
+        }
+        if config.dns_query_log > 100_000 {
+            return Err(ConfigError::QueryLog { path: path.into(), entries: config.dns_query_log });
         }
         Ok(config)
     }
@@ -111,6 +157,11 @@ mod tests {
             "pools = ['x']",
             "upstreams = ['x']",
             "namespace_pool = 1000",
+            "dns_ttl = 86400",
+            "dns_query_log = 1000000",
+            "dns_host_listener = '127.0.0.54'",
+            "dns_host_listener = '0.0.0.0:53'",
+            "dns_host_listener = '192.0.2.1:53'",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

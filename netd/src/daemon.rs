@@ -29,7 +29,7 @@ pub(crate) struct Daemon {
     /// Where automatic subnets are cut from.
     pub(crate) pools: Vec<ipam::Pool>,
     /// The host's search domains, for containers' `resolv.conf`.
-    pub(crate) search: Vec<String>,
+    pub(crate) host_resolver: Arc<dns::ResolvConf>,
     pub(crate) world: Arc<Mutex<World>>,
     /// Read by whoever is about to use an image, written by whoever removes one: what is in use is known in between.
     pub(crate) image_use: RwLock<()>,
@@ -109,7 +109,8 @@ impl Daemon {
             let subnets = world.networks().flat_map(|network| &network.subnets);
             subnets.map(|subnet| (subnet.gateway(), 53).into()).collect()
         };
-        let listening = self.dns.listen(gateways).await;
+        let host = self.config.dns_host_listener.map(|address| address.0);
+        let listening = self.dns.listen(dns::Listeners { gateways, host }).await;
         *self.deaf.lock().expect("nobody panics with it") = listening.as_ref().err().map(chain);
         listening.map_err(|source| Failure::Dns { doing: "answer DNS for containers".into(), source: source.into() })
     }

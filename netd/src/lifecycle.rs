@@ -50,7 +50,7 @@ impl Daemon {
         let directory = self.directories.containers().join(container.id.as_str());
         let network = container.endpoints.first().and_then(|endpoint| self.world().network(&endpoint.network).cloned());
         let lower = self.images.layers(image);
-        let (image, container, search) = (image.clone(), container.clone(), self.search.clone());
+        let (image, container, resolver) = (image.clone(), container.clone(), self.host_resolver.clone());
         let namespace = self.directories.netns().join(container.namespace.as_str());
         let written = blocking(move || -> Result<ContainerSpec, Failure> {
             let fail = |source| Failure::File { doing: "write", path: directory.clone(), source };
@@ -59,7 +59,7 @@ impl Daemon {
             let surroundings = Surroundings {
                 hostname: &container.hostname,
                 attachment: network.as_ref().zip(container.endpoints.first()),
-                search: &search,
+                search: &resolver.current().search,
             };
             let mounts = surroundings.write(&directory).map_err(fail)?;
             let mounts =

@@ -1,14 +1,20 @@
 //! What DNS knows: networks are zones, live containers are names.
 
-use model::{Attachment, Container, Network, Subnet};
+use std::sync::Arc;
+
+use model::{Attachment, Container, Endpoint, Network, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
 impl Daemon {
     /// The network becomes a zone.
     pub(crate) fn open_zone(&self, network: &Network) -> Result<(), Failure> {
-        let ranges: Vec<_> = network.subnets.iter().map(Subnet::range).collect();
-        self.zones.update(|snapshot| snapshot.with_network(&network.name, &ranges)).map_err(|source| Failure::Dns {
+        let config = dns::ZoneConfig {
+            network: network.name.clone(),
+            subnets: network.subnets.iter().map(Subnet::range).collect(),
+            forwarding: dns::Forwarding::Host,
+        };
+        self.zones.update(|snapshot| snapshot.with_network(config.clone())).map_err(|source| Failure::Dns {
             doing: format!("open the zone of network `{}`", network.name),
             source: source.into(),
         })
@@ -24,19 +30,20 @@ impl Daemon {
     pub(crate) fn publish_names(&self, container: &Container) -> Result<(), Failure> {
         for endpoint in &container.endpoints {
             let Some(network) = self.world().network(&endpoint.network).cloned() else { continue };
-            let attachment = |address| dns::Attachment {
-                network: network.name.clone(),
+            let attachment = dns::Attachment {
+                network: network.name,
                 container: container.name.clone(),
-                address,
+                short_id: container.id.short().to_owned(),
+                addresses: endpoint.addresses().collect(),
                 aliases: endpoint.aliases.clone(),
+                services: services(container),
+                upstreams: Arc::default(),
             };
-            let published = self.zones.update(|snapshot| {
-                let mut addresses = endpoint.addresses().map(attachment);
-                addresses.try_fold(snapshot.clone(), |snapshot, one| snapshot.with_attachment(one))
-            });
-            published.map_err(|source| Failure::Dns {
-                doing: format!("publish the name of container `{}`", container.name),
-                source: source.into(),
+            self.zones.update(|snapshot| snapshot.with_attachment(attachment.clone())).map_err(|source| {
+                Failure::Dns {
+                    doing: format!("publish the name of container `{}`", container.name),
+                    source: source.into(),
+                }
             })?;
         }
         self.steps.after("names published");
@@ -45,16 +52,22 @@ impl Daemon {
 
     /// The container's names can be resolved no more.
     pub(crate) fn withdraw_names(&self, container: &Container) {
-        for endpoint in &container.endpoints {
-            let withdrawn = self.zones.update(|snapshot| {
-                Ok(endpoint
-                    .addresses()
-                    .fold(snapshot.clone(), |snapshot, address| snapshot.without_attachment(address)))
-            });
+        for address in container.endpoints.iter().flat_map(Endpoint::addresses) {
+            let withdrawn = self.zones.update(|snapshot| Ok(snapshot.without_attachment(address)));
             withdrawn.expect("taking a name out of a snapshot has no way to fail");
         }
         self.steps.after("names withdrawn");
     }
+}
+
+/// The ports that the container is known to serve: those that are published, each once.
+fn services(container: &Container) -> Vec<dns::Service> {
+    let ports = container.publishes.iter();
+    let mut services: Vec<_> =
+        ports.map(|publish| dns::Service { port: publish.container_port, protocol: publish.protocol }).collect();
+    services.sort_unstable();
+    services.dedup();
+    services
 }
 
 /// The container's attachments as the kernel is told of them; host ports lead to the first.

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use dns::ForwarderConfig;
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::RecordType,
@@ -10,7 +9,7 @@ use hickory_proto::{
 
 use crate::{
     Running,
-    client::{Client, query},
+    client::{Client, query, read_framed, write_framed},
     upstream::{Reaction, Upstream, answer, truncated},
 };
 
@@ -100,9 +99,8 @@ async fn who_refuses_is_passed_over() {
     let asked = query("example.com", RecordType::A);
     assert_eq!(client.udp(&asked).await.expect("an answer"), answer(&asked, 0, b"yes"));
 
-    running
-        .server
-        .forward_to(ForwarderConfig { upstreams: vec![refuses.address, fails.address], ..ForwarderConfig::default() });
+    let running = Running::start(33, vec![refuses.address, fails.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
     let start = Instant::now();
     assert_eq!(code(&client.udp(&asked).await.expect("an answer")), ResponseCode::ServFail);
     assert!(start.elapsed() < Duration::from_millis(500), "nobody is asked twice to say no");
@@ -192,4 +190,38 @@ async fn one_clients_flood_leaves_upstreams_to_others() {
     assert_eq!(other.addresses("example.com").await, Ok(Vec::new()), "answered by the upstream");
     assert_eq!(other.addresses("api").await, Ok(vec![running.address(0, 2)]));
     assert!(upstream.count() <= 65, "{}", upstream.count());
+}
+
+#[tokio::test]
+async fn a_slow_upstream_holds_up_no_other_query_of_a_connection() {
+    let upstream =
+        Upstream::start(|_, _, query| Reaction::Later(Duration::from_millis(700), answer(query, 0, &[]))).await;
+    let running = Running::start(34, vec![upstream.address]).await;
+    let mut stream = Client::new(running.address(0, 2), running.gateway(0)).connect().await;
+    let start = Instant::now();
+    for (id, name) in [(1, "slow.example.com"), (2, "slower.example.com"), (3, "api")] {
+        let mut asked = query(name, RecordType::A);
+        asked[..2].copy_from_slice(&[0, id]);
+        write_framed(&mut stream, &asked).await;
+    }
+    let first = read_framed(&mut stream).await.expect("an answer");
+    assert_eq!(first[1], 3, "what is known at once does not wait");
+    assert!(start.elapsed() < Duration::from_millis(500));
+    let mut others =
+        [read_framed(&mut stream).await.expect("an answer")[1], read_framed(&mut stream).await.expect("an answer")[1]];
+    others.sort();
+    assert_eq!(others, [1, 2]);
+    assert!(start.elapsed() < Duration::from_millis(1300), "they are asked for at once");
+}
+
+#[tokio::test]
+async fn a_client_that_only_reads_any_more_gets_its_answers() {
+    let upstream =
+        Upstream::start(|_, _, query| Reaction::Later(Duration::from_millis(200), answer(query, 0, &[]))).await;
+    let running = Running::start(35, vec![upstream.address]).await;
+    let mut stream = Client::new(running.address(0, 2), running.gateway(0)).connect().await;
+    write_framed(&mut stream, &query("example.com", RecordType::A)).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut stream).await.expect("it is open");
+    assert!(read_framed(&mut stream).await.is_some());
+    assert!(read_framed(&mut stream).await.is_none(), "and then the connection ends");
 }

@@ -12,15 +12,20 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
 };
 
-use dns::{Attachment, Domain, ForwarderConfig, Server, Snapshot, Zones};
+use dns::{
+    Attachment, DEFAULT_TTL, Domain, ForwarderConfig, Forwarding, HostUpstreams, Listeners, Server, Snapshot,
+    ZoneConfig, Zones,
+};
 
 /// Network `web` at 127.N.0.0/24 with `api` at .2 and `proxy` at .3; `back` at 127.N.1.0/24 with `proxy` at .3 and `db`
 /// at .5. `N` keeps tests apart that run at once.
 fn snapshot(n: u8) -> Snapshot {
-    let mut snapshot = Snapshot::new(Domain::default());
+    let mut snapshot = Snapshot::new(Domain::default(), DEFAULT_TTL);
     for (third, network) in ["web", "back"].into_iter().enumerate() {
-        let subnet = format!("127.{n}.{third}.0/24").parse().expect("a subnet");
-        snapshot = snapshot.with_network(&network.parse().expect("a name"), &[subnet]).expect("no overlap");
+        let subnets = vec![format!("127.{n}.{third}.0/24").parse().expect("a subnet")];
+        let network = network.parse().expect("a name");
+        let config = ZoneConfig { network, subnets, forwarding: Forwarding::Host };
+        snapshot = snapshot.with_network(config).expect("no overlap");
     }
     for (network, container, third, fourth) in
         [("web", "api", 0, 2), ("web", "proxy", 0, 3), ("back", "proxy", 1, 3), ("back", "db", 1, 5)]
@@ -34,8 +39,11 @@ fn attachment(network: &str, container: &str, address: [u8; 4]) -> Attachment {
     Attachment {
         network: network.parse().expect("a name"),
         container: container.parse().expect("a name"),
-        address: address.into(),
+        short_id: format!("{:012x}", u32::from_be_bytes(address)),
+        addresses: vec![address.into()],
         aliases: Vec::new(),
+        services: Vec::new(),
+        upstreams: Default::default(),
     }
 }
 
@@ -50,10 +58,10 @@ struct Running {
 impl Running {
     async fn start(n: u8, upstreams: Vec<SocketAddr>) -> Self {
         let zones = Zones::new(snapshot(n));
-        let config = ForwarderConfig { upstreams, ..ForwarderConfig::default() };
-        let server = Server::new(zones.clone(), config);
+        let config = ForwarderConfig::new(HostUpstreams::Fixed(upstreams.into()));
+        let server = Server::new(zones.clone(), config, 0);
         let running = Self { n, port: free_port(Ipv4Addr::new(127, n, 0, 1)), zones, server };
-        running.server.listen(running.gateways()).await.expect("the addresses are free");
+        running.server.listen(listeners(running.gateways())).await.expect("the addresses are free");
         running
     }
 
@@ -69,6 +77,10 @@ impl Running {
     fn address(&self, third: u8, fourth: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, self.n, third, fourth)
     }
+}
+
+fn listeners(gateways: BTreeSet<SocketAddr>) -> Listeners {
+    Listeners { gateways, host: None }
 }
 
 fn free_port(address: Ipv4Addr) -> u16 {

@@ -68,10 +68,12 @@ impl Upstream {
             while let Ok((mut stream, source)) = tcp.accept().await {
                 let Some(query) = read_framed(&mut stream).await else { continue };
                 let (pause, messages) = note_tcp(true, source, &query).parts();
-                tokio::time::sleep(pause).await;
-                for message in messages {
-                    write_framed(&mut stream, &message).await;
-                }
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    for message in messages {
+                        write_framed(&mut stream, &message).await;
+                    }
+                });
             }
         });
         Self { address, seen }
