@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
 use jiff::Timestamp;
 use model::{
     ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels, MacAddress,
-    NetworkName, Publish,
+    NetworkName, Publish, TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,12 @@ pub struct Container {
     pub hostname: Hostname,
     /// The program it runs, with its arguments.
     pub command: Vec<String>,
+    /// Whether its standard streams are a terminal.
+    #[serde(default)]
+    pub terminal: bool,
+    /// Whether its standard input stays open for a client to write to.
+    #[serde(default)]
+    pub open_stdin: bool,
     /// What a person attached to it.
     pub labels: Labels,
     /// Host ports that lead to its first endpoint, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT/PROTOCOL`.
@@ -137,6 +143,9 @@ pub struct ContainerCreate {
     /// Whether its standard input stays open for a client to write to.
     #[serde(default)]
     pub open_stdin: bool,
+    /// Whether its standard streams are a terminal.
+    #[serde(default)]
+    pub terminal: bool,
     /// Whether it is removed as soon as it has exited.
     #[serde(default)]
     pub auto_remove: bool,
@@ -170,6 +179,7 @@ impl ContainerCreate {
             labels: Labels::new(),
             working_directory: None,
             open_stdin: false,
+            terminal: false,
             auto_remove: false,
             start: false,
             user: None,
@@ -195,6 +205,9 @@ pub struct ExecCreate {
     /// Whether the client will send standard input; otherwise it is empty.
     #[serde(default)]
     pub stdin: bool,
+    /// The size of the terminal that its standard streams are; absent means that they are pipes.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
     /// `USER[:GROUP]` by name or number; the container's own if absent.
     #[serde(default)]
     pub user: Option<String>,

@@ -221,6 +221,7 @@ async fn an_upgraded_connection_carries_frames_both_ways_and_loses_none_sent_at_
         env: Vec::new(),
         working_directory: None,
         stdin: true,
+        terminal: None,
         user: None,
     };
     let stream = Client::new(daemon.socket()).exec(&api_container(), &exec).await.expect("101");

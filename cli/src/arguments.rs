@@ -10,9 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     container::{
-        CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments, KillArguments, LogsArguments,
-        PruneArguments, PsArguments, RenameArguments, RmArguments, RunArguments, StartArguments, StopArguments,
-        TopArguments, WaitArguments,
+        AttachArguments, CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments, KillArguments,
+        LogsArguments, PruneArguments, PsArguments, RenameArguments, RmArguments, RunArguments, StartArguments,
+        StopArguments, TopArguments, WaitArguments,
     },
     image::{ImageCommand, ImportArguments, RemoveImagesArguments},
     network::{CreateNetworkArguments, InspectNetworkArguments, NetworkCommand, RemoveNetworksArguments},
@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Print what a container wrote.
     Logs(LogsArguments),
+    /// Join the standard streams of a running container.
+    Attach(AttachArguments),
     /// Run another program in a running container.
     Exec(ExecArguments),
     /// Show the processes of a container.

@@ -1,26 +1,64 @@
 //! An attached process: its standard streams are this process's, and so are the signals it gets.
 
-use std::io;
+use std::{io, pin::pin};
 
 use api::{Client, FrameReader, FrameStream, FrameWriter, KillQuery, Reference, Signal};
 use model::{Frame, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
+    task::JoinHandle,
 };
 
-use crate::{failure::Failure, signals::Signals};
+use crate::{
+    detach::{DetachKeys, Watch},
+    failure::Failure,
+    signals::{CONTINUE, HANGUP, Signals, WINDOW_CHANGE},
+    terminal::{self, RawMode},
+};
 
 /// How many frames may wait in one direction.
 const PENDING: usize = 4;
 
 /// What becomes of this process's standard input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
+    /// It is a terminal, whose keys go to the attached process's terminal, but for those that detach it.
+    Typed(Option<DetachKeys>),
+    /// It is left alone; the attached process has a terminal of this one's size.
+    Watched,
     /// It goes to the attached process.
     PassedOn,
     /// It is left alone; the attached process has none.
     LeftAlone,
+}
+
+impl Input {
+    /// For a process with a terminal, whose input is passed on if it is `interactive`.
+    ///
+    /// # Errors
+    /// [`Failure::NoTerminal`]: there are no keys to pass on.
+    pub(crate) fn of_terminal(interactive: bool, keys: Option<DetachKeys>) -> Result<Self, Failure> {
+        if !interactive {
+            return Ok(Self::Watched);
+        }
+        terminal::require()?;
+        Ok(Self::Typed(keys))
+    }
+
+    /// Whether the attached process has a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self, Self::Typed(_) | Self::Watched)
+    }
+}
+
+/// How an attachment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// The process ended, with this exit code.
+    Exited(u8),
+    /// The person left; the process goes on.
+    Detached,
 }
 
 /// Which process is attached.
@@ -50,7 +88,7 @@ impl Process {
     }
 }
 
-/// Carries streams and signals until the attached process has ended; returns its exit code.
+/// Carries streams and signals until the attached process has ended, or the person has left.
 ///
 /// The daemon is not in the way: whoever holds the other end of the stream is the process's own keeper.
 pub(crate) async fn pump(
@@ -58,22 +96,29 @@ pub(crate) async fn pump(
     input: Input,
     signals: &mut Signals,
     process: Process,
-) -> Result<u8, Failure> {
+) -> Result<Finish, Failure> {
+    // Restored wherever this function is left.
+    let raw = matches!(input, Input::Typed(_)).then(RawMode::enter).transpose()?;
     let (mut reader, writer) = stream.split();
     let (to_process, outgoing) = mpsc::channel(PENDING);
     let sending = tokio::spawn(send(writer, outgoing));
-    let typing = match input {
+    let typing = match &input {
         Input::PassedOn => Some(tokio::spawn(pass_input_on(to_process.clone()))),
-        Input::LeftAlone => None,
+        Input::LeftAlone | Input::Watched => None,
+        Input::Typed(keys) => Some(tokio::spawn(pass_keys_on(to_process.clone(), keys.clone()))),
     };
     let (to_terminal, written) = mpsc::channel(PENDING);
     let mut writing = tokio::spawn(write(written));
 
     let way = SignalWay { to_process, input, process };
-    let ended = carry(&mut reader, &way, to_terminal, signals).await;
+    let mut left = pin!(left(typing));
+    let ended = tokio::select! {
+        ended = carry(&mut reader, &way, to_terminal, signals, raw.as_ref()) => ended,
+        () = &mut left => Ended::Detached,
+    };
     sending.abort();
-    if let Some(typing) = typing {
-        typing.abort();
+    if matches!(ended, Ended::Detached) {
+        return Ok(Finish::Detached);
     }
     if matches!(ended, Ended::OutputClosed) {
         return Err(joined(writing.await).err().unwrap_or_else(|| way.process.lost()));
@@ -81,12 +126,12 @@ pub(crate) async fn pump(
     // The last output may still wait for a reader; a signal then has nobody else to go to.
     tokio::select! {
         result = &mut writing => joined(result)?,
-        number = signals.next() => return Ok(128 + number),
+        number = signals.next() => return Ok(Finish::Exited(128 + number)),
     }
     match ended {
-        Ended::Exit(code) => Ok(code),
+        Ended::Exit(code) => Ok(Finish::Exited(code)),
         Ended::Failed(failure) => Err(failure),
-        Ended::OutputClosed => unreachable!("returned above"),
+        Ended::OutputClosed | Ended::Detached => unreachable!("returned above"),
     }
 }
 
@@ -95,6 +140,27 @@ enum Ended {
     Exit(u8),
     Failed(Failure),
     OutputClosed,
+    Detached,
+}
+
+/// Waits until whoever types has left, which only happens at a terminal. The task ends with this.
+async fn left(typing: Option<JoinHandle<Typed>>) {
+    let mut typing = typing.map(Typing);
+    if let Some(Typing(task)) = &mut typing
+        && matches!(task.await, Ok(Typed::DetachKeys))
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// A task that ends with this.
+struct Typing(JoinHandle<Typed>);
+
+impl Drop for Typing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn carry(
@@ -102,6 +168,7 @@ async fn carry(
     way: &SignalWay,
     to_terminal: mpsc::Sender<(Stream, Vec<u8>)>,
     signals: &mut Signals,
+    raw: Option<&RawMode>,
 ) -> Ended {
     loop {
         // A frame is only read when there is room for it, so that a slow reader of the output slows the process down.
@@ -112,9 +179,17 @@ async fn carry(
             }
         };
         tokio::select! {
-            number = signals.next() => {
-                tokio::spawn(way.clone().send(number));
-            }
+            number = signals.next() => match number {
+                WINDOW_CHANGE => way.resize().await,
+                CONTINUE => {
+                    // Of a terminal that is gone the end of its input tells.
+                    let _ = raw.map(RawMode::renew);
+                    way.resize().await;
+                }
+                // The terminal is closed: its owner has left.
+                HANGUP if way.input.is_terminal() => return Ended::Detached,
+                number => drop(tokio::spawn(way.clone().send(number))),
+            },
             received = received => {
                 let Some((room, frame)) = received else {
                     return Ended::OutputClosed;
@@ -126,7 +201,7 @@ async fn carry(
                         return Ended::Failed(Failure::NotStarted { code, message });
                     }
                     // What only this side may say is not worth the process's output.
-                    Ok(Some(Frame::Stdin(_) | Frame::StdinEnd | Frame::Signal(_))) => {}
+                    Ok(Some(Frame::Stdin(_) | Frame::StdinEnd | Frame::Signal(_) | Frame::Resize(_))) => {}
                     Ok(None) => return Ended::Failed(way.process.lost()),
                     Err(error) => return Ended::Failed(error.into()),
                 }
@@ -144,9 +219,18 @@ struct SignalWay {
 }
 
 impl SignalWay {
+    /// Tells the process's terminal how large this one is, if it has one.
+    async fn resize(&self) {
+        if self.input.is_terminal()
+            && let Some(size) = terminal::size()
+        {
+            let _ = self.to_process.send(Frame::Resize(size)).await;
+        }
+    }
+
     async fn send(self, number: u8) {
         // A frame would wait behind input that the process does not read, perhaps for ever.
-        if self.input == Input::PassedOn
+        if matches!(self.input, Input::PassedOn | Input::Typed(_))
             && let Process::Container { client, reference, .. } = &self.process
             && let Ok(signal) = number.to_string().parse::<Signal>()
             && client.kill_container(reference, KillQuery { signal }).await.is_ok()
@@ -168,7 +252,38 @@ async fn send(mut writer: FrameWriter, mut frames: mpsc::Receiver<Frame>) {
     }
 }
 
-async fn pass_input_on(to_process: mpsc::Sender<Frame>) {
+/// How it came that nothing more is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Typed {
+    End,
+    DetachKeys,
+}
+
+/// Passes keys on until those that detach.
+async fn pass_keys_on(to_process: mpsc::Sender<Frame>, keys: Option<DetachKeys>) -> Typed {
+    let mut stdin = tokio::io::stdin();
+    let mut watch = keys.map(Watch::new);
+    let mut buffer = vec![0; 4096];
+    loop {
+        // A terminal that is closed ends, which is not the end of the other one.
+        let length = stdin.read(&mut buffer).await.unwrap_or(0);
+        let (passed, detached) = match &mut watch {
+            Some(watch) => watch.pass(&buffer[..length]),
+            None => (buffer[..length].to_vec(), false),
+        };
+        if !passed.is_empty() && to_process.send(Frame::Stdin(passed)).await.is_err() {
+            return Typed::End;
+        }
+        if detached {
+            return Typed::DetachKeys;
+        }
+        if length == 0 {
+            return Typed::End;
+        }
+    }
+}
+
+async fn pass_input_on(to_process: mpsc::Sender<Frame>) -> Typed {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; Frame::MAX_PAYLOAD as usize];
     loop {
@@ -176,7 +291,7 @@ async fn pass_input_on(to_process: mpsc::Sender<Frame>) {
         let length = stdin.read(&mut buffer).await.unwrap_or(0);
         let frame = if length == 0 { Frame::StdinEnd } else { Frame::Stdin(buffer[..length].to_vec()) };
         if to_process.send(frame).await.is_err() || length == 0 {
-            return;
+            return Typed::End;
         }
     }
 }

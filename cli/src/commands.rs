@@ -1,5 +1,6 @@
 //! What each command does. Every one returns what to exit with, or why it failed.
 
+mod attach;
 mod create;
 mod doctor;
 mod exec;
@@ -41,6 +42,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let output = Output::new(arguments.global.format);
     match arguments.command {
         Command::Run(run) => return run::run(&client, output, run).await.map_err(Failure::not_run),
+        Command::Attach(attach) => return attach::attach(&client, attach).await.map_err(Failure::not_run),
         Command::Exec(exec) => return exec::exec(&client, exec).await.map_err(Failure::not_run),
         Command::Start(start) => return start::start(&client, output, start).await,
         Command::Doctor => return doctor::doctor(&client, output).await,

@@ -70,6 +70,12 @@ pub(crate) enum Failure {
     /// Two containers cannot share one terminal.
     #[error("only one container can be attached to")]
     OneAtATime,
+    /// A terminal inside is to be given keys, and there is none outside.
+    #[error("standard input is not a terminal")]
+    NoTerminal,
+    /// The terminal cannot be set up.
+    #[error("cannot make the terminal pass every key on")]
+    Terminal(#[source] io::Error),
     /// The process lacks what every command needs.
     #[error("cannot set up the event loop")]
     Runtime(#[source] io::Error),
@@ -151,6 +157,7 @@ impl Failure {
         match self {
             Self::Client(error) => error.hint(),
             Self::Lost(container) => Some(format!("see what became of it: fabric inspect {container}")),
+            Self::NoTerminal => Some("leave out --tty; `fabric attach` takes --no-stdin".to_owned()),
             Self::Unconfirmed => Some("say --force to do it without being asked".to_owned()),
             Self::Environment { name, .. } => Some(format!("give it a value: --env {name}=VALUE")),
             _ => None,

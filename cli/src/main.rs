@@ -3,11 +3,13 @@
 mod arguments;
 mod attached;
 mod commands;
+mod detach;
 mod failure;
 mod output;
 mod signals;
 mod table;
 mod tarball;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,13 @@ pub(crate) struct Signals {
     asked: u32,
 }
 
+/// The terminal is closed.
+pub(crate) const HANGUP: u8 = 1;
+/// This process goes on after it was stopped.
+pub(crate) const CONTINUE: u8 = 18;
+/// The terminal has another size. Like [`CONTINUE`], it is not for the attached process as it is.
+pub(crate) const WINDOW_CHANGE: u8 = 28;
+
 /// A container's first process ignores what it has no handler for (`pid_namespaces(7)`). Whoever asks it to end for the
 /// third time means it.
 const PATIENCE: u32 = 3;
@@ -27,6 +34,8 @@ impl Signals {
             SignalKind::terminate(),
             SignalKind::user_defined1(),
             SignalKind::user_defined2(),
+            SignalKind::window_change(),
+            SignalKind::from_raw(CONTINUE.into()),
         ];
         let take = |kind: SignalKind| {
             let number = u8::try_from(kind.as_raw_value()).expect("signal numbers are at most 64");

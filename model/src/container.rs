@@ -26,6 +26,9 @@ pub struct Container {
     pub command: Command,
     /// Whether its standard input stays open for a client to write to.
     pub open_stdin: bool,
+    /// Whether its standard streams are a terminal.
+    #[serde(default)]
+    pub terminal: bool,
     /// Whether it is removed as soon as it has exited.
     pub auto_remove: bool,
     /// How it is asked to end.

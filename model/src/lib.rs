@@ -35,5 +35,5 @@ pub use publish::{ParsePublishError, Protocol, Publish};
 pub use scope::{Attachment, Scope};
 pub use signal::{ParseSignalError, Signal};
 pub use state::{Admin, Bridge, Forwarding, Inside, Namespace, Observed, State, Switch, Veth};
-pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream};
+pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream, TerminalSize};
 pub use subnet::{Family, Subnet, SubnetError};

@@ -13,6 +13,15 @@ pub enum Stream {
     Stderr,
 }
 
+/// How many characters a terminal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters per line.
+    pub columns: u16,
+}
+
 /// One message on an attached connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -22,6 +31,8 @@ pub enum Frame {
     StdinEnd,
     /// Client to process: a signal, by its Linux number.
     Signal(u8),
+    /// Client to process: how large the client's terminal is now.
+    Resize(TerminalSize),
     /// Process to client: octets of one of its output streams.
     Output(Stream, Vec<u8>),
     /// Process to client, last: its exit code, or 128 and the number of the signal that ended it.
@@ -56,6 +67,7 @@ const STDIN_END: u8 = 3;
 const SIGNAL: u8 = 4;
 const EXIT: u8 = 5;
 const FAILED: u8 = 6;
+const RESIZE: u8 = 7;
 
 impl Frame {
     /// The largest payload of a frame, in octets.
@@ -72,6 +84,9 @@ impl Frame {
             Self::Output(Stream::Stdout, bytes) => (STDOUT, bytes),
             Self::Output(Stream::Stderr, bytes) => (STDERR, bytes),
             Self::Exit(code) => (EXIT, &[*code]),
+            Self::Resize(TerminalSize { rows, columns }) => {
+                (RESIZE, &[rows.to_be_bytes(), columns.to_be_bytes()].concat())
+            }
             Self::Failed { code, message } => (FAILED, &[&[*code], message.as_bytes()].concat()),
         };
         debug_assert!(payload.len() <= Self::MAX_PAYLOAD as usize, "the caller splits large payloads");
@@ -93,7 +108,11 @@ impl Frame {
             (FAILED, [code, message @ ..]) => {
                 Ok(Self::Failed { code: *code, message: String::from_utf8_lossy(message).into_owned() })
             }
-            (STDIN_END | SIGNAL | EXIT | FAILED, _) => Err(DecodeFrameError::Payload(kind)),
+            (RESIZE, [a, b, c, d]) => Ok(Self::Resize(TerminalSize {
+                rows: u16::from_be_bytes([*a, *b]),
+                columns: u16::from_be_bytes([*c, *d]),
+            })),
+            (STDIN_END | SIGNAL | EXIT | FAILED | RESIZE, _) => Err(DecodeFrameError::Payload(kind)),
             _ => Err(DecodeFrameError::Kind(kind)),
         }
     }
@@ -120,7 +139,7 @@ impl FrameDecoder {
             return Ok(None);
         };
         let kind = header[0];
-        if kind > FAILED {
+        if kind > RESIZE {
             return Err(DecodeFrameError::Kind(kind));
         }
         let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
@@ -151,6 +170,7 @@ mod tests {
             bytes().prop_map(|bytes| Frame::Output(Stream::Stdout, bytes)),
             bytes().prop_map(|bytes| Frame::Output(Stream::Stderr, bytes)),
             any::<u8>().prop_map(Frame::Exit),
+            (any::<u16>(), any::<u16>()).prop_map(|(rows, columns)| Frame::Resize(TerminalSize { rows, columns })),
             (any::<u8>(), ".{0,40}").prop_map(|(code, message)| Frame::Failed { code, message }),
         ]
     }

@@ -95,7 +95,8 @@ impl Daemon {
         });
         let path: EnvironmentVariable = PATH.parse().expect("a literal NAME=VALUE");
         let own_name = format!("HOSTNAME={hostname}").parse().expect("a host name holds no NUL");
-        let defaults = [path, own_name];
+        let terminal = request.terminal.then(terminal_kind);
+        let defaults: Vec<EnvironmentVariable> = [path, own_name].into_iter().chain(terminal).collect();
         let command = Command {
             arguments,
             environment: environment(defaults.iter().chain(&image.config.environment).chain(&request.env)),
@@ -138,6 +139,7 @@ impl Daemon {
             hostname,
             command,
             open_stdin: request.open_stdin,
+            terminal: request.terminal,
             auto_remove: request.auto_remove,
             stop,
             labels,
@@ -261,7 +263,14 @@ impl Daemon {
         let container = &world.record(id).ok_or_else(|| Failure::NotRunning { name: id.to_string() })?.container;
         Ok(Command {
             arguments: request.command,
-            environment: environment(container.command.environment.iter().chain(&request.env)),
+            environment: environment(
+                request
+                    .terminal
+                    .map(|_| terminal_kind())
+                    .iter()
+                    .chain(&container.command.environment)
+                    .chain(&request.env),
+            ),
             working_directory: request.working_directory.unwrap_or_else(|| container.command.working_directory.clone()),
             user: request.user.or_else(|| container.command.user.clone()),
         })
@@ -283,6 +292,11 @@ impl Daemon {
             None => Err(Failure::unknown(Noun::Container, reference, std::iter::empty())),
         }
     }
+}
+
+/// What programs take the terminal for, where nobody says otherwise.
+fn terminal_kind() -> EnvironmentVariable {
+    "TERM=xterm".parse().expect("a literal NAME=VALUE")
 }
 
 /// What is run: the image's entry point and command, each unless the request replaces it; a new entry point leaves the

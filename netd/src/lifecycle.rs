@@ -74,6 +74,7 @@ impl Daemon {
                 network_namespace: namespace,
                 mounts: mounts.collect(),
                 open_stdin: container.open_stdin,
+                terminal: container.terminal,
             })
         });
         let spec = written.await?;

@@ -19,6 +19,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use model::{ImageName, NetworkName};
+use runtime::ExecStreams;
 use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -338,10 +339,13 @@ async fn exec(
     let upgrade = streams::upgrade(&mut request)?;
     let JsonBody(order) = JsonBody::<ExecCreate>::from_request(request, &()).await?;
     let (id, life) = daemon.running(reference.as_str())?;
-    let stdin = order.stdin;
+    let streams = match order.terminal {
+        Some(size) => ExecStreams::Terminal(size),
+        None => ExecStreams::Pipes { stdin: order.stdin },
+    };
     let command = Box::new(daemon.exec_command(&id, order)?);
     let work = life.work().await;
-    Ok(daemon.hand_over(id, work, Target::Exec { command, stdin }, upgrade))
+    Ok(daemon.hand_over(id, work, Target::Exec { command, streams }, upgrade))
 }
 
 async fn images(State(daemon): Shared) -> Result<Json<Vec<api::Image>>, Failure> {

@@ -11,6 +11,7 @@ use axum::{
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use model::{Command, ContainerId, Frame};
+use runtime::ExecStreams;
 use tokio::{net::UnixStream, sync::OwnedMutexGuard};
 
 use crate::{
@@ -29,8 +30,8 @@ pub(crate) enum Target {
     Exec {
         /// What it runs.
         command: Box<Command>,
-        /// Whether the client sends it standard input.
-        stdin: bool,
+        /// What its standard streams are.
+        streams: ExecStreams,
     },
 }
 
@@ -87,7 +88,7 @@ impl Daemon {
         let connecting = async {
             match target {
                 Target::Attach => self.runtime.attach(id, client, read).await,
-                Target::Exec { command, stdin } => self.runtime.exec(id, &command, stdin, client, read).await,
+                Target::Exec { command, streams } => self.runtime.exec(id, &command, streams, client, read).await,
             }
         };
         // The container is locked meanwhile: a shim that hangs must not keep anybody from removing it.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use model::{Command, ContainerId, Hostname};
+use model::{Command, ContainerId, Hostname, TerminalSize};
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
@@ -67,6 +67,9 @@ pub struct ContainerSpec {
     pub mounts: Vec<BindMount>,
     /// Whether standard input is a pipe that attached clients write to; otherwise it has ended already.
     pub open_stdin: bool,
+    /// Whether its standard streams are a terminal of its own, to which attached clients write whatever
+    /// [`ContainerSpec::open_stdin`] says.
+    pub terminal: bool,
 }
 
 /// A file or directory of the host that appears inside a container.
@@ -78,6 +81,18 @@ pub struct BindMount {
     pub destination: PathBuf,
     /// Whether the container cannot write to it.
     pub read_only: bool,
+}
+
+/// What the standard streams of a program that is added to a container are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStreams {
+    /// Three pipes.
+    Pipes {
+        /// Whether the client writes to its standard input, which has ended already otherwise.
+        stdin: bool,
+    },
+    /// A terminal of its own, of this size.
+    Terminal(TerminalSize),
 }
 
 /// A container that was created.

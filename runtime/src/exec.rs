@@ -21,19 +21,19 @@ use rustix::{
 };
 
 use crate::{
-    Failure, FailureKind,
+    ExecStreams, Failure, FailureKind,
     diagnosis::Diagnosis,
     executor::{Launcher, path_of},
     farewell, oci,
     seccomp::Filter,
-    streams::{Ends, Streams},
+    streams::Streams,
     system, user,
 };
 
 /// A program to be run in a running container.
 pub(crate) struct Job {
     pub(crate) command: Command,
-    pub(crate) stdin: bool,
+    pub(crate) streams: ExecStreams,
     pub(crate) already_read: Vec<u8>,
     pub(crate) container: String,
     /// libcontainer's directory, which holds the container's state.
@@ -50,14 +50,14 @@ pub(crate) fn run(job: &Job, client: OwnedFd, held: OwnedFd) -> ! {
         system::exit_now(1);
     };
     let _ = rustix::thread::set_name(c"fabric-exec");
-    let attached = Streams::pipes(job.stdin, None).and_then(|(mut streams, ends)| {
-        streams.attach(client, &job.already_read)?;
-        Ok((streams, ends))
-    });
-    let Ok((mut streams, ends)) = attached else {
-        system::exit_now(1);
+    let (started, mut streams) = match start(job) {
+        Ok((process, streams)) => (Ok(process), streams),
+        Err(failure) => (Err(failure), Streams::default()),
     };
-    let last = match start(job, ends) {
+    if streams.attach(client, &job.already_read).is_err() {
+        system::exit_now(1);
+    }
+    let last = match started {
         Ok(process) => {
             let code = relay(&mut streams, process);
             Frame::Exit(u8::try_from(code).unwrap_or(u8::MAX))
@@ -83,7 +83,7 @@ pub(crate) fn flush(streams: &mut Streams) {
     }
 }
 
-fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
+fn start(job: &Job) -> Result<(Pid, Streams), Failure> {
     // Through the process, because the container may have mounted something over what it began with.
     let root = system::open_directory(format!("/proc/{}/root", job.init.as_raw_nonzero()).as_ref())
         .map(Root::from_fd)
@@ -106,7 +106,14 @@ fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
     let text = serde_json::to_vec(&oci::process(&job.command, &identity)).expect("a process serialises");
     process.write_all(&text).map_err(Failure::at("describe the program"))?;
     let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
-    let (launcher, launch) = Launcher::new(job.filter.clone(), &[]).map_err(Failure::at("prepare the program"))?;
+    let terminal = match job.streams {
+        ExecStreams::Pipes { .. } => None,
+        ExecStreams::Terminal(size) => Some(Some(size)),
+    };
+    let prepare = "prepare the program";
+    let stdin = matches!(job.streams, ExecStreams::Pipes { stdin: true });
+    let (mut streams, ends) = Streams::pipes(stdin, None).map_err(Failure::at(prepare))?;
+    let (launcher, launch) = Launcher::new(job.filter.clone(), &[], terminal).map_err(Failure::at(prepare))?;
     let step = "enter the container";
     let pid = ContainerBuilder::new(job.container.clone(), SyscallType::default())
         .with_root_path(&job.state)
@@ -121,8 +128,11 @@ fn start(job: &Job, ends: Ends) -> Result<Pid, Failure> {
         .build()
         .map_err(|error| diagnosis.failure(step, &error))?;
     launcher.close();
+    if let Some(terminal) = launch.terminal().map_err(Failure::at("open its terminal"))? {
+        streams.use_terminal(terminal).map_err(Failure::at("open its terminal"))?;
+    }
     launch.outcome(&job.command)?;
-    Ok(Pid::from_raw(pid.as_raw()).expect("a process has a positive identifier"))
+    Ok((Pid::from_raw(pid.as_raw()).expect("a process has a positive identifier"), streams))
 }
 
 /// Carries the streams until the process has ended, and returns its exit code.

@@ -16,11 +16,16 @@ use std::{
 };
 
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
-use model::Command;
+use model::{Command, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 use rustix::{io::Errno, process::Signal, thread::CapabilitySets};
 
-use crate::{Failure, FailureKind, oci, seccomp::Filter, system};
+use crate::{
+    Failure, FailureKind, oci,
+    seccomp::Filter,
+    system,
+    terminal::{self, Demand, Offer},
+};
 
 /// Executes the program, and reports to the shim why that failed.
 #[derive(Clone)]
@@ -28,12 +33,15 @@ pub(crate) struct Launcher {
     filter: Filter,
     // Shared with the shim's own copy of this object, which closes its end when the container's has been made.
     report: Rc<RefCell<Option<OwnedFd>>>,
+    /// What makes its standard streams a terminal, if they are to be one.
+    terminal: Rc<RefCell<Option<Offer>>>,
     surplus: Rc<[RawFd]>,
 }
 
 /// The shim's end of a [`Launcher`].
 pub(crate) struct Launch {
     report: File,
+    terminal: Option<Demand>,
 }
 
 /// The steps that may fail, as they cross the pipe.
@@ -43,11 +51,18 @@ const EXECUTE: u8 = 1;
 impl Launcher {
     /// `surplus` are descriptors of the caller that the process must close before it waits to be started: a shim's
     /// socket that a container held open would seem alive when the shim is not.
-    pub(crate) fn new(filter: Filter, surplus: &[RawFd]) -> io::Result<(Self, Launch)> {
+    /// With a `terminal`, of a size that may not be known yet, the standard streams that the process is given otherwise are
+    /// replaced.
+    pub(crate) fn new(
+        filter: Filter,
+        surplus: &[RawFd],
+        terminal: Option<Option<TerminalSize>>,
+    ) -> io::Result<(Self, Launch)> {
         let (reader, writer) = io::pipe()?;
+        let (offer, demand) = terminal.map(terminal::arrange).transpose()?.unzip();
         let report = Rc::new(RefCell::new(Some(writer.into())));
-        let launcher = Self { filter, report, surplus: surplus.into() };
-        Ok((launcher, Launch { report: OwnedFd::from(reader).into() }))
+        let launcher = Self { filter, report, terminal: Rc::new(RefCell::new(offer)), surplus: surplus.into() };
+        Ok((launcher, Launch { report: OwnedFd::from(reader).into(), terminal: demand }))
     }
 
     /// The filter it loads.
@@ -55,9 +70,10 @@ impl Launcher {
         self.filter.clone()
     }
 
-    /// Closes this process's copy of the pipe, so that its end means the program was executed.
+    /// Closes this process's copies of what the program's process has, so that their end means that it was executed.
     pub(crate) fn close(&self) {
         self.report.borrow_mut().take();
+        self.terminal.borrow_mut().take();
     }
 
     fn fail(&self, step: u8, error: Errno) -> ! {
@@ -71,6 +87,11 @@ impl Launcher {
 }
 
 impl Launch {
+    /// The other side of the process's terminal, if it has one. It has when the container was built.
+    pub(crate) fn terminal(&self) -> io::Result<Option<OwnedFd>> {
+        self.terminal.as_ref().map(Demand::receive).transpose()
+    }
+
     /// Waits until the command's program is executed.
     pub(crate) fn outcome(mut self, command: &Command) -> Result<(), Failure> {
         let program = command.arguments.first().map_or("", String::as_str);
@@ -122,6 +143,11 @@ impl Executor for Launcher {
         // between the last change of credentials, which clears the signal, and the wait for the start.
         for descriptor in self.surplus.iter() {
             drop(system::adopt(*descriptor));
+        }
+        if let Some(offer) = self.terminal.borrow_mut().take() {
+            offer
+                .fulfil()
+                .map_err(|error| ExecutorValidationError::ArgValidationError(format!("terminal: {error}")))?;
         }
         // A container must not run unobserved: without its shim nobody would ever learn that it ended.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))

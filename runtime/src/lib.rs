@@ -37,11 +37,12 @@ mod seccomp;
 mod shim;
 mod streams;
 mod system;
+mod terminal;
 mod user;
 mod wire;
 mod zygote;
 
-pub use container::{BindMount, ContainerSpec, Created, Directories, Observed};
+pub use container::{BindMount, ContainerSpec, Created, Directories, ExecStreams, Observed};
 pub use error::{Cause, Failure, FailureKind, RuntimeError};
 pub use exit::Exit;
 pub use log::{LogLine, LogReader};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Command;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerSpec, Created, Directories, Exit, Failure, Observed};
+use crate::{ContainerSpec, Created, Directories, ExecStreams, Exit, Failure, Observed};
 
 /// To the zygote, with one descriptor: the socket on which the new shim sends its [`Reply::Created`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub(crate) enum Request {
     /// Connect a client, the one descriptor that comes along, to the standard streams.
     Attach { already_read: Vec<u8> },
     /// Run another program in the container, with the descriptor that comes along as its client.
-    Exec { command: Command, stdin: bool, already_read: Vec<u8> },
+    Exec { command: Command, streams: ExecStreams, already_read: Vec<u8> },
     /// Answer when the first process has ended.
     Wait,
     /// Kill the container and let go of everything of it; the connection is closed when that is done.

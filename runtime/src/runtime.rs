@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::OnceCell;
 
 use crate::{
-    ContainerSpec, Created, Directories, Exit, LogReader, Observed, RuntimeError, Zygote, cgroup,
+    ContainerSpec, Created, Directories, ExecStreams, Exit, LogReader, Observed, RuntimeError, Zygote, cgroup,
     client::{self, Connection},
     protocol::{CreateRequest, Reply, Request},
 };
@@ -125,7 +125,7 @@ impl Runtime {
     }
 
     /// Runs another program in the container. Its streams, exit code and the failure to start it go to `client` as
-    /// [`model::Frame`]s. Without `stdin` its standard input has ended already.
+    /// [`model::Frame`]s.
     ///
     /// # Errors
     /// [`RuntimeError::NotRunning`] when the container does not run.
@@ -133,11 +133,11 @@ impl Runtime {
         &self,
         id: &ContainerId,
         command: &Command,
-        stdin: bool,
+        streams: ExecStreams,
         client: OwnedFd,
         already_read: Vec<u8>,
     ) -> Result<(), RuntimeError> {
-        let request = Request::Exec { command: command.clone(), stdin, already_read };
+        let request = Request::Exec { command: command.clone(), streams, already_read };
         self.order(id, "run a program in it", &request, &[client]).await
     }
 

@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use crate::{
-    Created, Exit, Failure, FailureKind, Observed, client,
+    Created, ExecStreams, Exit, Failure, FailureKind, Observed, client,
     exec::{self, Job},
     executor::Launch,
     farewell,
@@ -257,8 +257,8 @@ impl Shim {
             (Request::State, _) => Reply::State(self.observe()),
             (Request::Kill { signal }, _) => done(self.send_signal(signal)),
             (Request::Attach { already_read }, Some(client)) => done(self.attach(client, &already_read)),
-            (Request::Exec { command, stdin, already_read }, Some(client)) => {
-                done(self.exec(command, stdin, already_read, client))
+            (Request::Exec { command, streams, already_read }, Some(client)) => {
+                done(self.exec(command, streams, already_read, client))
             }
             (Request::Attach { .. } | Request::Exec { .. }, None) => {
                 let cause = "no client came with the request";
@@ -317,7 +317,13 @@ impl Shim {
         self.streams.attach(client, already_read).map_err(Failure::at("attach a client"))
     }
 
-    fn exec(&mut self, command: Command, stdin: bool, already_read: Vec<u8>, client: OwnedFd) -> Result<(), Failure> {
+    fn exec(
+        &mut self,
+        command: Command,
+        streams: ExecStreams,
+        already_read: Vec<u8>,
+        client: OwnedFd,
+    ) -> Result<(), Failure> {
         if !matches!(self.life, Life::Running { .. }) {
             return Err(not_running());
         }
@@ -327,7 +333,7 @@ impl Shim {
             Fork::Child => {
                 let job = Job {
                     command,
-                    stdin,
+                    streams,
                     already_read,
                     container: self.request.spec.id.to_string(),
                     state: birth::state_directory(&self.request),

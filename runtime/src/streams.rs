@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use model::{Frame, FrameDecoder, Stream};
 use rustix::event::PollFlags;
 
-use crate::{log::LogWriter, system};
+use crate::{log::LogWriter, system, terminal};
 
 /// How many pieces are read at most of what a process that ended left in a pipe: more than a pipe ever holds.
 const DRAINED: usize = 64;
@@ -45,6 +45,8 @@ pub(crate) struct Streams {
     stdin_ended: bool,
     stdout: Option<File>,
     stderr: Option<File>,
+    /// The side of the process's terminal that clients sit at, if it has one; then it is both `stdin` and `stdout`.
+    terminal: Option<File>,
     log: Option<LogWriter>,
     clients: Vec<Client>,
     signals: Vec<u8>,
@@ -91,6 +93,16 @@ impl Streams {
         Ok((streams, Ends { stdin, stdout: stdout.into(), stderr: stderr.into() }))
     }
 
+    /// In place of the pipes, whose other ends the process has closed, its streams are this terminal.
+    pub(crate) fn use_terminal(&mut self, seat: OwnedFd) -> io::Result<()> {
+        let seat = non_blocking(seat)?;
+        self.stdin = Some(seat.try_clone()?);
+        self.stdout = Some(seat.try_clone()?);
+        self.stderr = None;
+        self.terminal = Some(seat);
+        Ok(())
+    }
+
     /// Adds a client, from which `already_read` has been received.
     pub(crate) fn attach(&mut self, socket: OwnedFd, already_read: &[u8]) -> io::Result<()> {
         let socket = UnixStream::from(socket);
@@ -135,7 +147,7 @@ impl Streams {
     /// Acts on what happened to a source; to be followed by [`Streams::sweep`] after all of them.
     pub(crate) fn ready(&mut self, source: Source, flags: PollFlags) {
         match source {
-            Source::Stdin if flags.contains(PollFlags::ERR) => self.close_stdin(),
+            Source::Stdin if flags.intersects(PollFlags::ERR | PollFlags::HUP) => self.close_stdin(),
             Source::Stdin => self.write_stdin(),
             Source::Output(stream) => {
                 self.read_output(stream);
@@ -181,6 +193,7 @@ impl Streams {
     pub(crate) fn hang_up(&mut self) {
         self.stdout = None;
         self.stderr = None;
+        self.terminal = None;
         self.close_stdin();
     }
 
@@ -194,9 +207,7 @@ impl Streams {
                 }
             }
         }
-        self.stdout = None;
-        self.stderr = None;
-        self.close_stdin();
+        self.hang_up();
         if let Some(log) = &mut self.log {
             log.finish();
         }
@@ -250,6 +261,10 @@ impl Streams {
     }
 
     fn end_stdin(&mut self) {
+        if self.terminal.is_some() {
+            // It ends when its process does; clients come and go.
+            return;
+        }
         self.stdin_ended = true;
         self.write_stdin();
     }
@@ -324,6 +339,12 @@ impl Streams {
                     }
                 }
                 Ok(Some(Frame::StdinEnd)) => self.end_stdin(),
+                Ok(Some(Frame::Resize(size))) => {
+                    if let Some(terminal) = &self.terminal {
+                        // A size that the kernel refuses is the client's own affair.
+                        let _ = terminal::resize(terminal, size);
+                    }
+                }
                 Ok(Some(Frame::Signal(number))) => self.signals.push(number),
                 Ok(None) => return,
                 // Not for this direction, or no frame: it does not speak the protocol.

@@ -19,6 +19,8 @@ mod life;
 mod recovery;
 #[path = "containers/streams.rs"]
 mod streams;
+#[path = "containers/terminals.rs"]
+mod terminals;
 
 use bed::{Bed, Case};
 
@@ -27,7 +29,8 @@ const CASE: &str = "RUNTIME_TEST_CASE";
 
 fn main() -> ExitCode {
     runtime::run_if_zygote();
-    let cases: Vec<Case> = [life::CASES, streams::CASES, confinement::CASES, recovery::CASES].concat();
+    let cases: Vec<Case> =
+        [life::CASES, streams::CASES, terminals::CASES, confinement::CASES, recovery::CASES].concat();
     if let Ok(order) = std::env::var(recovery::DAEMON) {
         return recovery::be_the_daemon(&order);
     }

@@ -15,6 +15,7 @@ mod outcome;
 mod ping;
 mod processes;
 mod snapshot;
+mod terminal;
 mod wait;
 
 pub use binaries::busybox_tar;
@@ -27,4 +28,5 @@ pub use namespace::Namespace;
 pub use outcome::Outcome;
 pub use ping::{Ping, PingReport};
 pub use snapshot::difference;
+pub use terminal::Terminal;
 pub use wait::{eventually, within};

@@ -40,6 +40,14 @@ impl FrameStream {
         Self { stream, decoder }
     }
 
+    /// Sends one frame, before the two directions are used on their own. Not cancel-safe.
+    ///
+    /// # Errors
+    /// [`FrameError::Write`], also when the other end has closed.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        self.stream.write_all(&frame.encode()).await.map_err(FrameError::Write)
+    }
+
     /// The two directions, each to be used on its own.
     pub fn split(self) -> (FrameReader, FrameWriter) {
         let (read, write) = self.stream.into_split();

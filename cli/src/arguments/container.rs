@@ -8,12 +8,17 @@ use model::{
     ContainerName, EnvironmentVariable, Hostname, ImageName, Label, NetworkName, ParseEnvironmentError, Publish,
 };
 
+use crate::detach::DetachKeys;
+
 /// `fabric run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// Leave it running and print its id.
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// The keys that detach from its terminal.
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    pub(crate) detach_keys: DetachKeys,
     #[command(flatten)]
     pub(crate) create: CreateArguments,
 }
@@ -48,6 +53,9 @@ pub(crate) struct CreateArguments {
     /// Pass standard input on to it.
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// Make its standard streams a terminal.
+    #[arg(short, long)]
+    pub(crate) tty: bool,
     /// What asks it to stop [default: the image's, or TERM].
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<Signal>,
@@ -67,6 +75,9 @@ pub(crate) struct ExecArguments {
     /// Pass standard input on to it.
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// Make its standard streams a terminal.
+    #[arg(short, long)]
+    pub(crate) tty: bool,
     /// Set an environment variable, or pass one on; can be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<EnvironmentArgument>,
@@ -105,9 +116,25 @@ pub(crate) struct StartArguments {
     /// Pass standard input on to it, if it was made to take any.
     #[arg(short, long, requires = "attach")]
     pub(crate) interactive: bool,
+    /// The keys that detach from its terminal.
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    pub(crate) detach_keys: DetachKeys,
     /// The containers' names or ids.
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<Reference>,
+}
+
+/// `fabric attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArguments {
+    /// Do not pass standard input on to it.
+    #[arg(long)]
+    pub(crate) no_stdin: bool,
+    /// The keys that detach from its terminal.
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    pub(crate) detach_keys: DetachKeys,
+    /// The container's name or id.
+    pub(crate) container: Reference,
 }
 
 /// `fabric rename`.

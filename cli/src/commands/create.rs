@@ -22,6 +22,7 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         working_directory: arguments.workdir,
         open_stdin: arguments.interactive,
+        terminal: arguments.tty,
         auto_remove: arguments.remove,
         stop_signal: arguments.stop_signal,
         stop_timeout_seconds: arguments.stop_timeout,

@@ -4,22 +4,29 @@ use std::{io::ErrorKind, pin::pin, process::ExitCode, time::Duration};
 
 use api::{Client, ClientError, Container, ContainerCreate, Reference, RemoveQuery, StartQuery, Until, WaitQuery};
 
+use model::Frame;
+
 use super::create::request;
 use crate::{
     arguments::RunArguments,
-    attached::{Input, Process, pump},
+    attached::{Finish, Input, Process, pump},
     failure::Failure,
     output::Output,
     signals::Signals,
+    terminal,
 };
 
 /// How long the end of a run waits until a container that removes itself is gone.
 const REMOVAL: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments) -> Result<ExitCode, Failure> {
-    let RunArguments { detach, create } = arguments;
+    let RunArguments { detach, detach_keys, create } = arguments;
     let remove = create.remove;
-    let input = if create.interactive && !detach { Input::PassedOn } else { Input::LeftAlone };
+    let input = match (detach, create.tty, create.interactive) {
+        (true, ..) | (false, false, false) => Input::LeftAlone,
+        (false, false, true) => Input::PassedOn,
+        (false, true, interactive) => Input::of_terminal(interactive, Some(detach_keys))?,
+    };
     let request = ContainerCreate { start: detach, ..request(create)? };
     let container = client.create_container(&request).await?;
     if detach {
@@ -32,10 +39,21 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
         // It was started, and goes on without its client.
         Err(Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {}
         Err(_) => discard(client, &reference).await,
-        Ok(_) if remove => gone(client, &reference).await,
+        Ok(Finish::Exited(_)) if remove => gone(client, &reference).await,
         Ok(_) => {}
     }
-    result
+    result.map(|finish| exit_code(finish, container.name.as_str()))
+}
+
+/// What to exit with; who has left is told the way back.
+pub(super) fn exit_code(finish: Finish, container: &str) -> ExitCode {
+    match finish {
+        Finish::Exited(code) => ExitCode::from(code),
+        Finish::Detached => {
+            anstream::eprintln!("\ndetached; to come back: fabric attach {container}");
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 /// Attaches first, then starts, so that not one octet of output is missed.
@@ -44,8 +62,14 @@ pub(super) async fn attached(
     container: &Container,
     reference: &Reference,
     input: Input,
-) -> Result<ExitCode, Failure> {
-    let stream = client.attach(reference).await?;
+) -> Result<Finish, Failure> {
+    let mut stream = client.attach(reference).await?;
+    if input.is_terminal()
+        && let Some(size) = terminal::size()
+    {
+        // Its program finds a terminal of the right size.
+        stream.send(&Frame::Resize(size)).await?;
+    }
     let mut signals = Signals::take().map_err(Failure::Signals)?;
     let process =
         Process::Container { name: container.name.to_string(), reference: reference.clone(), client: client.clone() };
@@ -70,7 +94,7 @@ pub(super) async fn attached(
         let name = &container.name;
         anstream::eprintln!("the output was closed; container `{name}` goes on until: fabric stop {name}");
     }
-    ended.map(ExitCode::from)
+    ended
 }
 
 /// Removes a container that was never started; whoever asked hears of the failure that kept it from that.

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use api::{Client, Reference, StartQuery};
 
-use super::{each, run::attached};
+use super::{
+    each,
+    run::{attached, exit_code},
+};
 use crate::{arguments::StartArguments, attached::Input, failure::Failure, output::Output};
 
 pub(super) async fn start(client: &Client, output: Output, arguments: StartArguments) -> Result<ExitCode, Failure> {
     if arguments.attach {
-        let input = if arguments.interactive { Input::PassedOn } else { Input::LeftAlone };
-        return start_attached(client, &arguments.containers, input).await.map_err(Failure::not_run);
+        return start_attached(client, arguments).await.map_err(Failure::not_run);
     }
     each(output, &arguments.containers, async |reference| {
         let container = client.start_container(reference, StartQuery { prepare: false }).await?;
@@ -20,9 +22,15 @@ pub(super) async fn start(client: &Client, output: Output, arguments: StartArgum
     .map(|()| ExitCode::SUCCESS)
 }
 
-async fn start_attached(client: &Client, containers: &[Reference], input: Input) -> Result<ExitCode, Failure> {
-    let [reference] = containers else { return Err(Failure::OneAtATime) };
+async fn start_attached(client: &Client, arguments: StartArguments) -> Result<ExitCode, Failure> {
+    let [reference] = &arguments.containers[..] else { return Err(Failure::OneAtATime) };
+    let input = match (client.container(reference).await?.terminal, arguments.interactive) {
+        (true, interactive) => Input::of_terminal(interactive, Some(arguments.detach_keys))?,
+        (false, true) => Input::PassedOn,
+        (false, false) => Input::LeftAlone,
+    };
     // Its shim, which a client is attached to, comes with it.
     let container = client.start_container(reference, StartQuery { prepare: true }).await?;
-    attached(client, &container, &Reference::from(&container.id), input).await
+    let finish = attached(client, &container, &Reference::from(&container.id), input).await?;
+    Ok(exit_code(finish, container.name.as_str()))
 }

@@ -42,6 +42,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
             user: None,
         },
         open_stdin: false,
+        terminal: false,
         auto_remove: false,
         stop: Default::default(),
         labels: Default::default(),

@@ -18,6 +18,7 @@ fn container() -> ContainerSpec {
         network_namespace: "/run/netns/x".into(),
         mounts: vec![BindMount { source: "/c/hosts".into(), destination: "/etc/hosts".into(), read_only: true }],
         open_stdin: false,
+        terminal: false,
     }
 }
 

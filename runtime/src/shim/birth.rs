@@ -78,9 +78,11 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let text = serde_json::to_vec(&specification).expect("a specification serialises");
     fs::write(run.join("config.json"), text).map_err(Failure::at("write its specification"))?;
 
-    let (streams, ends) = Streams::pipes(spec.open_stdin, Some(log)).map_err(Failure::at("make its streams"))?;
+    let (mut streams, ends) = Streams::pipes(spec.open_stdin, Some(log)).map_err(Failure::at("make its streams"))?;
     let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
-    let (launcher, launch) = Launcher::new(filter, surplus).map_err(Failure::at("prepare its program"))?;
+    // Of a size that the first client tells.
+    let terminal = spec.terminal.then_some(None);
+    let (launcher, launch) = Launcher::new(filter, surplus, terminal).map_err(Failure::at("prepare its program"))?;
     let step = "create it";
     let container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
         .with_root_path(state_directory(request))
@@ -98,6 +100,9 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| Failure::message(FailureKind::Other, step, "it has no process"))?;
     let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;
+    if let Some(terminal) = launch.terminal().map_err(Failure::at("open its terminal"))? {
+        streams.use_terminal(terminal).map_err(Failure::at("open its terminal"))?;
+    }
     Ok(Newborn { pid, process, container, launch, streams, filter: launcher.filter() })
 }
 

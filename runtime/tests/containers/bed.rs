@@ -14,7 +14,7 @@ use std::{
 };
 
 use model::{Command, ContainerId, Frame, FrameDecoder, Stream};
-use runtime::{BindMount, ContainerSpec, Directories, Exit, Runtime};
+use runtime::{BindMount, ContainerSpec, Directories, ExecStreams, Exit, Runtime};
 
 /// One test.
 #[derive(Clone, Copy)]
@@ -133,6 +133,7 @@ impl Bed {
             network_namespace: self.namespace(),
             mounts: vec![BindMount { source: own.join("hosts"), destination: "/etc/hosts".into(), read_only: true }],
             open_stdin: false,
+            terminal: false,
         }
     }
 
@@ -173,7 +174,7 @@ impl Bed {
     pub(crate) async fn exec(&self, id: &ContainerId, command: &Command, input: &[u8]) -> Seen {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         self.runtime
-            .exec(id, command, !input.is_empty(), OwnedFd::from(theirs), Vec::new())
+            .exec(id, command, input_of(input), OwnedFd::from(theirs), Vec::new())
             .await
             .expect("hands over the client");
         converse(ours, input.to_vec()).await.expect("the client does not panic")
@@ -235,6 +236,10 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         working_directory: "/".into(),
         user: None,
     }
+}
+
+fn input_of(input: &[u8]) -> ExecStreams {
+    ExecStreams::Pipes { stdin: !input.is_empty() }
 }
 
 pub(crate) fn shell(script: &str) -> Vec<&str> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::Frame;
-use runtime::{ContainerSpec, Directories, Exit, Observed, Runtime, RuntimeError};
+use runtime::{ContainerSpec, Directories, ExecStreams, Exit, Observed, Runtime, RuntimeError};
 use rustix::process::{Pid, Signal};
 
 use crate::bed::{Bed, Case, case, command, is_gone, shell, shim_of};
@@ -111,7 +111,7 @@ async fn a_shim_that_hangs_is_told_and_deleted(bed: &Bed) {
             async { bed.runtime.state(&spec.id).await.map(drop) },
             bed.runtime.kill(&spec.id, 15),
             bed.runtime.attach(&spec.id, client(), Vec::new()),
-            bed.runtime.exec(&spec.id, &program, false, client(), Vec::new()),
+            bed.runtime.exec(&spec.id, &program, ExecStreams::Pipes { stdin: false }, client(), Vec::new()),
         )
     });
     let answers = <[_; 4]>::from(answers.await.expect("nobody waits for a shim that is silent"));

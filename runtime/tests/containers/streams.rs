@@ -7,6 +7,7 @@ use std::{
 };
 
 use model::{ContainerId, Frame, Stream};
+use runtime::ExecStreams;
 
 use crate::bed::{Bed, Case, case, command, converse, is_gone, listen, shell, shim_of};
 
@@ -23,6 +24,8 @@ pub(crate) const CASES: &[Case] = &[
     case!(exec_has_its_own_streams),
     case!(sigpipe_is_not_ignored),
 ];
+
+const NO_INPUT: ExecStreams = ExecStreams::Pipes { stdin: false };
 
 fn pattern() -> Vec<u8> {
     (0..1 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
@@ -192,7 +195,7 @@ async fn exec_has_its_own_streams(bed: &Bed) {
     // Programs end with their container.
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let command = command(&shell("echo up; sleep 200"));
-    bed.runtime.exec(&spec.id, &command, false, OwnedFd::from(theirs), Vec::new()).await.expect("hands over");
+    bed.runtime.exec(&spec.id, &command, NO_INPUT, OwnedFd::from(theirs), Vec::new()).await.expect("hands over");
     let reader = ours.try_clone().expect("duplicates");
     tokio::task::spawn_blocking(move || (&reader).read_exact(&mut [0; Frame::HEADER + 3]))
         .await

@@ -1,0 +1,40 @@
+//! `fabric attach`.
+
+use std::process::ExitCode;
+
+use api::{Client, Reference};
+use model::{Frame, TerminalSize};
+
+use super::run::exit_code;
+use crate::{
+    arguments::AttachArguments,
+    attached::{Input, Process, pump},
+    failure::Failure,
+    signals::Signals,
+    terminal,
+};
+
+pub(super) async fn attach(client: &Client, arguments: AttachArguments) -> Result<ExitCode, Failure> {
+    let container = client.container(&arguments.container).await?;
+    let reference = Reference::from(&container.id);
+    let mut stream = client.attach(&reference).await?;
+    let interactive = !arguments.no_stdin;
+    let input = match (container.terminal, interactive && container.open_stdin) {
+        (true, true) => Input::of_terminal(true, Some(arguments.detach_keys))?,
+        (true, false) => Input::Watched,
+        (false, true) => Input::PassedOn,
+        (false, false) => Input::LeftAlone,
+    };
+    if input.is_terminal()
+        && let Some(size) = terminal::size()
+    {
+        // A program draws its screen anew when its terminal changes, so it is changed for a moment.
+        let other = TerminalSize { rows: size.rows.saturating_add(1), ..size };
+        stream.send(&Frame::Resize(other)).await?;
+        stream.send(&Frame::Resize(size)).await?;
+    }
+    let mut signals = Signals::take().map_err(Failure::Signals)?;
+    let name = container.name.to_string();
+    let process = Process::Container { name: name.clone(), reference, client: client.clone() };
+    Ok(exit_code(pump(stream, input, &mut signals, process).await?, &name))
+}
