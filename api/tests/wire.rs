@@ -39,6 +39,8 @@ fn a_container_is_written_as_documented() {
         "publishes",
         "started_at",
         "finished_at",
+        "terminal",
+        "open_stdin",
     ];
     let mut keys: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut expected = documented.to_vec();
