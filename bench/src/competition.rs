@@ -1,0 +1,22 @@
+//! All that take part, started once for the whole report.
+
+use std::path::PathBuf;
+
+use crate::peer::{Absence, Docker, Fabric, Podman};
+
+/// Fabric, which must run, and its peers, each of which may be unable to.
+pub(crate) struct Competition {
+    pub(crate) fabric: Fabric,
+    pub(crate) docker: Result<Docker, Absence>,
+    pub(crate) podman: Result<Podman, Absence>,
+    /// The image's root file system.
+    pub(crate) tar: PathBuf,
+}
+
+impl Competition {
+    pub(crate) fn start(binaries: &std::path::Path) -> Result<Self, Absence> {
+        let tar = tests::busybox_tar().to_owned();
+        let fabric = Fabric::start(binaries, &tar)?;
+        Ok(Self { fabric, docker: Docker::start(&tar), podman: Podman::start(&tar), tar })
+    }
+}
