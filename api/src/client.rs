@@ -3,7 +3,7 @@
 mod connection;
 mod error;
 mod frames;
-mod log_stream;
+mod lines;
 mod patient;
 mod upload;
 
@@ -17,13 +17,13 @@ use self::connection::Request;
 pub use self::{
     error::ClientError,
     frames::{FrameError, FrameReader, FrameStream, FrameWriter},
-    log_stream::LogStream,
+    lines::Lines,
     upload::{Upload, UploadWriter, upload},
 };
 use crate::{
-    Container, ContainerCreate, ContainersQuery, Doctor, ExecCreate, Image, ImportQuery, KillQuery, LogsQuery, Network,
-    NetworkCreate, Process, Pruned, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery,
-    Waited, route,
+    Container, ContainerCreate, ContainersQuery, Doctor, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery,
+    LogLine, LogsQuery, Network, NetworkCreate, Process, Pruned, Reference, RemoveQuery, Rename, StartQuery, Status,
+    StopQuery, Version, WaitQuery, Waited, route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -144,10 +144,17 @@ impl Client {
     }
 
     /// What a container wrote.
-    pub async fn logs(&self, reference: &Reference, query: LogsQuery) -> Result<LogStream, ClientError> {
+    pub async fn logs(&self, reference: &Reference, query: LogsQuery) -> Result<Lines<LogLine>, ClientError> {
         let request = self.get(&route::fill(route::CONTAINER_LOGS, reference.as_str())).with_query(&query);
         let name = request.name();
-        Ok(LogStream::new(name, request.send().await?))
+        Ok(Lines::new(name, request.send().await?))
+    }
+
+    /// What happened, and with [`EventsQuery::follow`] what happens.
+    pub async fn events(&self, query: EventsQuery) -> Result<Lines<Event>, ClientError> {
+        let request = self.get(route::EVENTS).with_query(&query);
+        let name = request.name();
+        Ok(Lines::new(name, request.send().await?))
     }
 
     /// Joins a container's standard streams. A container that was not started yet sends from its first octet.

@@ -8,6 +8,7 @@
 mod checked;
 mod client;
 mod container;
+mod event;
 mod host;
 mod image;
 mod logs;
@@ -17,12 +18,13 @@ mod reference;
 pub mod route;
 
 pub use client::{
-    Client, ClientError, FrameError, FrameReader, FrameStream, FrameWriter, LogStream, Upload, UploadWriter, upload,
+    Client, ClientError, FrameError, FrameReader, FrameStream, FrameWriter, Lines, Upload, UploadWriter, upload,
 };
 pub use container::{
     Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, Process, Pruned, RemoveQuery, Rename,
     StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
+pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};
 pub use host::{API_VERSION, Check, CheckResult, Doctor, Status, Version};
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};

@@ -10,6 +10,8 @@ pub const VERSION: &str = "/v1/version";
 pub const STATUS: &str = "/v1/status";
 /// `GET` → [`Doctor`](crate::Doctor).
 pub const DOCTOR: &str = "/v1/doctor";
+/// `GET` with [`EventsQuery`](crate::EventsQuery) → one [`Event`](crate::Event) per line.
+pub const EVENTS: &str = "/v1/events";
 /// `GET` → list of [`Network`](crate::Network); `POST` [`NetworkCreate`](crate::NetworkCreate) → 201 with it.
 pub const NETWORKS: &str = "/v1/networks";
 /// `GET` → [`Network`](crate::Network); `DELETE` → 204.

@@ -1,12 +1,13 @@
 //! What can be typed, and how it is read.
 
 mod container;
+mod event;
 mod image;
 mod network;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
     container::{
@@ -14,9 +15,12 @@ pub(crate) use self::{
         LogsArguments, PruneArguments, PsArguments, RenameArguments, RmArguments, RunArguments, StartArguments,
         StopArguments, TopArguments, WaitArguments,
     },
-    image::{ImageCommand, ImportArguments, RemoveImagesArguments},
-    network::{CreateNetworkArguments, InspectNetworkArguments, NetworkCommand, RemoveNetworksArguments},
+    event::EventsArguments,
+    image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
+    network::{CreateNetworkArguments, ListNetworksArguments, NetworkCommand, RemoveNetworksArguments},
 };
+
+use crate::template::Template;
 
 /// Containers that are born on a network.
 #[derive(Debug, Parser)]
@@ -31,31 +35,47 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArguments {
-    /// Where netd listens.
-    #[arg(
-        long,
-        global = true,
-        env = "FABRIC_SOCKET",
-        hide_env_values = true,
-        value_name = "PATH",
-        default_value = api::Client::DEFAULT_SOCKET,
-        help_heading = "Global options"
-    )]
-    pub(crate) socket: PathBuf,
-    /// How to print: columns for people, or one JSON object or array for programs.
-    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
+    // Not clap's `env`: what it takes from there it shows in usage lines as if it had been typed.
+    /// Where netd listens [env: FABRIC_SOCKET] [default: /run/fabric/netd.sock].
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    socket: Option<PathBuf>,
+    /// How to print: `table` for people, `json` for programs, or a template such as '{{.name}} {{.id}}' over that JSON.
+    #[arg(long, global = true, default_value = "table", help_heading = "Global options")]
     pub(crate) format: Format,
 }
 
+impl GlobalArguments {
+    /// Where netd listens: as it was typed, or as the environment has it, or where it does by default.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let given = self.socket.clone().or_else(|| std::env::var_os("FABRIC_SOCKET").map(PathBuf::from));
+        given.unwrap_or_else(|| api::Client::DEFAULT_SOCKET.into())
+    }
+}
+
 /// How answers are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
-    // Not documentation: clap would print it under every command.
-    // For people: columns of text.
-    #[default]
+    /// For people: columns of text.
     Table,
-    // For programs: one object or one array.
+    /// For programs: one object or one array.
     Json,
+    /// One line for each object.
+    Template(Template),
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            template if template.contains("{{") => {
+                template.parse().map(Self::Template).map_err(|error| error.to_string())
+            }
+            _ => Err("expected `table`, `json`, or a template such as '{{.name}}'".to_owned()),
+        }
+    }
 }
 
 /// What can be done with all containers at once.
@@ -109,6 +129,8 @@ pub(crate) enum Command {
     /// Import, list and remove images.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Show what happened, and what happens.
+    Events(EventsArguments),
     /// Show what netd looks after.
     Status,
     /// Hold what should be against what is; exits with 1 if there are problems.

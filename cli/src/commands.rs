@@ -3,6 +3,7 @@
 mod attach;
 mod create;
 mod doctor;
+mod events;
 mod exec;
 mod image;
 mod inspect;
@@ -16,7 +17,7 @@ mod restart;
 mod rm;
 mod run;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod start;
 mod status;
 mod stop;
@@ -38,7 +39,7 @@ use crate::{
 
 /// Does what was asked for.
 pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let client = Client::new(arguments.global.socket);
+    let client = Client::new(arguments.global.socket());
     let output = Output::new(arguments.global.format);
     match arguments.command {
         Command::Run(run) => return run::run(&client, output, run).await.map_err(Failure::not_run),
@@ -62,6 +63,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Wait(wait) => wait::wait(&client, output, wait).await,
         Command::Rm(rm) => rm::rm(&client, output, rm).await,
         Command::Image(image) => image::image(&client, output, image).await,
+        Command::Events(events) => events::events(&client, output, events).await,
         Command::Status => status::status(&client, output).await,
         Command::Version => version::version(&client, output).await,
     }
@@ -86,6 +88,29 @@ async fn each<'a, T, V: Serialize>(
         }
     }
     output.finish(&values)?;
+    Failure::from_several(failures)
+}
+
+/// Asks for each of several objects in turn and shows those there are; failures are told after them. Programs get one
+/// object if one was asked for, and an array otherwise.
+async fn show<'a, T, V: Serialize>(
+    output: Output,
+    objects: &'a [T],
+    request: impl AsyncFn(&'a T) -> Result<V, ClientError>,
+    render: impl Fn(&V) -> String,
+) -> Result<(), Failure> {
+    let (mut values, mut failures) = (Vec::new(), Vec::new());
+    for object in objects {
+        match request(object).await {
+            Ok(value) => values.push(value),
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    match (&values[..], objects) {
+        ([value], [_]) => output.print(value, || render(value))?,
+        ([], [_]) => {}
+        _ => output.print(&values, || values.iter().map(&render).collect::<Vec<_>>().join("\n"))?,
+    }
     Failure::from_several(failures)
 }
 

@@ -5,10 +5,12 @@ mod attached;
 mod commands;
 mod detach;
 mod failure;
+mod filter;
 mod output;
 mod signals;
 mod table;
 mod tarball;
+mod template;
 mod terminal;
 
 use std::process::ExitCode;

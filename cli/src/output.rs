@@ -10,13 +10,14 @@ use crate::{arguments::Format, failure::Failure};
 /// container output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    format: Format,
+    /// Leaked, for there is one in a process, and all of it prints in it.
+    format: &'static Format,
 }
 
 impl Output {
     /// Output in this format.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self { format: Box::leak(Box::new(format)) }
     }
 
     /// Prints `value` for programs, or `text` for people.
@@ -28,6 +29,7 @@ impl Output {
                 json.push('\n');
                 write_stdout(json.as_bytes())
             }
+            Format::Template(template) => write_stdout(template.render(&json(value)).as_bytes()),
         }
     }
 
@@ -35,7 +37,7 @@ impl Output {
     pub(crate) fn progress(self, line: &str) -> Result<(), Failure> {
         match self.format {
             Format::Table => write_stdout(format!("{line}\n").as_bytes()),
-            Format::Json => Ok(()),
+            Format::Json | Format::Template(_) => Ok(()),
         }
     }
 
@@ -43,7 +45,7 @@ impl Output {
     pub(crate) fn finish(self, values: &[impl Serialize]) -> Result<(), Failure> {
         match self.format {
             Format::Table => Ok(()),
-            Format::Json => self.print(&values, String::new),
+            Format::Json | Format::Template(_) => self.print(&values, String::new),
         }
     }
 
@@ -55,12 +57,17 @@ impl Output {
                 json.push('\n');
                 write_stdout(json.as_bytes())
             }
+            (Format::Template(template), _) => write_stdout(template.render(&json(value)).as_bytes()),
             (Format::Table, model::Stream::Stdout) => write_stdout(text.as_bytes()),
             (Format::Table, model::Stream::Stderr) => {
                 io::stderr().lock().write_all(text.as_bytes()).map_err(Failure::Output)
             }
         }
     }
+}
+
+fn json(value: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(value).expect("what is printed has text keys")
 }
 
 fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {

@@ -44,6 +44,7 @@ fn every_verb_explains_itself() {
         "image import",
         "image ls",
         "image rm",
+        "events",
         "status",
         "doctor",
         "version",
@@ -92,6 +93,17 @@ fn nothing_at_all_shows_the_help() {
     let output = fabric(&[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("Usage: fabric"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_environment_does_not_change_usage_lines() {
+    let wrong = |socket: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fabric"));
+        command.args(["rm"]).env_clear();
+        let output = command.envs(socket.map(|path| ("FABRIC_SOCKET", path))).output().expect("it was built");
+        text(&output.stderr).to_owned()
+    };
+    assert_eq!(wrong(None), wrong(Some("/somewhere/else.sock")));
 }
 
 #[test]

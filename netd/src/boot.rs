@@ -18,6 +18,7 @@ use crate::{
     config::{Config, ConfigError},
     daemon::{Daemon, chain},
     directories::{Directories, DirectoryError},
+    events::Events,
     failure::Failure,
     record::{self, Record, RecordError},
     server,
@@ -138,6 +139,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         None => ipam::default_pools().into(),
     };
     Ok(Arc::new(Daemon {
+        events: Events::load(&directories.events()),
         directories,
         config,
         store: Box::new(store),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use api::{ContainerCreate, ExecCreate, Signal, Until};
+use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
 use jiff::Timestamp;
 use model::{
     Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, Hostname, MacAddress,
@@ -32,7 +32,7 @@ impl Daemon {
         self.runtime.expect_create();
         let goal = if request.start { Goal::Running } else { Goal::Created };
         let using = self.image_use.read().await;
-        let image = self.find_image(&request.image).await?;
+        let image = self.find_image(&request.image).await.map_err(Failure::wanted)?;
         if let Some(publish) = request.publish.first().filter(|_| request.network.is_none()) {
             return Err(Failure::PublishWithoutNetwork { publish: *publish });
         }
@@ -62,6 +62,7 @@ impl Daemon {
             }
         }
         self.steps.after("container intended");
+        self.tell_container(&record.container, EventAction::Create, None);
         self.fill_pool();
         let mut made = self.bring_up(&record.container, &image).await;
         if made.is_ok() && goal == Goal::Running {
@@ -109,7 +110,7 @@ impl Daemon {
         let mut world = self.world();
         let mut endpoints = Vec::new();
         if let Some(network) = &request.network {
-            let network = world.network_by_name(network)?;
+            let network = world.network_by_name(network).map_err(Failure::wanted)?;
             let (ipv4, ipv6) = world.choose_addresses(network)?;
             let address = ipv4.map(IpAddr::from).or(ipv6.map(IpAddr::from));
             endpoints.push(Endpoint {
@@ -235,6 +236,10 @@ impl Daemon {
         if self.runtime.kill(id, SIGKILL).await.is_ok()
             && let Ok(Ok(exit)) = tokio::time::timeout(PATIENCE, self.runtime.wait(id)).await
         {
+            let record = self.world().record(id).cloned();
+            if let Some(record) = record {
+                self.tell_container(&record.container, EventAction::Exit, Some(exit.exit_code));
+            }
             life.set_state(ContainerState::Exited { exit_code: exit.exit_code, finished_at: exit.finished_at });
         }
     }

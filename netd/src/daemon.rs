@@ -12,7 +12,7 @@ use model::{Attachment, NamespaceName, Scope};
 use store::{Revision, Store, Transaction};
 use tokio::sync::RwLock;
 
-use crate::{config::Config, directories::Directories, failure::Failure, step::Steps, world::World};
+use crate::{config::Config, directories::Directories, events::Events, failure::Failure, step::Steps, world::World};
 
 /// The daemon. One value for the whole process, shared by every request.
 pub(crate) struct Daemon {
@@ -25,6 +25,7 @@ pub(crate) struct Daemon {
     pub(crate) zones: dns::Zones,
     pub(crate) dns: dns::Server,
     pub(crate) steps: Steps,
+    pub(crate) events: Events,
     pub(crate) started_at: Timestamp,
     /// Where automatic subnets are cut from.
     pub(crate) pools: Vec<ipam::Pool>,

@@ -80,6 +80,11 @@ impl Directories {
         self.data.join("images")
     }
 
+    /// What happened.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.data.join("events.jsonl")
+    }
+
     /// Everything of all containers that must survive a reboot.
     pub(crate) fn containers(&self) -> PathBuf {
         self.data.join("containers")

@@ -28,11 +28,20 @@ impl Noun {
     }
 }
 
+/// What something was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To show, change or remove it.
+    Find,
+    /// To make something else with it.
+    Use,
+}
+
 /// Why a request was not carried out. The state before it still stands.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("there is no {} `{name}`", .noun.word())]
-    Unknown { noun: Noun, name: String, nearest: Option<String> },
+    Unknown { noun: Noun, name: String, nearest: Option<String>, purpose: Purpose },
     #[error("`{reference}` begins the id of more than one container")]
     Ambiguous { reference: String },
     #[error("there is already a {} `{name}`", .noun.word())]
@@ -144,7 +153,15 @@ impl Failure {
             .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
             .min()
             .map(|(_, candidate)| candidate.to_owned());
-        Self::Unknown { noun, name: name.to_owned(), nearest }
+        Self::Unknown { noun, name: name.to_owned(), nearest, purpose: Purpose::Find }
+    }
+
+    /// The same failure of a request that needs what is unknown, so that making it would help.
+    pub(crate) fn wanted(self) -> Self {
+        match self {
+            Self::Unknown { noun, name, nearest, .. } => Self::Unknown { noun, name, nearest, purpose: Purpose::Use },
+            other => other,
+        }
     }
 
     /// That the request itself makes no sense, in the words of `error`.
@@ -186,13 +203,14 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Unknown { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
-            Self::Unknown { noun: Noun::Network, name, .. } => {
+            Self::Unknown { noun: Noun::Network, name, purpose: Purpose::Use, .. } => {
                 format!("`fabric network ls` lists those there are; `fabric network create {name}` makes it")
             }
             Self::Unknown { noun: Noun::Container, .. } => "`fabric ps -a` lists those there are".into(),
-            Self::Unknown { noun: Noun::Image, name, .. } => {
+            Self::Unknown { noun: Noun::Image, name, purpose: Purpose::Use, .. } => {
                 format!("`fabric image ls` lists those there are; `fabric image import PATH {name}` adds it")
             }
+            Self::Unknown { noun, .. } => format!("`fabric {} ls` lists those there are", noun.word()),
             Self::Ambiguous { .. } => "give more of the id, or the name".into(),
             Self::NameTaken { noun: Noun::Container, name } => {
                 format!("choose another name, or remove that one with `fabric rm {name}`")

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use api::EventAction;
 use axum::body::Body;
 use futures_util::TryStreamExt;
 use image::Image;
@@ -11,6 +12,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
     daemon::Daemon,
+    events,
     failure::{Failure, Noun},
 };
 
@@ -20,7 +22,9 @@ impl Daemon {
         let stream = body.into_data_stream().map_err(std::io::Error::other);
         let reader = SyncIoBridge::new(StreamReader::new(stream));
         let images = self.images.clone();
-        Ok(blocking(move || images.import(reader, &name, Timestamp::now())).await?)
+        let image = blocking(move || images.import(reader, &name, Timestamp::now())).await?;
+        self.events.tell(events::of_image(&image, EventAction::Import));
+        Ok(image)
     }
 
     /// Every image, by name.
@@ -41,11 +45,12 @@ impl Daemon {
 
     /// Removes the name, and the image with it if that was its last and no container was made from it.
     pub(crate) async fn remove_image(self: Arc<Self>, name: ImageName) -> Result<(), Failure> {
-        self.find_image(&name).await?;
+        let image = self.find_image(&name).await?;
         let _removing = self.image_use.write().await;
         let in_use: BTreeSet<Digest> = self.world().image_digests().cloned().collect();
         let images = self.images.clone();
         blocking(move || images.remove(&name, &in_use)).await?;
+        self.events.tell(events::of_image(&image, EventAction::Remove));
         Ok(())
     }
 }

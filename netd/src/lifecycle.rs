@@ -10,6 +10,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use api::EventAction;
 use jiff::Timestamp;
 use kernel::Removal;
 use model::{Container, ContainerId, ContainerState, Scope};
@@ -108,6 +109,7 @@ impl Daemon {
         let started = self.runtime.start(&container.id).await;
         started.map_err(|source| runtime_failure("start", container, source))?;
         self.steps.after("container started");
+        self.tell_container(container, EventAction::Start, None);
         // It runs: what is not noted of it now is seen again later.
         if let Err(failure) = self.note_start(container).await {
             tracing::warn!(container = %container.name, failure = chain(&failure), "cannot note that it was started");
@@ -182,6 +184,7 @@ impl Daemon {
     pub(crate) async fn after_exit(self: &Arc<Self>, id: &ContainerId, exit: Exit) -> Result<(), Failure> {
         let Some(record) = self.world().record_exit(id, exit) else { return Ok(()) };
         let state = exited(exit);
+        self.tell_container(&record.container, EventAction::Exit, Some(exit.exit_code));
         if record.container.auto_remove {
             self.set_state(id, state);
             return self.take_down(id, Durability::Relaxed).await;
@@ -230,6 +233,7 @@ impl Daemon {
         let doing = format!("forget container `{}`", container.name);
         self.commit(doing, record::delete_container(container, releases)).await?;
         self.steps.after("container forgotten");
+        self.tell_container(container, EventAction::Remove, None);
         self.world().forget_container(id);
         Ok(())
     }

@@ -9,6 +9,7 @@ mod containers;
 mod daemon;
 mod directories;
 mod doctor;
+mod events;
 mod failure;
 mod files;
 mod images;

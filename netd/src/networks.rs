@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use api::NetworkCreate;
+use api::{EventAction, NetworkCreate};
 use ipam::HostRange;
 use jiff::Timestamp;
 use model::{Driver, Family, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
 
 use crate::{
     daemon::{Daemon, chain},
+    events,
     failure::Failure,
     record,
     world::World,
@@ -58,7 +59,10 @@ impl Daemon {
         if made.is_err() {
             self.withdraw_network(&network).await;
         }
-        made.map(|()| network)
+        made.map(|()| {
+            self.events.tell(events::of_network(&network, EventAction::Create));
+            network
+        })
     }
 
     async fn make_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
@@ -78,7 +82,9 @@ impl Daemon {
             return Err(failure);
         }
         self.steps.after("network no longer intended");
-        self.close_network(doing, &network).await
+        let closed = self.close_network(doing, &network).await;
+        self.events.tell(events::of_network(&network, EventAction::Remove));
+        closed
     }
 
     /// The intent of a network that could not be made is taken back; what is left of it goes with the intent.

@@ -3,8 +3,8 @@
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use api::{
-    ContainerCreate, ContainersQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate, RemoveQuery,
-    StartQuery, StopQuery, WaitQuery, Waited, route,
+    ContainerCreate, ContainersQuery, EventsQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate,
+    RemoveQuery, StartQuery, StopQuery, WaitQuery, Waited, route,
 };
 use axum::{
     Json, Router,
@@ -25,6 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::{
     daemon::{Daemon, chain},
+    events::Events,
     failure::Failure,
     logs,
     record::Goal,
@@ -46,6 +47,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::VERSION, get(version))
         .route(route::STATUS, get(status))
         .route(route::DOCTOR, get(doctor))
+        .route(route::EVENTS, get(events))
         .route(route::NETWORKS, get(networks).post(create_network))
         .route(route::NETWORK, get(network).delete(remove_network))
         .route(route::CONTAINERS, get(containers).post(create_container))
@@ -161,6 +163,10 @@ async fn status(State(daemon): Shared) -> Result<Json<api::Status>, Failure> {
 
 async fn doctor(State(daemon): Shared) -> Json<api::Doctor> {
     Json(daemon.examine().await)
+}
+
+async fn events(State(daemon): Shared, Query(query): Query<EventsQuery>) -> Response {
+    ([(header::CONTENT_TYPE, "application/jsonl")], Events::body(daemon, query)).into_response()
 }
 
 async fn networks(State(daemon): Shared) -> Json<Vec<api::Network>> {

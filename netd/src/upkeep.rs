@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use api::EventAction;
 use model::{ContainerId, ContainerName, ContainerState};
 use runtime::ProcessInfo;
 
@@ -32,6 +33,7 @@ impl Daemon {
         }
         self.steps.after("container renamed");
         self.world().rename_container(&id, name);
+        self.tell_container(&record.container, EventAction::Rename, None);
         if record.is_live() {
             self.publish_names(&record.container)?;
         }

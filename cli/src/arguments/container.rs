@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use api::{Reference, Signal};
+use api::{Container, Reference, Signal};
 use clap::Args;
 use model::{
     ContainerName, EnvironmentVariable, Hostname, ImageName, Label, NetworkName, ParseEnvironmentError, Publish,
 };
 
-use crate::detach::DetachKeys;
+use crate::{detach::DetachKeys, filter::Filter};
 
 /// `fabric run`.
 #[derive(Debug, Args)]
@@ -97,6 +97,12 @@ pub(crate) struct PsArguments {
     /// Also those that do not run.
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Print ids only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only those with this id, image, label, name, network or state; can be repeated.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<Filter<Container>>,
 }
 
 /// `fabric inspect`.

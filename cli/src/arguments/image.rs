@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use api::Image;
 use clap::{Args, Subcommand};
 use model::ImageName;
+
+use crate::filter::Filter;
 
 /// What can be done with images.
 #[derive(Debug, Subcommand)]
@@ -11,8 +14,8 @@ pub(crate) enum ImageCommand {
     /// Import an image from a file or a directory.
     Import(ImportArguments),
     /// List images.
-    Ls,
-    /// Remove images.
+    Ls(ListImagesArguments),
+    /// Take names away from images; an image goes with its last name, which it keeps while a container is made from it.
     Rm(RemoveImagesArguments),
 }
 
@@ -24,6 +27,17 @@ pub(crate) struct ImportArguments {
     pub(crate) path: PathBuf,
     /// The name to give it, such as busybox or team/app:1.2.
     pub(crate) name: ImageName,
+}
+
+/// `fabric image ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ListImagesArguments {
+    /// Print names only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only those with this digest or name; can be repeated.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<Filter<Image>>,
 }
 
 /// `fabric image rm`.

@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use api::Mtu;
+use api::{Mtu, Network};
 use clap::{Args, Subcommand};
 use ipnet::Ipv4Net;
 use model::{Driver, Label, NetworkName};
+
+use crate::filter::Filter;
 
 /// What can be done with networks.
 #[derive(Debug, Subcommand)]
@@ -13,9 +15,9 @@ pub(crate) enum NetworkCommand {
     /// Make a network.
     Create(CreateNetworkArguments),
     /// List networks.
-    Ls,
-    /// Show everything about a network.
-    Inspect(InspectNetworkArguments),
+    Ls(ListNetworksArguments),
+    /// Show everything about networks.
+    Inspect(InspectNetworksArguments),
     /// Remove networks that no container is attached to.
     Rm(RemoveNetworksArguments),
 }
@@ -44,9 +46,21 @@ pub(crate) struct CreateNetworkArguments {
 
 /// `fabric network inspect`.
 #[derive(Debug, Args)]
-pub(crate) struct InspectNetworkArguments {
-    /// The network's name.
-    pub(crate) name: NetworkName,
+pub(crate) struct InspectNetworksArguments {
+    /// The networks' names.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<NetworkName>,
+}
+
+/// `fabric network ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ListNetworksArguments {
+    /// Print names only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only those with this driver, id, label or name; can be repeated.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<Filter<Network>>,
 }
 
 /// `fabric network rm`.

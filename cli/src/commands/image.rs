@@ -13,8 +13,9 @@ use jiff::Timestamp;
 
 use super::each;
 use crate::{
-    arguments::{ImageCommand, ImportArguments, RemoveImagesArguments},
+    arguments::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
     failure::Failure,
+    filter::passes,
     output::Output,
     table::{age, octets, table},
     tarball,
@@ -26,7 +27,7 @@ const PIECE: usize = 256 << 10;
 pub(super) async fn image(client: &Client, output: Output, command: ImageCommand) -> Result<(), Failure> {
     match command {
         ImageCommand::Import(arguments) => import(client, output, arguments).await,
-        ImageCommand::Ls => list(client, output).await,
+        ImageCommand::Ls(arguments) => list(client, output, arguments).await,
         ImageCommand::Rm(arguments) => remove(client, output, arguments).await,
     }
 }
@@ -86,9 +87,12 @@ fn copy(mut reader: impl io::Read, writer: &mut impl io::Write) -> io::Result<()
     io::copy(&mut reader, writer).map(drop)
 }
 
-async fn list(client: &Client, output: Output) -> Result<(), Failure> {
-    let images = client.images().await?;
-    output.print(&images, || render(&images, Timestamp::now()))
+async fn list(client: &Client, output: Output, arguments: ListImagesArguments) -> Result<(), Failure> {
+    let mut images = client.images().await?;
+    images.retain(|image| passes(image, &arguments.filters));
+    let names = || images.iter().map(|image| format!("{}\n", image.name)).collect();
+    let table = || render(&images, Timestamp::now());
+    output.print(&images, || if arguments.quiet { names() } else { table() })
 }
 
 async fn remove(client: &Client, output: Output, arguments: RemoveImagesArguments) -> Result<(), Failure> {

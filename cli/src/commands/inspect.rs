@@ -2,7 +2,10 @@
 
 use api::{Client, Container, Endpoint};
 
-use super::ps::{port, state};
+use super::{
+    ps::{port, state},
+    show,
+};
 use crate::{
     arguments::InspectArguments,
     failure::Failure,
@@ -11,19 +14,7 @@ use crate::{
 };
 
 pub(super) async fn inspect(client: &Client, output: Output, arguments: InspectArguments) -> Result<(), Failure> {
-    if let [reference] = &arguments.containers[..] {
-        let container = client.container(reference).await?;
-        return output.print(&container, || render(&container));
-    }
-    let (mut containers, mut failures) = (Vec::new(), Vec::new());
-    for reference in &arguments.containers {
-        match client.container(reference).await {
-            Ok(container) => containers.push(container),
-            Err(error) => failures.push(error.into()),
-        }
-    }
-    output.print(&containers, || containers.iter().map(render).collect::<Vec<_>>().join("\n"))?;
-    Failure::from_several(failures)
+    show(output, &arguments.containers, async |container| client.container(container).await, render).await
 }
 
 fn render(container: &Container) -> String {

@@ -4,10 +4,11 @@ use api::{Client, Network, NetworkCreate, NetworkEndpoint};
 use jiff::Timestamp;
 use model::Family;
 
-use super::each;
+use super::{each, show};
 use crate::{
-    arguments::{CreateNetworkArguments, InspectNetworkArguments, NetworkCommand, RemoveNetworksArguments},
+    arguments::{CreateNetworkArguments, ListNetworksArguments, NetworkCommand, RemoveNetworksArguments},
     failure::Failure,
+    filter::passes,
     output::Output,
     table::{age, fields, joined, table},
 };
@@ -15,8 +16,10 @@ use crate::{
 pub(super) async fn network(client: &Client, output: Output, command: NetworkCommand) -> Result<(), Failure> {
     match command {
         NetworkCommand::Create(arguments) => create(client, output, arguments).await,
-        NetworkCommand::Ls => list(client, output).await,
-        NetworkCommand::Inspect(arguments) => inspect(client, output, arguments).await,
+        NetworkCommand::Ls(arguments) => list(client, output, arguments).await,
+        NetworkCommand::Inspect(arguments) => {
+            show(output, &arguments.names, async |name| client.network(name).await, render).await
+        }
         NetworkCommand::Rm(arguments) => remove(client, output, arguments).await,
     }
 }
@@ -34,14 +37,12 @@ async fn create(client: &Client, output: Output, arguments: CreateNetworkArgumen
     output.print(&network, || format!("{}\n", network.name))
 }
 
-async fn list(client: &Client, output: Output) -> Result<(), Failure> {
-    let networks = client.networks().await?;
-    output.print(&networks, || render_list(&networks, Timestamp::now()))
-}
-
-async fn inspect(client: &Client, output: Output, arguments: InspectNetworkArguments) -> Result<(), Failure> {
-    let network = client.network(&arguments.name).await?;
-    output.print(&network, || render(&network))
+async fn list(client: &Client, output: Output, arguments: ListNetworksArguments) -> Result<(), Failure> {
+    let mut networks = client.networks().await?;
+    networks.retain(|network| passes(network, &arguments.filters));
+    let names = || networks.iter().map(|network| format!("{}\n", network.name)).collect();
+    let table = || render_list(&networks, Timestamp::now());
+    output.print(&networks, || if arguments.quiet { names() } else { table() })
 }
 
 async fn remove(client: &Client, output: Output, arguments: RemoveNetworksArguments) -> Result<(), Failure> {

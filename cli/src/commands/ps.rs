@@ -7,13 +7,19 @@ use model::Publish;
 use crate::{
     arguments::PsArguments,
     failure::Failure,
+    filter::{mentions, passes},
     output::Output,
     table::{age, joined, table},
 };
 
 pub(super) async fn ps(client: &Client, output: Output, arguments: PsArguments) -> Result<(), Failure> {
-    let containers = client.containers(ContainersQuery { all: arguments.all }).await?;
-    output.print(&containers, || render(&containers, Timestamp::now()))
+    // Who asks for a state wants to see those that do not run, too.
+    let all = arguments.all || mentions(&arguments.filters, "state");
+    let mut containers = client.containers(ContainersQuery { all }).await?;
+    containers.retain(|container| passes(container, &arguments.filters));
+    let ids = || containers.iter().map(|container| format!("{}\n", container.id)).collect();
+    let table = || render(&containers, Timestamp::now());
+    output.print(&containers, || if arguments.quiet { ids() } else { table() })
 }
 
 fn render(containers: &[Container], now: Timestamp) -> String {

@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 /// The moment at which the samples are looked at.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-20T10:00:00Z".parse().expect("literal")
 }
 
 /// Three containers: attached and published, exited and attached nowhere, created.
-pub(super) fn containers() -> Vec<Container> {
+pub(crate) fn containers() -> Vec<Container> {
     let container = |id: &str, name: &str, state: &str, rest: serde_json::Value| {
         let mut value = json!({
             "id": id.repeat(16), "name": name, "image": "busybox:1.36", "state": state, "exit_code": null, "pid": null,
@@ -48,7 +48,7 @@ pub(super) fn containers() -> Vec<Container> {
 }
 
 /// Two networks, one of which has an endpoint.
-pub(super) fn networks() -> Vec<Network> {
+pub(crate) fn networks() -> Vec<Network> {
     let network = |id: &str, name: &str, subnet: &str, gateway: &str, rest: serde_json::Value| {
         let mut value = json!({
             "id": id.repeat(8), "name": name, "driver": "bridge", "subnets": [{"range": subnet, "gateway": gateway}],

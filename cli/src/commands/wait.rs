@@ -9,7 +9,8 @@ pub(super) async fn wait(client: &Client, output: Output, arguments: WaitArgumen
     let query = WaitQuery { until: Until::Exited };
     each(output, &arguments.containers, async |reference| {
         let waited = client.wait_container(reference, query).await?;
-        Ok((waited.exit_code.to_string(), waited))
+        let value = serde_json::json!({ "container": reference, "exit_code": waited.exit_code });
+        Ok((waited.exit_code.to_string(), value))
     })
     .await
 }

@@ -1,31 +1,33 @@
-//! Log lines as they arrive.
+//! Answers of one JSON document per line, as they arrive.
+
+use std::marker::PhantomData;
 
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
+use serde::de::DeserializeOwned;
 
 use super::{ClientError, connection::Answer};
-use crate::LogLine;
-
-/// The lines of a container's log, as they arrive.
+/// The lines of an endless answer, each parsed as `T`, as they arrive.
 #[derive(Debug)]
-pub struct LogStream {
+pub struct Lines<T> {
     request: String,
     answer: Answer,
     pending: Vec<u8>,
     /// How many octets of `pending` are known to hold no line feed.
     searched: usize,
+    line: PhantomData<fn() -> T>,
 }
 
-impl LogStream {
+impl<T: DeserializeOwned> Lines<T> {
     pub(super) fn new(request: String, answer: Answer) -> Self {
-        Self { request, answer, pending: Vec::new(), searched: 0 }
+        Self { request, answer, pending: Vec::new(), searched: 0, line: PhantomData }
     }
 
     /// The next line; none when the daemon has sent the last. Cancel-safe.
     ///
     /// # Errors
     /// [`ClientError::Ended`] when the connection breaks, [`ClientError::Answer`] when it sends something else.
-    pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(line) = self.take_line() {
                 return self.parse(&line).map(Some);
@@ -62,7 +64,7 @@ impl LogStream {
         Ok(None)
     }
 
-    fn parse(&self, line: &[u8]) -> Result<LogLine, ClientError> {
+    fn parse(&self, line: &[u8]) -> Result<T, ClientError> {
         serde_json::from_slice(line).map_err(|source| ClientError::Answer { request: self.request.clone(), source })
     }
 }

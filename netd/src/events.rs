@@ -1,0 +1,287 @@
+//! What happened: a bounded history that outlives the daemon, and whoever follows it.
+//!
+//! The history is a file of one JSON object per line, written without fsync: a crash of the daemon loses nothing of it,
+//! one of the host perhaps its last seconds. The events of a removal that is completed after a crash are told then.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use api::{Event, EventAction, EventKind, EventsQuery};
+use axum::body::{Body, Bytes};
+use jiff::Timestamp;
+use model::{Container, Labels, Network};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{daemon::Daemon, world::World};
+
+/// How many events are remembered.
+const REMEMBERED: usize = 4096;
+
+/// How far the file grows beyond twice what is remembered before it is written anew, in octets.
+const SLACK: u64 = 1 << 20;
+
+/// How many events are sent at a time: as many are copied under the lock.
+const BATCH: usize = 64;
+
+/// Everything that is remembered of what happened.
+#[derive(Debug)]
+pub(crate) struct Events {
+    history: Mutex<History>,
+    /// The sequence number of the last event; wakes those who follow.
+    last: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct History {
+    path: PathBuf,
+    events: VecDeque<Event>,
+    /// None if the file has to be written anew.
+    file: Option<File>,
+    written: u64,
+    limit: u64,
+}
+
+impl Events {
+    /// The history that the file at `path` holds, as far as it can be read, or an empty one. A line that a crash of the
+    /// host cut off is skipped. Nothing depends on the history, so that it is lost is logged and no reason not to start.
+    pub(crate) fn load(path: &Path) -> Self {
+        let text = fs::read(path).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, path = %path.display(), "cannot read what happened before");
+            }
+            Vec::new()
+        });
+        let events = text.split(|octet| *octet == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+        let mut history = History { path: path.to_owned(), events: events.collect(), file: None, written: 0, limit: 0 };
+        history.forget_oldest();
+        let last = history.events.back().map_or(0, |event| event.sequence);
+        Self { history: Mutex::new(history), last: watch::Sender::new(last) }
+    }
+
+    /// Remembers that `event` has just happened; its sequence number and time are given here. That it cannot be written
+    /// down is logged, and keeps nothing from happening.
+    pub(crate) fn tell(&self, mut event: Event) {
+        let mut history = self.history();
+        // Under the lock, so that times are in order, too, where the clock allows it.
+        event.sequence = *self.last.borrow() + 1;
+        event.time = Timestamp::now();
+        let sequence = event.sequence;
+        history.events.push_back(event);
+        history.forget_oldest();
+        if let Err(error) = history.write() {
+            tracing::warn!(%error, path = %history.path.display(), "cannot write down what happened");
+        }
+        self.last.send_replace(sequence);
+    }
+
+    /// Whether just this was the last that happened to this container. An end or a removal that a crash kept from the
+    /// store is seen once more by the next daemon; another name can be given twice in a row.
+    fn was_last(&self, event: &Event) -> bool {
+        let history = self.history();
+        let last = history.events.iter().rev().find(|other| other.id == event.id);
+        event.action != EventAction::Rename && last.is_some_and(|last| last.action == event.action)
+    }
+
+    /// The next events at and after `sequence` and `since`, at most [`BATCH`], and the sequence number to go on with.
+    fn batch(&self, sequence: u64, since: Option<Timestamp>) -> (Vec<Event>, u64) {
+        let history = self.history();
+        let first = history.events.partition_point(|event| event.sequence < sequence);
+        let next = history.events.range(first..).take(BATCH);
+        let go_on = next.clone().next_back().map_or(sequence, |event| event.sequence + 1);
+        (next.filter(|event| since.is_none_or(|since| event.time >= since)).cloned().collect(), go_on)
+    }
+
+    /// The history as a body of one JSON object per line, and with `follow` what happens from then on.
+    pub(crate) fn body(daemon: Arc<Daemon>, query: EventsQuery) -> Body {
+        let (lines, receiver) = mpsc::channel::<io::Result<Bytes>>(16);
+        tokio::spawn(async move {
+            let events = &daemon.events;
+            let mut told = events.last.subscribe();
+            let mut sequence = 0;
+            loop {
+                let seen = *told.borrow_and_update();
+                while sequence <= seen {
+                    let (batch, go_on) = events.batch(sequence, query.since);
+                    if go_on == sequence {
+                        break;
+                    }
+                    sequence = go_on;
+                    let text: Vec<u8> = batch.iter().flat_map(line).collect();
+                    if !text.is_empty() && lines.send(Ok(text.into())).await.is_err() {
+                        return;
+                    }
+                }
+                if !query.follow {
+                    return;
+                }
+                tokio::select! {
+                    changed = told.changed() => if changed.is_err() { return },
+                    () = lines.closed() => return,
+                }
+            }
+        });
+        Body::from_stream(ReceiverStream::new(receiver))
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().expect("no holder of the history panics")
+    }
+}
+
+impl History {
+    fn forget_oldest(&mut self) {
+        let surplus = self.events.len().saturating_sub(REMEMBERED);
+        self.events.drain(..surplus);
+    }
+
+    /// Writes the newest event down.
+    fn write(&mut self) -> io::Result<()> {
+        if self.file.is_none() || self.written > self.limit {
+            return self.rewrite();
+        }
+        let Some((file, event)) = self.file.as_mut().zip(self.events.back()) else { return Ok(()) };
+        let line = line(event);
+        self.written += line.len() as u64;
+        // A line that was cut off must not spoil the next: the file is then written anew.
+        file.write_all(&line).inspect_err(|_| self.file = None)
+    }
+
+    /// Replaces the file by one with what is remembered.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let draft = self.path.with_extension("new");
+        let text: Vec<u8> = self.events.iter().flat_map(line).collect();
+        let written = fs::write(&draft, &text).and_then(|()| fs::rename(&draft, &self.path));
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
+        self.file = Some(File::options().append(true).open(&self.path)?);
+        self.written = text.len() as u64;
+        self.limit = 2 * self.written + SLACK;
+        Ok(())
+    }
+}
+
+fn line(event: &Event) -> Vec<u8> {
+    let mut text = serde_json::to_vec(event).expect("numbers and texts are JSON");
+    text.push(b'\n');
+    text
+}
+
+fn event(kind: EventKind, action: EventAction, id: &str, name: &str, labels: &Labels) -> Event {
+    Event {
+        sequence: 0,
+        time: Timestamp::UNIX_EPOCH,
+        kind,
+        action,
+        id: id.to_owned(),
+        name: name.to_owned(),
+        image: None,
+        networks: Vec::new(),
+        exit_code: None,
+        labels: labels.clone(),
+    }
+}
+
+/// What happened to a container.
+fn of_container(world: &World, container: &Container, action: EventAction, exit_code: Option<i32>) -> Event {
+    let networks = container.endpoints.iter().filter_map(|endpoint| world.network(&endpoint.network));
+    Event {
+        image: Some(container.image.to_string()),
+        networks: networks.map(|network| network.name.to_string()).collect(),
+        exit_code,
+        ..event(EventKind::Container, action, container.id.as_str(), container.name.as_str(), &container.labels)
+    }
+}
+
+/// What happened to a network.
+pub(crate) fn of_network(network: &Network, action: EventAction) -> Event {
+    event(EventKind::Network, action, network.id.as_str(), network.name.as_str(), &network.labels)
+}
+
+/// What happened to an image.
+pub(crate) fn of_image(image: &image::Image, action: EventAction) -> Event {
+    event(EventKind::Image, action, &image.digest.to_string(), image.name.as_str(), &Labels::new())
+}
+
+impl Daemon {
+    /// Remembers what happened to a container.
+    pub(crate) fn tell_container(&self, container: &Container, action: EventAction, exit_code: Option<i32>) {
+        let event = of_container(&self.world(), container, action, exit_code);
+        if !self.events.was_last(&event) {
+            self.events.tell(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(name: &str) -> Event {
+        event(EventKind::Network, EventAction::Create, "00", name, &Labels::new())
+    }
+
+    fn names(events: &Events) -> Vec<(u64, String)> {
+        let (mut all, mut sequence) = (Vec::new(), 0);
+        loop {
+            let (batch, go_on) = events.batch(sequence, None);
+            if go_on == sequence {
+                return all;
+            }
+            sequence = go_on;
+            all.extend(batch.into_iter().map(|event| (event.sequence, event.name)));
+        }
+    }
+
+    #[test]
+    fn the_history_goes_on_where_it_was_and_a_cut_line_spoils_nothing() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("events.jsonl");
+        let events = Events::load(&path);
+        events.tell(sample("one"));
+        events.tell(sample("two"));
+        drop(events);
+        let text = fs::read(&path).expect("it was written");
+        fs::write(&path, [&text[..], b"{\"sequence\":3,\"ti"].concat()).expect("the directory is ours");
+        let events = Events::load(&path);
+        events.tell(sample("three"));
+        let expected = vec![(1, "one".to_owned()), (2, "two".to_owned()), (3, "three".to_owned())];
+        assert_eq!(names(&events), expected);
+        drop(events);
+        assert_eq!(names(&Events::load(&path)), expected);
+    }
+
+    #[test]
+    fn memory_and_file_are_bounded() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("events.jsonl");
+        let events = Events::load(&path);
+        let name = "n".repeat(1000);
+        for _ in 0..3 * REMEMBERED {
+            events.tell(sample(&name));
+        }
+        let all = names(&events);
+        assert_eq!((all.len(), all[0].0), (REMEMBERED, 2 * REMEMBERED as u64 + 1));
+        let size = fs::metadata(&path).expect("it was written").len();
+        assert!(size <= 2 * (REMEMBERED as u64) * 1200 + SLACK, "{size}");
+        drop(events);
+        assert_eq!(names(&Events::load(&path)), all);
+    }
+
+    #[test]
+    fn the_moment_asked_for_is_included() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let events = Events::load(&directory.path().join("events.jsonl"));
+        events.tell(sample("one"));
+        let (all, _) = events.batch(0, None);
+        assert_eq!(events.batch(0, Some(all[0].time)).0, all);
+        assert_eq!(events.batch(0, Some(Timestamp::now())), (Vec::new(), 2));
+    }
+}
