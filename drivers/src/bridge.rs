@@ -1,7 +1,7 @@
 //! The bridge driver: a Linux bridge in the host's namespace with the gateway's address on it, routed and
 //! masqueraded towards the outside, and a veth pair for each endpoint.
 
-use model::{Admin, Bridge, Element, Forwarding, Inside, Publish, Scope, State, Subnet, Switch, Veth};
+use model::{Admin, Bridge, Element, Family, Forwarding, Inside, Publish, Scope, State, Subnet, Switch, Veth};
 
 use crate::Segment;
 
@@ -25,6 +25,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
     );
     for attachment in segment.attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {
         let endpoint = &attachment.endpoint;
+        let has_default = |family| attachment.default_routes.contains(&family);
         let with_prefix = |address| Some(network.subnet_with(address)?.with_prefix(address));
         state.elements.extend(attachment.elements());
         state.veths.insert(
@@ -42,8 +43,8 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
                     mtu: network.mtu,
                     admin: Admin::Up,
                     addresses: endpoint.addresses().filter_map(with_prefix).collect(),
-                    gateway: network.gateway_of(endpoint),
-                    gateway6: network.gateway6_of(endpoint),
+                    gateway: network.gateway_of(endpoint).filter(|_| has_default(Family::Ipv4)),
+                    gateway6: network.gateway6_of(endpoint).filter(|_| has_default(Family::Ipv6)),
                 }),
             },
         );

@@ -35,9 +35,11 @@ fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
             mac: MacAddress::local([2, 0, 0, 0, 1, number]),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
+            gateway_priority: 0,
         },
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
+        default_routes: model::Family::ALL.into(),
     }
 }
 
@@ -82,7 +84,7 @@ fn desired_state_of_two_networks() {
 #[test]
 fn desired_state_of_one_endpoint_leaves_its_neighbours_out() {
     let intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[1].clone()));
+    let scope = Scope::from(intent.segments[0].attachments[1].clone());
     assert_snapshot!(desired(&scope, &intent));
     assert_eq!(desired(&scope, &intent), desired(&Scope::Everything, &intent).within(&scope));
 }
@@ -103,7 +105,7 @@ fn changes_on_a_host_that_has_just_booted() {
 #[test]
 fn changes_to_attach_one_endpoint() {
     let intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[0].clone()));
+    let scope = Scope::from(intent.segments[0].attachments[0].clone());
     let wanted = desired(&scope, &intent);
     let mut before = wanted.clone();
     before.veths.clear();
@@ -114,7 +116,7 @@ fn changes_to_attach_one_endpoint() {
 #[test]
 fn changes_to_remove_one_endpoint() {
     let mut intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[0].clone()));
+    let scope = Scope::from(intent.segments[0].attachments[0].clone());
     let before = desired(&scope, &intent);
     intent.segments[0].attachments.remove(0);
     intent.segments[0].published_to_loopback = false;
@@ -158,7 +160,7 @@ fn changes_to_repair_damage() {
 #[test]
 fn an_altered_table_is_replaced_with_the_elements_of_others_in_it() {
     let intent = intent();
-    let scope = Scope::Endpoint(Box::new(intent.segments[0].attachments[1].clone()));
+    let scope = Scope::from(intent.segments[0].attachments[1].clone());
     let wanted = desired(&scope, &intent);
     let mut observed = seen(State { structure: Structure::Altered, ..wanted.clone() });
     observed.elements_beyond = desired(&Scope::Everything, &intent).elements;

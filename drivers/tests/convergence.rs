@@ -1,13 +1,14 @@
 //! From any state a host can be in to any that can be desired: the changes lead there, in an order the kernel accepts,
 //! and no link is ever up before its rules are in force.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use drivers::{Intent, Segment, desired};
 use jiff::Timestamp;
 use model::{
-    Admin, Attachment, Bridge, Change, Driver, Element, Endpoint, EndpointId, Forwarding, Inside, LinkSettings,
-    MacAddress, Namespace, Network, NetworkId, Observed, Scope, State, Structure, Subnet, Switch, Veth, diff,
+    Admin, Attachment, Bridge, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, IfName, Inside,
+    LinkSettings, MacAddress, Namespace, NamespaceName, Network, NetworkId, Observed, Scope, State, Structure, Subnet,
+    Switch, Veth, diff,
 };
 use proptest::prelude::*;
 
@@ -29,34 +30,41 @@ fn network(number: u8) -> Network {
 }
 
 /// Container `number` on network `on`, with its own host port and, if it is greedy, one that others want as well.
-fn attachment(number: u8, on: u8, greedy: bool) -> Attachment {
-    let address = Ipv4Addr::from([10, on, 0, number + 10]);
+fn attachment(number: u8, on: u8, greedy: bool, default: bool) -> Attachment {
+    let address = Ipv4Addr::new(10, on, 0, number + 10);
     let publishes =
         if greedy { format!("80:{}", 1000 + u16::from(number)) } else { format!("{}:80", 8000 + u16::from(number)) };
     Attachment {
         endpoint: Endpoint {
-            id: EndpointId::from_bytes([number; 8]),
+            id: EndpointId::from_bytes([number, on, 0, 0, 0, 0, 0, 0]),
             network: NetworkId::from_bytes([on; 8]),
             ipv4: Some(address),
             ipv6: None,
             mac: MacAddress::of(address.into()),
             aliases: Vec::new(),
-            interface: "eth0".parse().expect("literal"),
+            interface: format!("eth{on}").parse().expect("literal"),
+            gateway_priority: 0,
         },
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: vec![publishes.parse().expect("literal")],
+        default_routes: default.then_some(Family::Ipv4).into_iter().collect(),
     }
 }
 
-/// Some networks, some containers on them, one of which may have the port that all of them want.
+/// Some networks, some containers on some of them, one of which may have the port that all of them want. A container's
+/// default route leads over any of its networks, or none.
 fn intents() -> impl Strategy<Value = Intent> {
-    let places = prop::collection::vec(prop::option::of(0..NETWORKS), usize::from(CONTAINERS));
+    let place = (prop::collection::vec(any::<bool>(), usize::from(NETWORKS)), 0..=NETWORKS);
+    let places = prop::collection::vec(place, usize::from(CONTAINERS));
     let networks = prop::collection::vec(any::<bool>(), usize::from(NETWORKS));
     (networks, places, 0..=CONTAINERS).prop_map(|(networks, places, greedy)| {
         let segments = (0..NETWORKS).filter(|number| networks[usize::from(*number)]).map(|number| {
-            let here = (0..CONTAINERS).filter(|container| places[usize::from(*container)] == Some(number));
-            let attachments: Vec<_> =
-                here.map(|container| attachment(container, number, container == greedy)).collect();
+            let here = (0..CONTAINERS).filter(|container| places[usize::from(*container)].0[usize::from(number)]);
+            let attachments: Vec<_> = here
+                .map(|container| {
+                    attachment(container, number, container == greedy, places[usize::from(container)].1 == number)
+                })
+                .collect();
             Segment { network: network(number), published_to_loopback: !attachments.is_empty(), attachments }
         });
         Intent { segments: segments.collect(), namespaces: ["pool".parse().expect("literal")].into() }
@@ -207,8 +215,17 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
         Change::SetLoopbackRouting { name, to } => {
             state.bridges.get_mut(name).ok_or_else(|| missing(name))?.loopback_routing = *to;
         }
-        Change::ConfigureInside { name, inside, .. } => {
-            state.veths.get_mut(name).ok_or_else(|| missing(name))?.inside = Some(inside.clone());
+        Change::ConfigureInside { name, inside, leave, .. } => {
+            // A namespace has one default route, and setting another replaces it.
+            let others = state.veths.iter_mut().filter(|(other, _)| *other != name);
+            let others = others.filter_map(|(_, veth)| veth.inside.as_mut());
+            for other in others.filter(|other| inside.gateway.is_some() && other.namespace == inside.namespace) {
+                other.gateway = None;
+            }
+            let veth = state.veths.get_mut(name).ok_or_else(|| missing(name))?;
+            let stays = veth.inside.as_ref().and_then(|seen| seen.gateway);
+            let stays = stays.filter(|gateway| !leave.contains(&(*gateway).into()));
+            veth.inside = Some(Inside { gateway: inside.gateway.or(stays), ..inside.clone() });
         }
         Change::AddElements { elements, .. } => {
             for element in elements {
@@ -237,6 +254,14 @@ fn unprotected(state: &State, wanted: &State) -> Option<String> {
     bridges.map(|(name, _)| name).find_map(bare).map(|element| element.to_string())
 }
 
+/// The namespaces that have a default route over one of these interfaces that are up, or over any.
+fn routed(state: &State, over: Option<&State>) -> BTreeSet<NamespaceName> {
+    let over = |name: &IfName| over.is_none_or(|over| over.veths.contains_key(name));
+    let veths = state.veths.iter().filter(|(name, veth)| veth.admin == Admin::Up && over(name));
+    let insides = veths.filter_map(|(_, veth)| veth.inside.as_ref());
+    insides.filter(|inside| inside.gateway.is_some()).map(|inside| inside.namespace.clone()).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
@@ -252,17 +277,26 @@ proptest! {
         if forwarding == Forwarding::TurnedOn {
             state.elements.insert(Element::ForwardingGuard);
         }
-        for what in damages {
-            damage(&mut state, what);
+        for what in &damages {
+            damage(&mut state, *what);
         }
         let wanted = desired(&Scope::Everything, &after);
         let seen = |state: &State| Observed { state: state.clone(), elements_beyond: Default::default() };
         let flushed = state.structure != Structure::Current;
         let bare_before = unprotected(&state, &wanted).is_some();
+        // Where the end with the default route stays, or the one that is to have it is there, there is one all the time.
+        let (has, will) = (routed(&state, Some(&wanted)), routed(&wanted, Some(&state)));
+        let keeps: BTreeSet<_> = routed(&state, None).intersection(&routed(&wanted, None)).cloned().collect();
+        let keeps: BTreeSet<_> = keeps.into_iter().filter(|name| has.contains(name) || will.contains(name)).collect();
         for change in diff(&wanted, &seen(&state)) {
             apply(&mut state, &change).map_err(TestCaseError::fail)?;
             if !flushed && !bare_before {
                 prop_assert_eq!(unprotected(&state, &wanted), None, "after {}", change);
+            }
+            if damages.is_empty() {
+                let routed = routed(&state, None);
+                let lost = keeps.difference(&routed).next();
+                prop_assert_eq!(lost, None, "no default route after {}", change);
             }
         }
         prop_assert_eq!(&state.bridges, &wanted.bridges);

@@ -1,6 +1,7 @@
 //! Interfaces over rtnetlink.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     os::fd::{AsRawFd, BorrowedFd},
     thread,
@@ -323,7 +324,8 @@ pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
 pub(crate) fn configure_inside(
     socket: &mut Socket,
     inside: &Inside,
-    remove: impl IntoIterator<Item = IpNet>,
+    remove: &BTreeSet<IpNet>,
+    leave: &BTreeSet<IpAddr>,
 ) -> Result<(), KernelError> {
     let name = &inside.interface;
     let link = find_ours(socket, name)?;
@@ -334,8 +336,12 @@ pub(crate) fn configure_inside(
         requests.push(Request::new(message, flags));
     };
     for net in remove {
-        let message = RouteNetlinkMessage::DelAddress(address_message(link.index, net));
+        let message = RouteNetlinkMessage::DelAddress(address_message(link.index, *net));
         push(format!("remove address {net} from {name}"), message, 0);
+    }
+    for gateway in leave {
+        let message = RouteNetlinkMessage::DelRoute(default_route(link.index, *gateway));
+        push(format!("route no longer by default via {gateway}"), message, 0);
     }
     for net in &inside.addresses {
         let message = RouteNetlinkMessage::NewAddress(address_message(link.index, *net));
@@ -360,7 +366,8 @@ pub(crate) fn configure_inside(
     }
     for (answer, action) in socket.exchange(requests).into_iter().zip(actions) {
         match answer {
-            Err(refusal) if refusal.is(Errno::ADDRNOTAVAIL) => {}
+            // It is gone already: with its address, or because another end's took its place.
+            Err(refusal) if refusal.is(Errno::ADDRNOTAVAIL) || refusal.is(Errno::SRCH) => {}
             answer => {
                 answer.map_err(refused(|| format!("{action} in namespace {}", inside.namespace)))?;
             }

@@ -40,9 +40,8 @@ impl Worker {
             Scope::Network(network) => {
                 self.observe_bridge(network, &mut state)?;
             }
-            Scope::Endpoint(attachment) => self.observe_endpoint(attachment, &mut state)?,
-            Scope::Namespace(name) => {
-                self.observe_namespace(name, None, &mut state)?;
+            Scope::Container { namespace, attachments } => {
+                self.observe_container(namespace, attachments, &mut state)?;
             }
         }
         Ok(Observed { state, elements_beyond })
@@ -66,13 +65,11 @@ impl Worker {
         }
         let mut keys = desired.elements.clone();
         keys.insert(Element::ForwardingGuard);
-        if let Some(bridge) = scope.network().map(NetworkId::bridge) {
+        for bridge in scope.networks().map(NetworkId::bridge) {
             keys.insert(Element::SameBridge(bridge.clone()));
             keys.insert(Element::Bridge(bridge));
         }
-        if let Scope::Endpoint(attachment) = scope {
-            keys.extend(attachment.elements());
-        }
+        keys.extend(scope.attachments().iter().flat_map(Attachment::elements));
         let found = element::look_up(&mut self.netfilter, &keys)?;
         state.elements = found.into_iter().filter(relevant).collect();
         Ok(BTreeSet::new())
@@ -118,25 +115,32 @@ impl Worker {
         Ok(Some(link))
     }
 
-    fn observe_endpoint(&mut self, attachment: &Attachment, state: &mut State) -> Result<(), KernelError> {
-        let endpoint = &attachment.endpoint;
-        let master = self.observe_bridge(&endpoint.network, state)?;
-        let ends = self.observe_namespace(&attachment.namespace, Some(&endpoint.interface), state)?;
-        let name = endpoint.host_interface();
-        let Some(link) = link::find(&mut self.route, &name)?.filter(|link| link.ours && link.kind == "veth") else {
-            return Ok(());
-        };
-        let inside = ends.into_iter().find(|end| end.host == link.index).map(|end| end.inside);
-        let bridge = master.filter(|master| link.master == Some(master.index)).map(|_| endpoint.network.bridge());
-        state.veths.insert(name, veth(&link, bridge, inside));
+    fn observe_container(
+        &mut self,
+        namespace: &NamespaceName,
+        attachments: &[Attachment],
+        state: &mut State,
+    ) -> Result<(), KernelError> {
+        let interfaces: Vec<&IfName> = attachments.iter().map(|attachment| &attachment.endpoint.interface).collect();
+        let ends = self.observe_namespace(namespace, Some(&interfaces), state)?;
+        let mut ends: BTreeMap<u32, Inside> = ends.into_iter().map(|end| (end.host, end.inside)).collect();
+        for endpoint in attachments.iter().map(|attachment| &attachment.endpoint) {
+            let master = self.observe_bridge(&endpoint.network, state)?;
+            let name = endpoint.host_interface();
+            let Some(link) = link::find(&mut self.route, &name)?.filter(|link| link.ours && link.kind == "veth") else {
+                continue;
+            };
+            let bridge = master.filter(|master| link.master == Some(master.index)).map(|_| endpoint.network.bridge());
+            state.veths.insert(name, veth(&link, bridge, ends.remove(&link.index)));
+        }
         Ok(())
     }
 
-    /// Fills in a namespace and returns the ends of veth pairs in it: all, or the one of this name.
+    /// Fills in a namespace and returns the ends of veth pairs in it: all, or those of these names.
     fn observe_namespace(
         &mut self,
         name: &NamespaceName,
-        interface: Option<&IfName>,
+        interfaces: Option<&[&IfName]>,
         state: &mut State,
     ) -> Result<Vec<End>, KernelError> {
         let Some(pinned) = self.namespaces.find(name)? else {
@@ -152,10 +156,15 @@ impl Worker {
             Ok((namespace::readiness(&mut socket)?, socket))
         })??;
         state.namespaces.insert(name.clone(), readiness);
-        let links = match interface {
-            Some(interface) => link::find(&mut socket, interface)?.into_iter().collect(),
-            None => link::all(&mut socket)?,
-        };
+        let mut links = Vec::new();
+        match interfaces {
+            Some(interfaces) => {
+                for interface in interfaces {
+                    links.extend(link::find(&mut socket, interface)?);
+                }
+            }
+            None => links = link::all(&mut socket)?,
+        }
         ends(name, &mut socket, links)
     }
 }

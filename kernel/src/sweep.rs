@@ -53,10 +53,11 @@ pub(crate) fn can_wait(change: &Change) -> bool {
 
 /// Whether a change works on something that a reconcile of the scope looks at.
 fn touches(change: &Change, scope: &Scope) -> bool {
+    let mut endpoints = scope.attachments().iter().map(|attachment| &attachment.endpoint);
     match (scope, change) {
         (Scope::Everything | Scope::Network(_), _) => true,
-        (Scope::Endpoint(attachment), Change::ForgetFlows(Flows::Of(address))) => attachment.endpoint.holds(*address),
-        (Scope::Endpoint(attachment), Change::RemoveLink(name)) => attachment.endpoint.host_interface() == *name,
+        (_, Change::ForgetFlows(Flows::Of(address))) => endpoints.any(|endpoint| endpoint.holds(*address)),
+        (_, Change::RemoveLink(name)) => endpoints.any(|endpoint| endpoint.host_interface() == *name),
         (_, Change::RemoveNamespace(name)) => scope.covers_namespace(name),
         _ => false,
     }

@@ -118,10 +118,10 @@ impl Worker {
                 let namespace = self.namespaces.require(&inside.namespace)?;
                 link::create_veth(&mut self.route, name, veth, inside, namespace.as_fd())
             }
-            Change::ConfigureInside { name, inside, remove } => {
+            Change::ConfigureInside { name, inside, remove, leave } => {
                 let namespace = self.namespaces.require(&inside.namespace)?;
                 let mut socket = self.home.visit(&namespace, || Socket::open(NETLINK_ROUTE))??;
-                link::configure_inside(&mut socket, inside, remove.iter().copied())?;
+                link::configure_inside(&mut socket, inside, remove, leave)?;
                 link::await_forwarding(&mut self.route, name)
             }
             Change::SetLink { name, settings } => link::set(&mut self.route, name, settings),

@@ -49,7 +49,7 @@ fn measure(lab: &Lab, neighbours: &[Attachment]) -> (Duration, Duration) {
         let one = attachment(12, &["8080:80"]);
         lab.wait(lab.kernel.make_namespace(one.namespace.clone())).expect("a namespace can be made");
         let network: Vec<Attachment> = neighbours.iter().take(1).chain([&one]).cloned().collect();
-        let scope = Scope::Endpoint(Box::new(one));
+        let scope = Scope::from(one);
         let (with, without) = (wide(&network), wide(&network[..1]));
         let start = Instant::now();
         let changes = lab.reconcile(scope.clone(), &with);

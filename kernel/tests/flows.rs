@@ -88,7 +88,7 @@ fn flows_of_a_removed_endpoint_are_forgotten() {
             assert!(lab.ask(from, to, port).is_some());
         }
         assert_eq!(conntrack("10.89.1.12"), 2, "control: they are there");
-        lab.reconcile(Scope::Endpoint(Box::new(attachment(12, &["8080:80"]))), &state(&[attachment(13, &[])]));
+        lab.reconcile(Scope::from(attachment(12, &["8080:80"])), &state(&[attachment(13, &[])]));
         assert_eq!((conntrack("10.89.1.12"), conntrack("10.89.1.13")), (0, 1));
     });
 }

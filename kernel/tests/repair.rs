@@ -204,7 +204,7 @@ fn a_namespace_that_was_unpinned() {
 fn one_endpoint_comes_and_goes_without_a_look_at_the_others() {
     lab::run(|lab| {
         lab.settle(&state(&[attachment(13, &[])]));
-        let own = Scope::Endpoint(Box::new(attachment(12, &["8080:80"])));
+        let own = Scope::from(attachment(12, &["8080:80"]));
         let all = state(&[attachment(12, &["8080:80"]), attachment(13, &[])]);
         lab.reconcile(own.clone(), &all);
         assert_eq!(lab.reconcile(own.clone(), &all), Vec::<String>::new());
@@ -249,7 +249,7 @@ fn a_narrow_reconcile_puts_back_destroyed_rules() {
     lab::run(|lab| {
         lab.settle(&intent());
         sh("nft insert rule inet fabric forward drop");
-        let own = Scope::Endpoint(Box::new(attachment(13, &[])));
+        let own = Scope::from(attachment(13, &[]));
         let changes = lab.reconcile(own, &intent());
         assert_eq!(changes.len(), 1, "{changes:?}");
         assert_eq!(lab.settle(&intent()), Vec::<String>::new(), "the elements of others are still there");
@@ -351,7 +351,7 @@ fn namespaces_can_be_made_ahead() {
         let other: model::NamespaceName = "alone".parse().expect("literal");
         let mut alone = State::empty();
         alone.namespaces.insert(other.clone(), model::Namespace::Ready);
-        let scope = Scope::Namespace(other);
+        let scope = Scope::Container { namespace: other, attachments: Vec::new() };
         assert_eq!(lab.reconcile(scope.clone(), &alone).last().map(String::as_str), Some("create namespace alone"));
         assert_eq!(lab.reconcile(scope, &wanted), ["remove namespace alone"]);
         assert_eq!(lab.settle(&wanted), Vec::<String>::new());

@@ -7,7 +7,7 @@ use lab::{HOST, Lab, PEER, Place, attachment, conntrack, sh, state};
 use model::{Attachment, Scope, State};
 
 fn scope(attachment: &Attachment) -> Scope {
-    Scope::Endpoint(Box::new(attachment.clone()))
+    Scope::from(attachment.clone())
 }
 
 /// Brings one endpoint to what `state` says of it, and leaves to be swept what can be.

@@ -67,7 +67,7 @@ fn of_our_own_changes_nothing_is_told_but_what_is_gone() {
         let mut watch = lab.wait(lab.kernel.watch()).expect("a subscription");
         let all = [attachment(12, &["8080:80"]), attachment(13, &[]), attachment(22, &["8081:80"])];
         lab.reconcile(Scope::Network(network(2)), &state(&all));
-        lab.reconcile(Scope::Endpoint(Box::new(all[2].clone())), &state(&all));
+        lab.reconcile(Scope::from(all[2].clone()), &state(&all));
         assert_eq!(told(lab, &mut watch), [], "made");
         lab.reconcile(Scope::Everything, &intent());
         let gone = [Notice::Interface(all[2].endpoint.host_interface()), Notice::Interface(network(2).bridge())];

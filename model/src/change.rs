@@ -1,6 +1,6 @@
 //! One step from a host's state as it is to the state as it should be.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -79,6 +79,8 @@ pub enum Change {
         inside: Inside,
         /// Addresses of Fabric's that no longer belong there.
         remove: BTreeSet<IpNet>,
+        /// Gateways of default routes of Fabric's that no longer lead over it.
+        leave: BTreeSet<IpAddr>,
     },
     /// Add elements to the firewall, in one transaction.
     AddElements {
@@ -212,10 +214,13 @@ impl fmt::Display for Change {
             Self::RemoveAddress { name, address } => write!(f, "remove address {address} from {name}"),
             Self::SetIpv6 { name, to } => write!(f, "set {name} ipv6 {to}"),
             Self::SetLoopbackRouting { name, to } => write!(f, "set {name} loopback routing {to}"),
-            Self::ConfigureInside { inside, remove, .. } => {
+            Self::ConfigureInside { inside, remove, leave, .. } => {
                 write!(f, "configure {inside}")?;
                 if !remove.is_empty() {
                     write!(f, " without {}", list(remove))?;
+                }
+                if !leave.is_empty() {
+                    write!(f, " no longer via {}", list(leave))?;
                 }
                 Ok(())
             }

@@ -40,9 +40,9 @@ pub struct Container {
     pub created_at: Timestamp,
     /// The network namespace it lives in.
     pub namespace: NamespaceName,
-    /// Its attachments, the first of which has the default route.
+    /// Its attachments, in the order in which they were asked for; see [`default_route`](crate::default_route).
     pub endpoints: Vec<Endpoint>,
-    /// Host ports that lead to its first endpoint.
+    /// Host ports that lead to the endpoint with the default route.
     pub publishes: Vec<Publish>,
 }
 

@@ -9,12 +9,14 @@ use crate::{
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
 ///
-/// First goes what is no longer desired: links down, then their firewall elements and flows, then the links, then
+/// First an end takes a default route over from one that goes, so that there is one at every moment. Then goes what is no
+/// longer desired: links down, then their firewall elements and flows, then the links, then
 /// namespaces. Then comes what is missing, the other way round: rules and elements are in force before the links
 /// they judge come up.
 pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
     let mut changes = Vec::new();
     let elements = wanted_elements(desired, &observed.state);
+    reroute(desired, &observed.state, &mut changes);
     lower(desired, &observed.state, &mut changes);
     remove_elements(desired, &elements, &observed.state, &mut changes);
     remove_objects(desired, &observed.state, &mut changes);
@@ -37,6 +39,26 @@ fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
         elements.insert(Element::ForwardingGuard);
     }
     elements
+}
+
+/// The ends that gain a default route and are in order otherwise. Whatever rule stands for such an end stands already.
+fn rerouted<'a>(desired: &'a State, observed: &'a State) -> impl Iterator<Item = (&'a IfName, &'a Inside)> {
+    let current = observed.structure == Structure::Current;
+    desired.veths.iter().filter(move |_| current).filter_map(|(name, veth)| {
+        let (seen, inside) = (observed.veths.get(name)?.inside.as_ref()?, veth.inside.as_ref()?);
+        let gains = seen.gateways() != inside.gateways() && seen.gateways().is_subset(&inside.gateways());
+        let unrouted = Inside { gateway: seen.gateway, gateway6: seen.gateway6, ..inside.clone() };
+        (gains && unrouted == *seen).then_some((name, inside))
+    })
+}
+
+fn reroute(desired: &State, observed: &State, changes: &mut Vec<Change>) {
+    changes.extend(rerouted(desired, observed).map(|(name, inside)| Change::ConfigureInside {
+        name: name.clone(),
+        inside: inside.clone(),
+        remove: BTreeSet::new(),
+        leave: BTreeSet::new(),
+    }));
 }
 
 /// Links that are no longer desired go down before anything that protects them goes away.
@@ -97,9 +119,17 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
         let own = elements.remove(&Some(name)).unwrap_or_default();
         raise_bridge(name, bridge, observed.bridges.get(name), own, changes);
     }
-    for (name, veth) in &desired.veths {
+    let rerouted: BTreeSet<&IfName> = rerouted(desired, observed).map(|(name, _)| name).collect();
+    // Those with a default route first: it replaces the one that another end loses.
+    let routed = |veth: &Veth| veth.inside.as_ref().is_some_and(|inside| !inside.gateways().is_empty());
+    let (first, then): (Vec<_>, Vec<_>) = desired.veths.iter().partition(|(_, veth)| routed(veth));
+    for (name, veth) in first.into_iter().chain(then) {
         let own = elements.remove(&Some(name)).unwrap_or_default();
-        raise_veth(name, veth, observed.veths.get(name), own, changes);
+        let mut observed = observed.veths.get(name).cloned();
+        if let Some(observed) = observed.as_mut().filter(|_| rerouted.contains(name)) {
+            observed.inside = veth.inside.clone();
+        }
+        raise_veth(name, veth, observed.as_ref(), own, changes);
     }
     add_elements(None, elements.into_values().flatten().collect(), changes);
 }
@@ -229,6 +259,7 @@ fn raise_veth(
         && inside != seen
     {
         let remove = seen.addresses.difference(&inside.addresses).copied().collect();
-        changes.push(Change::ConfigureInside { name: name.clone(), inside: inside.clone(), remove });
+        let leave = seen.gateways().difference(&inside.gateways()).copied().collect();
+        changes.push(Change::ConfigureInside { name: name.clone(), inside: inside.clone(), remove, leave });
     }
 }

@@ -23,6 +23,9 @@ pub struct Endpoint {
     pub aliases: Vec<ContainerName>,
     /// The interface's name inside the container.
     pub interface: IfName,
+    /// How much the container's default route is to lead over it: the highest of its endpoints has it.
+    #[serde(default)]
+    pub gateway_priority: i32,
 }
 
 impl Endpoint {

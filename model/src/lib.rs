@@ -6,6 +6,7 @@
 
 mod change;
 mod container;
+mod default_route;
 mod diff;
 mod endpoint;
 mod firewall;
@@ -23,6 +24,7 @@ mod subnet;
 
 pub use change::{Change, LinkSettings};
 pub use container::{Command, Container, ContainerState, EnvironmentVariable, ParseEnvironmentError, StopPolicy};
+pub use default_route::default_route;
 pub use diff::diff;
 pub use endpoint::Endpoint;
 pub use firewall::{Element, Flows, Structure};

@@ -64,6 +64,15 @@ impl Network {
             IpAddr::V6(gateway) => Some(gateway),
         }
     }
+
+    /// The gateway by which an endpoint reaches what is beyond the network, if it does: a container's default route leads
+    /// there if that endpoint has it.
+    pub fn way_out(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Ipv4 => self.gateway_of(endpoint).map(IpAddr::from),
+            Family::Ipv6 => self.gateway6_of(endpoint).map(IpAddr::from),
+        }
+    }
 }
 
 /// What makes a network.

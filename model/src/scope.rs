@@ -1,6 +1,8 @@
 //! What part of a host's kernel one reconcile looks at.
 
-use crate::{Element, Endpoint, EndpointId, IfName, NamespaceName, NetworkId, Publish};
+use std::collections::BTreeSet;
+
+use crate::{Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish};
 
 /// An endpoint with what its container lends it: the namespace it is in, and the host ports that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,8 +11,10 @@ pub struct Attachment {
     pub endpoint: Endpoint,
     /// The namespace its container lives in.
     pub namespace: NamespaceName,
-    /// Host ports that lead to it.
+    /// Host ports of its container. Those of a family lead to it if the default route of that family does.
     pub publishes: Vec<Publish>,
+    /// The families whose default route in the container leads over it.
+    pub default_routes: BTreeSet<Family>,
 }
 
 /// What part of the host one reconcile observes, compares and changes.
@@ -23,13 +27,23 @@ pub enum Scope {
     Firewall,
     /// A network's own objects: its bridge and the firewall elements that name it. Not its endpoints.
     Network(NetworkId),
-    /// One endpoint: its namespace, its veth pair, its published ports and the bridge it hangs on.
+    /// One container: its namespace, and of each of its endpoints the veth pair, the published ports and the bridge.
     ///
-    /// It carries the endpoint as it was intended last, so that the objects of an endpoint that is desired no more
+    /// It carries the endpoints as they were intended last, so that the objects of an endpoint that is desired no more
     /// are found without a look at its neighbours.
-    Endpoint(Box<Attachment>),
-    /// One namespace, with nothing in it that is Fabric's: that of a container on no network.
-    Namespace(NamespaceName),
+    Container {
+        /// The namespace it lives in.
+        namespace: NamespaceName,
+        /// Its endpoints, those that are desired no more included.
+        attachments: Vec<Attachment>,
+    },
+}
+
+/// The scope of a container with this one endpoint.
+impl From<Attachment> for Scope {
+    fn from(attachment: Attachment) -> Self {
+        Self::Container { namespace: attachment.namespace.clone(), attachments: vec![attachment] }
+    }
 }
 
 impl NetworkId {
@@ -42,33 +56,42 @@ impl NetworkId {
 impl Attachment {
     /// The firewall elements that publish its ports: all lead to its IPv4 address.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
-        let address = self.endpoint.ipv4.into_iter();
+        let address = self.endpoint.ipv4.filter(|_| self.default_routes.contains(&Family::Ipv4)).into_iter();
         address.flat_map(|address| self.publishes.iter().map(move |publish| Element::published(publish, address)))
     }
 }
 
 impl Scope {
-    /// The one network whose bridge is in scope; none if all are, or none is.
-    pub fn network(&self) -> Option<&NetworkId> {
-        match self {
-            Self::Everything | Self::Firewall | Self::Namespace(_) => None,
+    /// The networks whose bridges are in scope, unless all are.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkId> {
+        let network = match self {
             Self::Network(id) => Some(id),
-            Self::Endpoint(attachment) => Some(&attachment.endpoint.network),
+            Self::Everything | Self::Firewall | Self::Container { .. } => None,
+        };
+        network.into_iter().chain(self.attachments().iter().map(|attachment| &attachment.endpoint.network))
+    }
+
+    /// Whether it reaches all networks and endpoints, or the firewall elements that name them.
+    fn is_wide(&self) -> bool {
+        matches!(self, Self::Everything | Self::Firewall)
+    }
+
+    /// The endpoints that are in scope, unless all are.
+    pub fn attachments(&self) -> &[Attachment] {
+        match self {
+            Self::Container { attachments, .. } => attachments,
+            Self::Everything | Self::Firewall | Self::Network(_) => &[],
         }
     }
 
     /// Whether a network's bridge is in scope, or the firewall elements that name it.
     pub fn covers_network(&self, id: &NetworkId) -> bool {
-        matches!(self, Self::Everything | Self::Firewall) || self.network() == Some(id)
+        self.is_wide() || self.networks().any(|network| network == id)
     }
 
     /// Whether an endpoint's veth pair is in scope, or the firewall elements that name it.
     pub fn covers_endpoint(&self, id: &EndpointId) -> bool {
-        match self {
-            Self::Everything | Self::Firewall => true,
-            Self::Network(_) | Self::Namespace(_) => false,
-            Self::Endpoint(attachment) => attachment.endpoint.id == *id,
-        }
+        self.is_wide() || self.attachments().iter().any(|attachment| attachment.endpoint.id == *id)
     }
 
     /// Whether a namespace is in scope.
@@ -76,8 +99,7 @@ impl Scope {
         match self {
             Self::Everything => true,
             Self::Firewall | Self::Network(_) => false,
-            Self::Endpoint(attachment) => attachment.namespace == *name,
-            Self::Namespace(own) => own == name,
+            Self::Container { namespace, .. } => namespace == name,
         }
     }
 
@@ -85,11 +107,10 @@ impl Scope {
     pub fn covers_element(&self, element: &Element) -> bool {
         match (self, element) {
             (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard) => true,
-            (_, Element::Bridge(name) | Element::SameBridge(name)) => {
-                self.network().is_some_and(|id| id.bridge() == *name)
+            (_, Element::Bridge(name) | Element::SameBridge(name)) => self.networks().any(|id| id.bridge() == *name),
+            (_, Element::Published { to, .. }) => {
+                self.attachments().iter().any(|attachment| attachment.endpoint.holds((*to.ip()).into()))
             }
-            (Self::Network(_) | Self::Namespace(_), Element::Published { .. }) => false,
-            (Self::Endpoint(attachment), Element::Published { to, .. }) => attachment.endpoint.holds((*to.ip()).into()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::IpNet;
@@ -138,6 +138,13 @@ pub struct Inside {
     pub gateway6: Option<Ipv6Addr>,
 }
 
+impl Inside {
+    /// The gateways of default routes over this interface.
+    pub fn gateways(&self) -> BTreeSet<IpAddr> {
+        self.gateway.map(IpAddr::from).into_iter().chain(self.gateway6.map(IpAddr::from)).collect()
+    }
+}
+
 impl Bridge {
     /// The alias of a network's bridge.
     pub fn alias_of(network: &NetworkId) -> String {
@@ -170,15 +177,13 @@ impl State {
         if *scope == Scope::Everything {
             return self;
         }
-        let bridge = scope.network().map(NetworkId::bridge);
-        let veth = match scope {
-            Scope::Endpoint(attachment) => Some(attachment.endpoint.host_interface()),
-            _ => None,
-        };
+        let bridges: BTreeSet<_> = scope.networks().map(NetworkId::bridge).collect();
+        let veths: BTreeSet<_> =
+            scope.attachments().iter().map(|attachment| attachment.endpoint.host_interface()).collect();
         self.elements.retain(|element| scope.covers_element(element));
         self.namespaces.retain(|name, _| scope.covers_namespace(name));
-        self.bridges.retain(|name, _| bridge.as_ref() == Some(name));
-        self.veths.retain(|name, _| veth.as_ref() == Some(name));
+        self.bridges.retain(|name, _| bridges.contains(name));
+        self.veths.retain(|name, _| veths.contains(name));
         self
     }
 }

@@ -41,6 +41,6 @@ impl Daemon {
             return Some(Scope::Network(network.id.clone()));
         }
         let attachment = world.live_attachments().find(|attachment| attachment.endpoint.host_interface() == *name)?;
-        Some(Scope::Endpoint(Box::new(attachment)))
+        Some(Scope::from(attachment))
     }
 }

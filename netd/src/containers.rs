@@ -121,6 +121,7 @@ impl Daemon {
                 mac: MacAddress::of(address.expect("a network has a subnet, and so an address to give")),
                 aliases: Vec::new(),
                 interface: "eth0".parse().expect("a literal interface name"),
+                gateway_priority: 0,
             });
         }
         // An image whose stop signal means nothing here is stopped as any other.

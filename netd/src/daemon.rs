@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use kernel::Removal;
-use model::{Attachment, NamespaceName, Scope};
+use model::{NamespaceName, Scope};
 use store::{Revision, Store, Transaction};
 use tokio::sync::RwLock;
 
@@ -93,12 +93,6 @@ impl Daemon {
     pub(crate) fn desired(&self, scope: Scope) -> impl FnOnce() -> model::State + Send + 'static {
         let world = self.world.clone();
         move || world.lock().expect("no holder of the world panics").desired(&scope)
-    }
-
-    /// Brings one attachment to what the world says of it: there, or gone.
-    pub(crate) async fn reconcile_endpoint(&self, attachment: Attachment, removal: Removal) -> Result<(), Failure> {
-        let doing = format!("attach endpoint {}", attachment.endpoint.id.short());
-        self.reconcile_with(doing, Scope::Endpoint(Box::new(attachment)), removal).await
     }
 
     /// Listens for DNS on the gateway of every network.

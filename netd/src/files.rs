@@ -94,6 +94,7 @@ mod tests {
             mac: MacAddress::local([0; 6]),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
+            gateway_priority: 0,
         };
         let hostname = "api".parse().expect("literal");
         let surroundings = Surroundings {

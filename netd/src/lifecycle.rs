@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use api::EventAction;
 use jiff::Timestamp;
 use kernel::Removal;
-use model::{Container, ContainerId, ContainerState, Scope};
+use model::{Container, ContainerId, ContainerState};
 use runtime::{BindMount, ContainerSpec, Exit, Observed};
 use store::Durability;
 
@@ -23,7 +23,6 @@ use crate::{
     files::Surroundings,
     images::blocking,
     life::Life,
-    names::attachments,
     record::{self, Goal, Record},
 };
 
@@ -86,15 +85,8 @@ impl Daemon {
     /// Makes the kernel fit the container's attachments: there while it lives, gone afterwards.
     async fn attach(&self, container: &Container) -> Result<(), Failure> {
         // A container that has ended is in nobody's way: nobody waits for the kernel to take its links apart.
-        for attachment in attachments(container) {
-            self.reconcile_endpoint(attachment, Removal::Swept).await?;
-        }
-        if container.endpoints.is_empty() {
-            let doing = format!("isolate container `{}`", container.name);
-            let scope = Scope::Namespace(container.namespace.clone());
-            self.reconcile_with(doing, scope, Removal::Swept).await?;
-        }
-        Ok(())
+        let scope = self.world().scope_of(container);
+        self.reconcile_with(format!("attach container `{}`", container.name), scope, Removal::Swept).await
     }
 
     async fn create(&self, container: &Container, spec: &ContainerSpec) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Attachment, Container, Endpoint, Network, Subnet};
+use model::{Container, Endpoint, Network, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
@@ -68,13 +68,4 @@ fn services(container: &Container) -> Vec<dns::Service> {
     services.sort_unstable();
     services.dedup();
     services
-}
-
-/// The container's attachments as the kernel is told of them; host ports lead to the first.
-pub(crate) fn attachments(container: &Container) -> impl Iterator<Item = Attachment> {
-    container.endpoints.iter().enumerate().map(|(index, endpoint)| Attachment {
-        endpoint: endpoint.clone(),
-        namespace: container.namespace.clone(),
-        publishes: if index == 0 { container.publishes.clone() } else { Vec::new() },
-    })
 }

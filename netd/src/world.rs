@@ -3,6 +3,7 @@
 //! No I/O. A request first reserves here, under one short lock, then commits, then either confirms or withdraws: so
 //! that two requests at once cannot both pass a check, and a commit that fails leaves nothing behind.
 
+mod attachments;
 mod desired;
 
 use std::{
@@ -377,7 +378,8 @@ impl World {
 
     /// The network that the container's host ports lead into.
     fn publishing_network(&mut self, container: &Container) -> Option<&mut NetworkEntry> {
-        self.networks.get_mut(&container.endpoints.first()?.network)
+        let network = self.default_endpoint(container, Family::Ipv4)?.network.clone();
+        self.networks.get_mut(&network)
     }
 
     fn check_publishes(&self, container: &Container) -> Result<(), Failure> {

@@ -187,9 +187,11 @@ pub(crate) fn attachment(number: u8, publishes: &[&str]) -> Attachment {
             mac: model::MacAddress::local([2, 0, 0, 0, 0, number]),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
+            gateway_priority: 0,
         },
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
+        default_routes: model::Family::ALL.into(),
     }
 }
 

@@ -6,7 +6,6 @@ use drivers::{Intent, Segment};
 use model::{Attachment, NamespaceName, NetworkId, Scope, State};
 
 use super::World;
-use crate::names::attachments;
 
 impl World {
     /// What the kernel should be like within `scope`. Of a narrow scope the cost does not depend on what is beyond.
@@ -18,17 +17,20 @@ impl World {
         match scope {
             Scope::Everything | Scope::Firewall => self.whole_intent(),
             Scope::Network(id) => Intent { segments: self.segment(id, Vec::new()), namespaces: BTreeSet::new() },
-            Scope::Endpoint(attachment) => Intent {
-                segments: self.segment(&attachment.endpoint.network, self.still(attachment)),
-                namespaces: self.standing(&attachment.namespace),
-            },
-            Scope::Namespace(name) => Intent { segments: Vec::new(), namespaces: self.standing(name) },
+            Scope::Container { namespace, .. } => {
+                let attachments = self.still(namespace);
+                let on = |id: &NetworkId| {
+                    let attachments = attachments.iter().filter(|attachment| attachment.endpoint.network == *id);
+                    self.segment(id, attachments.cloned().collect())
+                };
+                Intent { segments: scope.networks().flat_map(on).collect(), namespaces: self.standing(namespace) }
+            }
         }
     }
 
     /// Every attachment of the containers that live.
     pub(crate) fn live_attachments(&self) -> impl Iterator<Item = Attachment> {
-        self.records().filter(|record| record.is_live()).flat_map(|record| attachments(&record.container))
+        self.records().filter(|record| record.is_live()).flat_map(|record| self.attachments(&record.container))
     }
 
     fn whole_intent(&self) -> Intent {
@@ -55,13 +57,11 @@ impl World {
         segment.into_iter().collect()
     }
 
-    /// The attachment as it should be now: as long as its container lives.
-    fn still(&self, attachment: &Attachment) -> Vec<Attachment> {
-        let inhabitant = self.inhabited.get(&attachment.namespace).and_then(|id| self.record(id));
-        let live = inhabitant.filter(|record| record.is_live()).into_iter();
-        live.flat_map(|record| attachments(&record.container))
-            .filter(|own| own.endpoint.id == attachment.endpoint.id)
-            .collect()
+    /// The attachments that should be in the namespace now: its inhabitant's, as long as it lives.
+    fn still(&self, namespace: &NamespaceName) -> Vec<Attachment> {
+        let inhabitant = self.inhabited.get(namespace).and_then(|id| self.record(id));
+        let live = inhabitant.filter(|record| record.is_live());
+        live.map(|record| self.attachments(&record.container)).unwrap_or_default()
     }
 
     /// The namespace, if it is to stand.

@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use model::{Command, Driver, EndpointId, MacAddress, Scope, Subnet};
 
 use super::*;
-use crate::{names::attachments, record::Goal};
+use crate::record::Goal;
 
 fn network(number: u8, name: &str) -> Network {
     let range = format!("10.9.{number}.0/29").parse().expect("literal");
@@ -28,6 +28,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         mac: MacAddress::local([number; 6]),
         aliases: Vec::new(),
         interface: "eth0".parse().expect("literal"),
+        gateway_priority: 0,
     };
     let container = Container {
         id: ContainerId::from_bytes([number; 16]),
@@ -210,7 +211,6 @@ fn the_desired_state_has_what_lives_and_no_more() {
     world.record_exit(&ids[0], exit());
     let all = world.desired(&Scope::Everything);
     assert_eq!((all.veths.len(), all.namespaces.len()), (1, 2), "an ended container has no namespace");
-    let gone = attachments(&world.record(&ids[0]).expect("still known").container).next().expect("one endpoint");
-    let one = world.desired(&Scope::Endpoint(Box::new(gone)));
+    let one = world.desired(&world.scope_of(&world.record(&ids[0]).expect("still known").container));
     assert_eq!((one.bridges.len(), one.veths.len(), one.namespaces.len()), (1, 0, 0), "of a removed endpoint nothing");
 }
