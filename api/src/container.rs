@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
 use jiff::Timestamp;
 use model::{
     ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels, MacAddress,
-    NetworkName, Publish, TerminalSize,
+    NetworkName, Publish, ResolverSettings, TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,9 @@ pub struct Container {
     /// Host ports that lead to its first endpoint, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT/PROTOCOL`.
     #[serde(with = "checked::text_list")]
     pub publishes: Vec<Publish>,
+    /// What its own resolver is told besides what its network and its host have.
+    #[serde(default)]
+    pub resolver: ResolverSettings,
     /// Its attachments, the first of which has the default route.
     pub endpoints: Vec<Endpoint>,
 }
@@ -131,6 +134,9 @@ pub struct ContainerCreate {
     /// Host ports that lead to it, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT[/PROTOCOL]`.
     #[serde(default, with = "checked::text_list")]
     pub publish: Vec<Publish>,
+    /// What its own resolver is told besides what its network and its host have.
+    #[serde(default)]
+    pub resolver: ResolverSettings,
     /// Variables besides the image's, each `NAME=VALUE`; the last of one name counts.
     #[serde(default)]
     pub env: Vec<EnvironmentVariable>,
@@ -175,6 +181,7 @@ impl ContainerCreate {
             entrypoint: None,
             hostname: None,
             publish: Vec::new(),
+            resolver: ResolverSettings::default(),
             env: Vec::new(),
             labels: Labels::new(),
             working_directory: None,

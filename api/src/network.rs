@@ -9,7 +9,8 @@ use std::{
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use model::{
-    ContainerId, ContainerName, Driver, EndpointId, Labels, MacAddress, NetworkId, NetworkName, Subnet, SubnetError,
+    ContainerId, ContainerName, Driver, EndpointId, Labels, MacAddress, NameServer, NetworkId, NetworkName, Subnet,
+    SubnetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// Maximum transmission unit of its links, in octets.
     pub mtu: u32,
+    /// Whom its containers' names that are not containers' are asked of; empty means the host's resolvers.
+    #[serde(default)]
+    pub name_servers: Vec<NameServer>,
     /// What a person attached to it.
     pub labels: Labels,
     /// When it was created.
@@ -82,6 +86,9 @@ pub struct NetworkCreate {
     /// Maximum transmission unit, in octets; the daemon's choice if absent.
     #[serde(default)]
     pub mtu: Option<Mtu>,
+    /// Whom its containers' names that are not containers' are asked of; the host's resolvers if empty.
+    #[serde(default)]
+    pub name_servers: Vec<NameServer>,
     /// What to attach to it, for people.
     #[serde(default, deserialize_with = "checked::labels")]
     pub labels: Labels,
@@ -114,7 +121,15 @@ pub enum NetworkCreateError {
 impl NetworkCreate {
     /// A network with everything but its name chosen by the daemon.
     pub fn new(name: NetworkName) -> Self {
-        Self { name, driver: None, subnet: None, gateway: None, mtu: None, labels: Labels::new() }
+        Self {
+            name,
+            driver: None,
+            subnet: None,
+            gateway: None,
+            mtu: None,
+            name_servers: Vec::new(),
+            labels: Labels::new(),
+        }
     }
 
     /// The subnet that was asked for; none leaves the choice to the daemon.

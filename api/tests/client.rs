@@ -75,7 +75,7 @@ async fn every_call_is_one_documented_request() {
             "GET /v1/version",
             "GET /v1/networks",
             "GET /v1/networks/web",
-            r#"POST /v1/networks application/json {"name":"web","driver":null,"subnet":null,"gateway":null,"mtu":null,"labels":{}}"#,
+            r#"POST /v1/networks application/json {"name":"web","driver":null,"subnet":null,"gateway":null,"mtu":null,"name_servers":[],"labels":{}}"#,
             "DELETE /v1/networks/web",
             "GET /v1/containers?all=true",
             "DELETE /v1/containers/api?force=true",

@@ -37,6 +37,7 @@ fn a_container_is_written_as_documented() {
         "hostname",
         "command",
         "publishes",
+        "resolver",
         "started_at",
         "finished_at",
         "terminal",

@@ -18,6 +18,7 @@ fn network(number: u8, range: &str) -> Network {
         subnets: vec![Subnet::new(range.parse().expect("literal"), None).expect("literal")],
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, number]),
         mtu: 1500,
+        name_servers: Vec::new(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
     }

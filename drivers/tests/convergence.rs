@@ -24,6 +24,7 @@ fn network(number: u8) -> Network {
         subnets: vec![subnet],
         gateway_mac: MacAddress::of(subnet.gateway()),
         mtu: 1500,
+        name_servers: Vec::new(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
     }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish, Signal,
+    ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish,
+    ResolverSettings, Signal,
 };
 
 /// A container as it was asked for and completed; what its processes do is [`ContainerState`].
@@ -44,6 +45,9 @@ pub struct Container {
     pub endpoints: Vec<Endpoint>,
     /// Host ports that lead to the endpoint with the default route.
     pub publishes: Vec<Publish>,
+    /// What its own resolver is told.
+    #[serde(default)]
+    pub resolver: ResolverSettings,
 }
 
 /// What a container or an `exec` runs.

@@ -36,6 +36,7 @@ mod tests {
             subnets: ranges.iter().map(subnet).collect(),
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
+            name_servers: Vec::new(),
             labels: Default::default(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
         }

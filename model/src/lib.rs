@@ -16,6 +16,7 @@ mod name;
 mod namespace;
 mod network;
 mod publish;
+mod resolver;
 mod scope;
 mod signal;
 mod state;
@@ -34,6 +35,9 @@ pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, P
 pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use network::{Driver, Network, ParseDriverError};
 pub use publish::{ParsePublishError, Protocol, Publish};
+pub use resolver::{
+    ExtraHost, HostAddress, NameServer, ParseResolverError, ResolverOption, ResolverSettings, SearchDomain,
+};
 pub use scope::{Attachment, Scope};
 pub use signal::{ParseSignalError, Signal};
 pub use state::{Admin, Bridge, Forwarding, Inside, Namespace, Observed, State, Switch, Veth};

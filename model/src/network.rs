@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Family, IfName, Labels, MacAddress, NetworkId, NetworkName, Subnet};
+use crate::{Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, Subnet};
 
 /// A network as it was asked for and completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Network {
     pub gateway_mac: MacAddress,
     /// Maximum transmission unit of every link of the network, in octets.
     pub mtu: u32,
+    /// Whom its containers' names that are not containers' are asked of; none means the host's resolvers.
+    #[serde(default)]
+    pub name_servers: Vec<NameServer>,
     /// What a person attached to it.
     pub labels: Labels,
     /// When it was created.

@@ -126,7 +126,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     );
     let host_resolver = Arc::new(dns::ResolvConf::new(&config.resolv_conf));
     let upstreams = match &config.upstreams {
-        Some(upstreams) => dns::HostUpstreams::Fixed(upstreams.iter().map(|upstream| upstream.0).collect()),
+        Some(upstreams) => dns::HostUpstreams::Fixed(upstreams.iter().map(|upstream| upstream.address()).collect()),
         None => dns::HostUpstreams::Follow(host_resolver.clone()),
     };
     let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone(), config.dns_ttl));

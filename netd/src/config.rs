@@ -1,11 +1,12 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use ipnet::Ipv4Net;
+use model::NameServer;
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// The daemon's settings.
@@ -13,7 +14,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// Resolvers for names that are not containers'; none means those of [`Config::resolv_conf`].
-    pub(crate) upstreams: Option<Vec<Upstream>>,
+    pub(crate) upstreams: Option<Vec<NameServer>>,
     /// What the host's own programs find their resolvers and search domains in; changes are followed.
     pub(crate) resolv_conf: PathBuf,
     /// For how many seconds clients may remember the name of a container, or that there is none.
@@ -51,21 +52,6 @@ impl Default for Config {
 
 fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<dns::Domain, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-}
-
-/// A resolver's address, `IP` for port 53 or `IP:PORT`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Upstream(pub(crate) SocketAddr);
-
-impl TryFrom<String> for Upstream {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let plain = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-        let with_port = || text.parse::<SocketAddr>();
-        plain.or_else(|_| with_port()).map(Self).map_err(|_| format!("`{text}` is not IP or IP:PORT"))
-    }
 }
 
 /// A loopback address with a port, such as `127.0.0.54:53`: whoever asks there sees all networks.
@@ -148,7 +134,7 @@ mod tests {
             parse("upstreams = ['10.0.0.1', '10.0.0.2:5353']\ndomain = 'lab.example'\npools = ['10.9.0.0/16']")
                 .expect("valid");
         let upstreams: Vec<_> =
-            config.upstreams.expect("given").iter().map(|upstream| upstream.0.to_string()).collect();
+            config.upstreams.expect("given").iter().map(|upstream| upstream.address().to_string()).collect();
         assert_eq!(upstreams, ["10.0.0.1:53", "10.0.0.2:5353"]);
         for text in [
             "upstream = []",

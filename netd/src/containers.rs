@@ -9,8 +9,8 @@ use std::{
 use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
 use jiff::Timestamp;
 use model::{
-    Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, Hostname, MacAddress,
-    Protocol, Publish, StopPolicy,
+    Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, HostAddress, Hostname,
+    MacAddress, Protocol, Publish, StopPolicy,
 };
 
 use store::Durability;
@@ -35,6 +35,10 @@ impl Daemon {
         let image = self.find_image(&request.image).await.map_err(Failure::wanted)?;
         if let Some(publish) = request.publish.first().filter(|_| request.network.is_none()) {
             return Err(Failure::PublishWithoutNetwork { publish: *publish });
+        }
+        let gateway = request.resolver.hosts.iter().find(|host| host.address == HostAddress::Gateway);
+        if let Some(host) = gateway.filter(|_| request.network.is_none()) {
+            return Err(Failure::GatewayWithoutNetwork { name: host.name.to_string() });
         }
         for publish in &request.publish {
             check_port(publish)?;
@@ -149,6 +153,7 @@ impl Daemon {
             namespace,
             endpoints,
             publishes: request.publish,
+            resolver: request.resolver,
         };
         let incarnation = self.directories.incarnation().to_owned();
         let record = Record { container, goal, incarnation, started_at: None, exit: None, last_exit: None };

@@ -79,6 +79,8 @@ pub(crate) enum Failure {
     },
     #[error("cannot publish {publish} of a container without a network")]
     PublishWithoutNetwork { publish: Publish },
+    #[error("cannot lead `{name}` to the host: the container has no network")]
+    GatewayWithoutNetwork { name: String },
     #[error("container `{name}` has nothing to run: image `{image}` has no command")]
     NoCommand { name: String, image: ImageName },
     #[error("container `{name}` is running")]
@@ -191,6 +193,7 @@ impl Failure {
             Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NoUpgrade => StatusCode::BAD_REQUEST,
             Self::PublishedTwice { .. }
             | Self::PublishWithoutNetwork { .. }
+            | Self::GatewayWithoutNetwork { .. }
             | Self::NoCommand { .. }
             | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
@@ -235,7 +238,7 @@ impl Failure {
             Self::PortUnusable { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
                 "the address must be one of this host's".into()
             }
-            Self::PublishWithoutNetwork { .. } => "add `--network NAME`".into(),
+            Self::PublishWithoutNetwork { .. } | Self::GatewayWithoutNetwork { .. } => "add `--network NAME`".into(),
             Self::NoCommand { .. } => "name the program to run after the image".into(),
             Self::StillRunning { name } => {
                 format!("stop it first with `fabric stop {name}`, or use `fabric rm -f {name}`")

@@ -5,34 +5,56 @@
 use std::{
     fmt::Write,
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use model::{Endpoint, Hostname, Network};
+use model::{Endpoint, ExtraHost, HostAddress, Hostname, Network, ResolverSettings};
 
 /// What the content of the files depends on.
+#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) hostname: &'a Hostname,
     /// The first endpoint with its network; none for a container without a network.
     pub(crate) attachment: Option<(&'a Network, &'a Endpoint)>,
     /// The host's own search domains, so that short names mean in the container what they mean on the host.
     pub(crate) search: &'a [String],
+    /// What was asked for instead.
+    pub(crate) settings: &'a ResolverSettings,
 }
 
 impl Surroundings<'_> {
+    /// Whoever is on a network asks its gateway, which passes on what it does not know; whoever is on none could reach no
+    /// server, but may be told of one all the same.
+    ///
     /// `ndots:0` makes a name without dots be asked as it stands first: container names never wait for the host's
     /// search domains.
     fn resolv_conf(&self) -> String {
-        let Some((network, endpoint)) = self.attachment else { return String::new() };
         let mut text = String::new();
-        let gateways = endpoint.addresses().filter_map(|address| Some(network.subnet_with(address)?.gateway()));
-        for gateway in gateways {
-            writeln!(text, "nameserver {gateway}").expect("writing to a String never fails");
+        let mut line = |words: String| writeln!(text, "{words}").expect("writing to a String never fails");
+        match self.attachment {
+            Some((network, endpoint)) => {
+                gateways(network, endpoint).for_each(|gateway| line(format!("nameserver {gateway}")))
+            }
+            // The file has no place for ports.
+            None => {
+                self.settings.servers.iter().for_each(|server| line(format!("nameserver {}", server.address().ip())))
+            }
         }
-        if !self.search.is_empty() {
-            writeln!(text, "search {}", self.search.join(" ")).expect("writing to a String never fails");
+        let search = match &self.settings.search[..] {
+            [] if self.attachment.is_some() => self.search.to_vec(),
+            given => given.iter().filter(|domain| !domain.is_root()).map(ToString::to_string).collect(),
+        };
+        if !search.is_empty() {
+            line(format!("search {}", search.join(" ")));
         }
-        text.push_str("options ndots:0\n");
+        let given: Vec<_> = self.settings.options.iter().map(ToString::to_string).collect();
+        let has_ndots = self.settings.options.iter().any(|option| option.word() == "ndots");
+        let own = if has_ndots || self.attachment.is_none() { None } else { Some("ndots:0".to_owned()) };
+        let options: Vec<_> = own.into_iter().chain(given).collect();
+        if !options.is_empty() {
+            line(format!("options {}", options.join(" ")));
+        }
         text
     }
 
@@ -44,6 +66,16 @@ impl Surroundings<'_> {
             }
         } else if self.hostname.as_str() != "localhost" {
             writeln!(text, "127.0.1.1\t{}", self.hostname).expect("writing to a String never fails");
+        }
+        for ExtraHost { name, address } in &self.settings.hosts {
+            let addresses: Vec<IpAddr> = match (address, self.attachment) {
+                (HostAddress::Given(address), _) => vec![*address],
+                (HostAddress::Gateway, Some((network, endpoint))) => gateways(network, endpoint).collect(),
+                (HostAddress::Gateway, None) => Vec::new(),
+            };
+            for address in addresses {
+                writeln!(text, "{address}\t{name}").expect("writing to a String never fails");
+            }
         }
         text
     }
@@ -66,6 +98,11 @@ impl Surroundings<'_> {
     }
 }
 
+/// The gateways of the endpoint's subnets, that of IPv4 first.
+fn gateways(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+    endpoint.addresses().filter_map(|address| Some(network.subnet_with(address)?.gateway()))
+}
+
 #[cfg(test)]
 mod tests {
     use model::{Driver, EndpointId, MacAddress, NetworkId, Subnet};
@@ -83,6 +120,7 @@ mod tests {
                 .into(),
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
+            name_servers: Vec::new(),
             labels: Default::default(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
         };
@@ -101,13 +139,34 @@ mod tests {
             hostname: &hostname,
             attachment: Some((&network, &endpoint)),
             search: &["corp.example".to_owned()],
+            settings: &ResolverSettings::default(),
         };
         assert_eq!(
             surroundings.resolv_conf(),
             "nameserver 10.1.0.1\nnameserver fd00:1::1\nsearch corp.example\noptions ndots:0\n"
         );
         assert_eq!(surroundings.hosts(), "127.0.0.1\tlocalhost\n10.1.0.2\tapi\nfd00:1::2\tapi\n");
-        let alone = Surroundings { hostname: &hostname, attachment: None, search: &[] };
+        let asked = ResolverSettings {
+            servers: vec!["192.0.2.53:5353".parse().expect("literal")],
+            search: vec!["lab.example".parse().expect("literal")],
+            options: vec!["ndots:2".parse().expect("literal"), "rotate".parse().expect("literal")],
+            hosts: ["db:192.0.2.7", "host:host-gateway"].map(|text| text.parse().expect("literal")).into(),
+        };
+        let other = Surroundings { settings: &asked, ..surroundings };
+        assert_eq!(
+            other.resolv_conf(),
+            "nameserver 10.1.0.1\nnameserver fd00:1::1\nsearch lab.example\noptions ndots:2 rotate\n"
+        );
+        assert_eq!(
+            other.hosts(),
+            "127.0.0.1\tlocalhost\n10.1.0.2\tapi\nfd00:1::2\tapi\n192.0.2.7\tdb\n10.1.0.1\thost\nfd00:1::1\thost\n"
+        );
+        let nowhere = Surroundings { attachment: None, ..other };
+        assert_eq!(nowhere.resolv_conf(), "nameserver 192.0.2.53\nsearch lab.example\noptions ndots:2 rotate\n");
+        let no_search = ResolverSettings { search: vec![".".parse().expect("literal")], ..Default::default() };
+        let plain = Surroundings { settings: &no_search, ..surroundings };
+        assert_eq!(plain.resolv_conf(), "nameserver 10.1.0.1\nnameserver fd00:1::1\noptions ndots:0\n");
+        let alone = Surroundings { attachment: None, search: &[], ..surroundings };
         assert_eq!(alone.resolv_conf(), "");
         assert_eq!(alone.hosts(), "127.0.0.1\tlocalhost\n127.0.1.1\tapi\n");
     }

@@ -60,6 +60,7 @@ impl Daemon {
                 hostname: &container.hostname,
                 attachment: network.as_ref().zip(container.endpoints.first()),
                 search: &resolver.current().search,
+                settings: &container.resolver,
             };
             let mounts = surroundings.write(&directory).map_err(fail)?;
             let mounts =

@@ -1,7 +1,5 @@
 //! What DNS knows: networks are zones, live containers are names.
 
-use std::sync::Arc;
-
 use model::{Container, Endpoint, Network, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
@@ -12,7 +10,10 @@ impl Daemon {
         let config = dns::ZoneConfig {
             network: network.name.clone(),
             subnets: network.subnets.iter().map(Subnet::range).collect(),
-            forwarding: dns::Forwarding::Host,
+            forwarding: match &network.name_servers[..] {
+                [] => dns::Forwarding::Host,
+                servers => dns::Forwarding::To(servers.iter().map(|server| server.address()).collect()),
+            },
         };
         self.zones.update(|snapshot| snapshot.with_network(config.clone())).map_err(|source| Failure::Dns {
             doing: format!("open the zone of network `{}`", network.name),
@@ -37,7 +38,7 @@ impl Daemon {
                 addresses: endpoint.addresses().collect(),
                 aliases: endpoint.aliases.clone(),
                 services: services(container),
-                upstreams: Arc::default(),
+                upstreams: container.resolver.servers.iter().map(|server| server.address()).collect(),
             };
             self.zones.update(|snapshot| snapshot.with_attachment(attachment.clone())).map_err(|source| {
                 Failure::Dns {

@@ -42,6 +42,7 @@ impl Daemon {
                 subnets: vec![subnet],
                 gateway_mac: MacAddress::of(subnet.gateway()),
                 mtu,
+                name_servers: request.name_servers,
                 labels: request.labels,
                 created_at: Timestamp::now(),
             };

@@ -47,6 +47,7 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         open_stdin: container.open_stdin,
         labels: container.labels.clone(),
         publishes: container.publishes.clone(),
+        resolver: container.resolver.clone(),
         endpoints: endpoints.collect(),
     }
 }
@@ -82,6 +83,7 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
         driver: network.driver,
         subnets: network.subnets.clone(),
         mtu: network.mtu,
+        name_servers: network.name_servers.clone(),
         labels: network.labels.clone(),
         created_at: network.created_at,
         endpoints: attached.collect(),

@@ -2,7 +2,7 @@
 
 use std::{
     io::Result,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -27,6 +27,8 @@ pub enum RecordType {
     Ptr = 12,
     /// An IPv6 address.
     Aaaa = 28,
+    /// A port and the name of who serves it.
+    Srv = 33,
 }
 
 /// Asks `server` from `namespace` for records of `name`.
@@ -64,6 +66,8 @@ fn records(message: &[u8], start: usize) -> Vec<String> {
         let text = match (kind, data) {
             (1, &[a, b, c, d]) => Ipv4Addr::new(a, b, c, d).to_string(),
             (12, _) => name_at(message, at).0,
+            (28, &[..]) if length == 16 => Ipv6Addr::from(<[u8; 16]>::try_from(data).expect("16 octets")).to_string(),
+            (33, _) => format!("{} {} {} {}", number(at), number(at + 2), number(at + 4), name_at(message, at + 6).0),
             _ => format!("{kind}:{data:x?}"),
         };
         at += length;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tests::{Answer, Attached, Host, RecordType, answer_everything, ask};
+use tests::{Answer, Attached, Host, RecordType, answer_everything, ask, eventually};
 
 const NO_SUCH_NAME: u8 = 3;
 
@@ -135,4 +135,99 @@ fn no_name_is_denied_while_the_daemon_comes_back() {
         assert!(!answers.is_empty(), "the daemon answers again");
         assert!(answers.iter().all(|answer| *answer == found(&[api.ipv4])), "{answers:?}");
     }
+}
+
+#[test]
+fn containers_are_found_by_short_identifier_and_by_the_ports_they_publish() {
+    let host = Host::with_config("upstreams = []\ndns_ttl = 7");
+    host.ok(&["network", "create", "web"]);
+    let api = host.run("api", "web", &["-p", "8080:80", "-p", "5300:53/udp"], &["sleep", "1000"]);
+    let ask = asker(&host, "web");
+    for name in [api.id[..12].to_owned(), format!("{}.web.fabric.internal", &api.id[..12])] {
+        assert_eq!(ask(&name, RecordType::A), found(&[api.ipv4]), "{name}");
+    }
+    for (name, port) in [("_http._tcp.api", 80), ("_80._tcp.api.web.fabric.internal", 80), ("_domain._udp.api", 53)] {
+        let records = vec![format!("0 1 {port} api.web.fabric.internal")];
+        assert_eq!(ask(name, RecordType::Srv), Answer { code: 0, records }, "{name}");
+    }
+    assert_eq!(ask("_8080._tcp.api", RecordType::Srv), no_such_name(), "the port in the container counts");
+    host.ok(&["rm", "-f", "api"]);
+    assert_eq!(ask("_http._tcp.api", RecordType::Srv), no_such_name());
+}
+
+#[test]
+fn each_network_and_each_container_can_have_upstreams_of_its_own() {
+    let host = Host::with_config("upstreams = ['127.0.0.1:5301']");
+    for (port, last) in [(5301, 1), (5302, 2), (5303, 3)] {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        answer_everything(host.namespace(), address, Ipv4Addr::new(203, 0, 113, last));
+    }
+    host.ok(&["network", "create", "plain"]);
+    host.ok(&["network", "create", "own", "--dns", "127.0.0.1:5302"]);
+    assert_eq!(host.json(&["network", "inspect", "own"])["name_servers"], serde_json::json!(["127.0.0.1:5302"]));
+    host.run("picky", "own", &["--dns", "127.0.0.1:5303"], &["sleep", "1000"]);
+    host.run("easy", "own", &[], &["sleep", "1000"]);
+    host.run("other", "plain", &[], &["sleep", "1000"]);
+    let asked_by = |container: &str| {
+        let namespace = host.attached(container).namespace();
+        ask(&namespace, server(&host, container), "www.example.com", RecordType::A).expect("an answer")
+    };
+    for round in ["at first", "after a restart"] {
+        for (container, last) in [("other", 1), ("easy", 2), ("picky", 3)] {
+            assert_eq!(asked_by(container), found(&[Ipv4Addr::new(203, 0, 113, last)]), "{container} {round}");
+        }
+        host.restart();
+    }
+}
+
+#[test]
+fn a_container_is_told_of_hosts_domains_and_options() {
+    let host = Host::with_config("upstreams = []");
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    let options = ["--dns-search", "lab.example", "--dns-option", "ndots:2", "--add-host", "db:192.0.2.7"];
+    host.run("api", "web", &[&options[..], &["--add-host", "outside:host-gateway"]].concat(), &["sleep", "1000"]);
+    let read = |file: &str| host.ok(&["exec", "api", "cat", file]);
+    assert_eq!(read("/etc/resolv.conf"), "nameserver 10.9.8.1\nsearch lab.example\noptions ndots:2");
+    let hosts = read("/etc/hosts");
+    assert!(hosts.contains("\n192.0.2.7\tdb\n") && hosts.contains("\n10.9.8.1\toutside"), "{hosts}");
+    let refused = host.fabric(&["run", "--rm", "--add-host", "outside:host-gateway", "busybox", "true"]);
+    assert!(refused.expect_code(125).stderr.contains("no network"), "it cannot be led to");
+}
+
+#[test]
+fn the_hosts_resolver_is_followed_when_it_changes() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.11\n").expect("the directory is ours");
+    let host = Host::with_config(&format!("resolv_conf = '{}'", path.display()));
+    for last in [11, 12] {
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 53);
+        answer_everything(host.namespace(), address, Ipv4Addr::new(203, 0, 113, last));
+    }
+    host.ok(&["network", "create", "web"]);
+    let ask = asker(&host, "web");
+    assert_eq!(ask("www.example.com", RecordType::A), found(&[Ipv4Addr::new(203, 0, 113, 11)]));
+    std::fs::write(&path, "nameserver 127.0.0.12\nsearch corp.example\n").expect("the directory is ours");
+    let new = found(&[Ipv4Addr::new(203, 0, 113, 12)]);
+    eventually("the new resolver is asked", || (ask("www.example.com", RecordType::A) == new).then_some(()));
+    host.run("late", "web", &[], &["sleep", "1000"]);
+    assert!(host.ok(&["exec", "late", "cat", "/etc/resolv.conf"]).contains("search corp.example"));
+}
+
+#[test]
+fn the_host_finds_containers_too() {
+    let host = Host::with_config("upstreams = ['127.0.0.1:5301']\ndns_host_listener = '127.0.0.54:53'");
+    let outside = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
+    answer_everything(host.namespace(), outside, Ipv4Addr::new(203, 0, 113, 1));
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "db"]);
+    let (api, store) = (sleeper(&host, "api", "web"), sleeper(&host, "store", "db"));
+    let listener = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54)), 53);
+    let ask = |name: &str| ask(host.namespace(), listener, name, RecordType::A).expect("an answer");
+    assert_eq!(ask("api.web.fabric.internal"), found(&[api.ipv4]));
+    assert_eq!(ask("store.db.fabric.internal"), found(&[store.ipv4]));
+    assert_eq!(ask("store"), found(&[store.ipv4]));
+    assert_eq!(ask("nobody.web.fabric.internal"), no_such_name());
+    const REFUSED: u8 = 5;
+    assert_eq!(ask("www.example.com").code, REFUSED, "a host that asks itself would ask without end");
 }

@@ -5,7 +5,8 @@ use std::{path::PathBuf, str::FromStr};
 use api::{Container, Reference, Signal};
 use clap::Args;
 use model::{
-    ContainerName, EnvironmentVariable, Hostname, ImageName, Label, NetworkName, ParseEnvironmentError, Publish,
+    ContainerName, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, NameServer, NetworkName,
+    ParseEnvironmentError, Publish, ResolverOption, SearchDomain,
 };
 
 use crate::{detach::DetachKeys, filter::Filter};
@@ -41,6 +42,8 @@ pub(crate) struct CreateArguments {
     /// Lead a port of the host to it; can be repeated.
     #[arg(short, long, value_name = "[ADDRESS:]PORT:CONTAINER_PORT[/udp]", requires = "network")]
     pub(crate) publish: Vec<Publish>,
+    #[command(flatten)]
+    pub(crate) resolver: ResolverArguments,
     /// Set an environment variable, or pass one on; can be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<EnvironmentArgument>,
@@ -67,6 +70,23 @@ pub(crate) struct CreateArguments {
     /// What to run in place of the image's command.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// What a container's own resolver is told.
+#[derive(Debug, Args)]
+pub(crate) struct ResolverArguments {
+    /// Ask this server for names that are not containers' [default: the network's]; can be repeated.
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub(crate) dns: Vec<NameServer>,
+    /// Look short names up in this domain, `.` for none [default: the host's]; can be repeated.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<SearchDomain>,
+    /// Set an option of resolv.conf; can be repeated.
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) dns_option: Vec<ResolverOption>,
+    /// Add a line to /etc/hosts; `host-gateway` is the host; can be repeated.
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(crate) add_host: Vec<ExtraHost>,
 }
 
 /// `fabric exec`.

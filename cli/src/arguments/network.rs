@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use api::{Mtu, Network};
 use clap::{Args, Subcommand};
 use ipnet::Ipv4Net;
-use model::{Driver, Label, NetworkName};
+use model::{Driver, Label, NameServer, NetworkName};
 
 use crate::filter::Filter;
 
@@ -39,6 +39,9 @@ pub(crate) struct CreateNetworkArguments {
     /// The maximum transmission unit, in octets.
     #[arg(long, value_name = "OCTETS")]
     pub(crate) mtu: Option<Mtu>,
+    /// Ask this server for names that are not containers' [default: the host's]; can be repeated.
+    #[arg(long = "dns", value_name = "ADDRESS[:PORT]")]
+    pub(crate) name_servers: Vec<NameServer>,
     /// Attach a label; can be repeated.
     #[arg(short, long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<Label>,

@@ -1,6 +1,7 @@
 //! `fabric create`.
 
 use api::{Client, ContainerCreate};
+use model::ResolverSettings;
 
 use super::environment;
 use crate::{arguments::CreateArguments, failure::Failure, output::Output};
@@ -18,6 +19,12 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         command: arguments.command,
         hostname: arguments.hostname,
         publish: arguments.publish,
+        resolver: ResolverSettings {
+            servers: arguments.resolver.dns,
+            search: arguments.resolver.dns_search,
+            options: arguments.resolver.dns_option,
+            hosts: arguments.resolver.add_host,
+        },
         env: environment(arguments.env)?,
         labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         working_directory: arguments.workdir,

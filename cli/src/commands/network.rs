@@ -30,6 +30,7 @@ async fn create(client: &Client, output: Output, arguments: CreateNetworkArgumen
         subnet: arguments.subnet,
         gateway: arguments.gateway,
         mtu: arguments.mtu,
+        name_servers: arguments.name_servers,
         labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         ..NetworkCreate::new(arguments.name)
     };
@@ -78,6 +79,7 @@ fn render(network: &Network) -> String {
             ["subnet", &joined(network.subnets.iter().map(|subnet| subnet.range().to_string()))],
             ["gateway", &joined(network.subnets.iter().map(|subnet| subnet.gateway().to_string()))],
             ["mtu", &network.mtu.to_string()],
+            ["dns", &joined(network.name_servers.iter().map(ToString::to_string))],
             ["addresses", &format!("{} of {} used", network.usage.used, network.usage.capacity)],
             ["created", &network.created_at.to_string()],
             ["labels", &joined(network.labels.iter().map(|(key, value)| format!("{key}={value}")))],

@@ -17,6 +17,7 @@ fn network(name: &str, range: &str, range6: &str) -> Network {
         ],
         gateway_mac: "02:00:00:00:00:01".parse::<MacAddress>().expect("literal"),
         mtu: 1500,
+        name_servers: Vec::new(),
         labels: Default::default(),
         created_at: "2026-01-01T00:00:00Z".parse().expect("literal"),
     }

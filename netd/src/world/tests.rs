@@ -13,6 +13,7 @@ fn network(number: u8, name: &str) -> Network {
         subnets: vec![Subnet::new(range, None).expect("literal")],
         gateway_mac: MacAddress::local([number; 6]),
         mtu: 1500,
+        name_servers: Vec::new(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
     }
@@ -51,6 +52,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         namespace: format!("ns-{number}").parse().expect("literal"),
         endpoints: vec![endpoint],
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
+        resolver: Default::default(),
     };
     Record { container, goal: Goal::Running, incarnation: String::new(), started_at: None, exit: None, last_exit: None }
 }
