@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
 use jiff::Timestamp;
 use model::{
     ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels, MacAddress,
-    NetworkName, Publish, ResolverSettings, TerminalSize,
+    NetworkName, Publish, PublishRequest, ResolverSettings, TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,8 @@ pub struct Container {
     pub open_stdin: bool,
     /// What a person attached to it.
     pub labels: Labels,
-    /// Host ports that lead to its first endpoint, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT/PROTOCOL`.
+    /// Host ports that lead to its first endpoint until it has exited, each
+    /// `[HOST_ADDRESS:]HOST_PORTS:CONTAINER_PORTS/PROTOCOL`.
     #[serde(with = "checked::text_list")]
     pub publishes: Vec<Publish>,
     /// What its own resolver is told besides what its network and its host have.
@@ -131,9 +132,13 @@ pub struct ContainerCreate {
     /// The host name its processes see; its name if absent.
     #[serde(default)]
     pub hostname: Option<Hostname>,
-    /// Host ports that lead to it, each `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT[/PROTOCOL]`.
+    /// Host ports that lead to it, each `[HOST_ADDRESS:][HOST_PORTS:]CONTAINER_PORTS[/PROTOCOL]`, where ports are `PORT`
+    /// or `PORT-PORT`. Host ports that are not named are chosen by the daemon.
     #[serde(default, with = "checked::text_list")]
-    pub publish: Vec<Publish>,
+    pub publish: Vec<PublishRequest>,
+    /// Whether every port that the image exposes is published as well, at host ports that the daemon chooses.
+    #[serde(default)]
+    pub publish_all: bool,
     /// What its own resolver is told besides what its network and its host have.
     #[serde(default)]
     pub resolver: ResolverSettings,
@@ -182,6 +187,7 @@ impl ContainerCreate {
             hostname: None,
             publish: Vec::new(),
             resolver: ResolverSettings::default(),
+            publish_all: false,
             env: Vec::new(),
             labels: Labels::new(),
             working_directory: None,

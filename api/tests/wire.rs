@@ -81,7 +81,7 @@ fn requests_are_parsed_at_the_edge() {
     for (extra, reason) in [
         (json!({"name": "Web"}), "container name `Web` is not valid"),
         (json!({"network": "a b"}), "network name `a b` is not valid"),
-        (json!({"publish": ["80"]}), "does not publish a port"),
+        (json!({"publish": ["80:"]}), "does not publish a port"),
         (json!({"env": ["=x"]}), "not an environment variable"),
         (json!({"env": ["A=\u{0}"]}), "not an environment variable"),
         (json!({"labels": {"a b": ""}}), "its key may hold only"),

@@ -11,9 +11,9 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
     container::{
-        AttachArguments, CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments, KillArguments,
-        LogsArguments, PruneArguments, PsArguments, RenameArguments, RmArguments, RunArguments, StartArguments,
-        StopArguments, TopArguments, WaitArguments,
+        AttachArguments, ContainerPort, CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments,
+        KillArguments, LogsArguments, PortArguments, PruneArguments, PsArguments, RenameArguments, RmArguments,
+        RunArguments, StartArguments, StopArguments, TopArguments, WaitArguments,
     },
     event::EventsArguments,
     image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Ps(PsArguments),
     /// Show everything about containers.
     Inspect(InspectArguments),
+    /// Show where a container's ports are published.
+    Port(PortArguments),
     /// Print what a container wrote.
     Logs(LogsArguments),
     /// Join the standard streams of a running container.

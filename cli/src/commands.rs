@@ -10,6 +10,7 @@ mod inspect;
 mod kill;
 mod logs;
 mod network;
+mod port;
 mod prune;
 mod ps;
 mod rename;
@@ -51,6 +52,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Create(create) => create::create(&client, output, create).await,
         Command::Ps(ps) => ps::ps(&client, output, ps).await,
         Command::Inspect(inspect) => inspect::inspect(&client, output, inspect).await,
+        Command::Port(port) => port::port(&client, output, port).await,
         Command::Logs(logs) => logs::logs(&client, output, logs).await,
         Command::Stop(stop) => stop::stop(&client, output, stop).await,
         Command::Restart(restart) => restart::restart(&client, output, restart).await,

@@ -76,6 +76,20 @@ pub(crate) enum Failure {
     /// The terminal cannot be set up.
     #[error("cannot make the terminal pass every key on")]
     Terminal(#[source] io::Error),
+    /// A container's port leads nowhere because it has exited.
+    #[error("container `{name}` has exited, so its ports are closed")]
+    PortsClosed {
+        /// Its name.
+        name: String,
+    },
+    /// A container's port is not published.
+    #[error("container `{name}` does not publish its port {port}")]
+    NotPublished {
+        /// Its name.
+        name: String,
+        /// The port with its protocol.
+        port: String,
+    },
     /// The process lacks what every command needs.
     #[error("cannot set up the event loop")]
     Runtime(#[source] io::Error),
@@ -158,6 +172,8 @@ impl Failure {
             Self::Client(error) => error.hint(),
             Self::Lost(container) => Some(format!("see what became of it: fabric inspect {container}")),
             Self::NoTerminal => Some("leave out --tty; `fabric attach` takes --no-stdin".to_owned()),
+            Self::PortsClosed { name } => Some(format!("start it again: fabric start {name}")),
+            Self::NotPublished { name, .. } => Some(format!("see what it publishes: fabric port {name}")),
             Self::Unconfirmed => Some("say --force to do it without being asked".to_owned()),
             Self::Environment { name, .. } => Some(format!("give it a value: --env {name}=VALUE")),
             _ => None,

@@ -53,5 +53,5 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
 
 /// Whether a container can come to a published port: none can to the host's loopback.
 fn is_for_containers(publish: &Publish) -> bool {
-    !publish.host_ip.is_some_and(|address| address.is_loopback())
+    !publish.host_ip().is_some_and(|address| address.is_loopback())
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use model::Flows;
+use model::{Flows, Published};
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, NetfilterSubsystem,
@@ -69,7 +69,7 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelE
         [] => return Ok(()),
         [Flows::Of(address)] => [Direction::Original, Direction::Reply].map(|one| filter(one, *address)).into(),
         // The container answers, so it is the source of the reply direction, behind any translation.
-        [Flows::Published { to, .. }] => vec![filter(Direction::Reply, (*to.ip()).into())],
+        [Flows::Published(published)] => vec![filter(Direction::Reply, published.to.ip())],
         _ => vec![(NetfilterProtoFamily::Unspec, Vec::new())],
     };
     // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
@@ -188,14 +188,15 @@ fn matches(reply: &Reply, flows: Flows) -> bool {
     };
     match flows {
         Flows::Of(address) => original.source == address || answer.source == address,
-        Flows::Published { host_ip, protocol, host_port, to } => {
+        Flows::Published(Published { host_ip, protocol, host_ports, to }) => {
+            let (asked, answered) = (original.destination_port, answer.source_port);
             original.protocol == protocol.number()
-                && original.destination_port == host_port.get()
-                && host_ip.is_none_or(|host| original.destination == IpAddr::from(host))
-                && answer.source == IpAddr::from(*to.ip())
-                && answer.source_port == to.port()
+                && host_ports.contains(asked)
+                && host_ip.is_none_or(|host| original.destination == host)
+                && answer.source == to.ip()
+                && answered.wrapping_sub(to.port()) == asked.wrapping_sub(host_ports.first().get())
                 // Untranslated, it did not come in through the host's port.
-                && original.destination != IpAddr::from(*to.ip())
+                && original.destination != to.ip()
         }
     }
 }

@@ -2,11 +2,13 @@
 //! milliseconds, one element a tenth of one.
 
 mod entry;
+mod expression;
+mod set;
 
 use std::collections::BTreeSet;
 
 use model::Element;
-use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
     nftables::{DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage},
@@ -14,8 +16,9 @@ use netlink_packet_netfilter::{
 };
 use rustix::io::Errno;
 
-pub(crate) use entry::commands;
-use entry::{Contents, Entry, Set};
+use entry::{Contents, Entry};
+pub(crate) use expression::commands;
+pub(crate) use set::Set;
 
 use crate::{
     KernelError,
@@ -38,6 +41,7 @@ const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFTA_DATA_VALUE: u16 = 1;
 
 /// A message to the nftables of the `inet` family.
@@ -55,19 +59,26 @@ fn entries_message(set: Set, entries: Vec<ListAttribute<SetElementAttribute>>) -
 
 fn entry_message(entry: &Entry, with_value: bool) -> SetElementMessage {
     let mut parts = vec![SetElementAttribute::Key(DataAttribute::Value(entry.key.clone()))];
+    if let Some(end) = &entry.key_end {
+        parts.push(SetElementAttribute::KeyEnd(vec![DefaultNla::new(NFTA_DATA_VALUE, end.clone())]));
+    }
     if with_value && let Some(value) = &entry.value {
         parts.push(SetElementAttribute::Data(DataAttribute::Value(value.clone())));
     }
     entries_message(entry.set, vec![ListAttribute::Element(parts)])
 }
 
-/// The entries that a `NFT_MSG_NEWSETELEM` shows, as key and value.
-fn entries(reply: &Reply) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+/// The entries of a set or map that a `NFT_MSG_NEWSETELEM` shows.
+fn entries(set: Set, reply: &Reply) -> impl Iterator<Item = Entry> {
     let list = reply.payload.get(NETFILTER_HEADER..).and_then(|rest| attribute(rest, NFTA_SET_ELEM_LIST_ELEMENTS));
-    attributes(list.unwrap_or_default()).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).filter_map(|(_, element)| {
-        let key = attribute(attribute(element, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)?;
-        let value = attribute(element, NFTA_SET_ELEM_DATA).and_then(|data| attribute(data, NFTA_DATA_VALUE));
-        Some((key, value))
+    attributes(list.unwrap_or_default()).filter(|(kind, _)| *kind == NFTA_LIST_ELEM).filter_map(move |(_, element)| {
+        let data = |kind| attribute(attribute(element, kind)?, NFTA_DATA_VALUE).map(<[u8]>::to_vec);
+        Some(Entry {
+            set,
+            key: data(NFTA_SET_ELEM_KEY)?,
+            key_end: data(NFTA_SET_ELEM_KEY_END),
+            value: data(NFTA_SET_ELEM_DATA),
+        })
     })
 }
 
@@ -77,8 +88,8 @@ pub(crate) fn all(socket: &mut Socket) -> Result<BTreeSet<Element>, KernelError>
     for set in Set::ALL {
         match socket.dump(|| message(NfTablesMessage::GetSetElement(entries_message(set, Vec::new())))) {
             Ok(replies) => {
-                for (key, value) in replies.iter().flat_map(entries) {
-                    contents.note(set, key, value);
+                for entry in replies.iter().flat_map(|reply| entries(set, reply)) {
+                    contents.note(&entry);
                 }
             }
             Err(refusal) if refusal.is(Errno::NOENT) => {}
@@ -102,8 +113,8 @@ pub(crate) fn look_up<'a>(
     for ((element, entry), answer) in wanted.iter().zip(answers) {
         match answer {
             Ok(replies) => {
-                for (key, value) in replies.iter().flat_map(entries) {
-                    contents.note(entry.set, key, value);
+                for found in replies.iter().flat_map(|reply| entries(entry.set, reply)) {
+                    contents.note(&found);
                 }
             }
             Err(refusal) if refusal.is(Errno::NOENT) => {}

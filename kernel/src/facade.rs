@@ -11,8 +11,9 @@ use model::{Change, IfName, NamespaceName, Scope, State};
 use tokio::{sync::oneshot, task};
 
 use crate::{
-    KernelError, host,
+    HostPorts, KernelError, host,
     namespace::Namespaces,
+    ports,
     sweep::{After, Sweeper},
     watch::{Sockets, Watch},
     worker::Worker,
@@ -143,6 +144,14 @@ impl Kernel {
     /// When the kernel does not answer.
     pub async fn host_routes(&self) -> Result<Vec<(IfName, IpNet)>, KernelError> {
         self.run(|worker, _| host::routes(&mut worker.route)).await
+    }
+
+    /// Which of the host's ports programs listen on. Does not wait for a running reconcile.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn ports_in_use(&self) -> Result<HostPorts, KernelError> {
+        task::spawn_blocking(ports::in_use).await.unwrap_or(Err(KernelError::Stopped))
     }
 
     /// The maximum transmission unit, in octets, of the interface with the default route; 1500 if there is none.

@@ -25,6 +25,8 @@ pub(crate) enum Setting<'a> {
     Ipv6DisabledByDefault,
     /// The lowest port that a process without `CAP_NET_BIND_SERVICE` may bind.
     UnprivilegedPortStart,
+    /// The ports that the kernel gives to programs that ask for any.
+    LocalPorts,
     /// The groups whose members may send ICMP echo requests without `CAP_NET_RAW`.
     PingGroups,
 }
@@ -39,6 +41,7 @@ impl Setting<'_> {
             Self::Ipv6DisabledOnAll => path.join("ipv6/conf/all/disable_ipv6"),
             Self::Ipv6DisabledByDefault => path.join("ipv6/conf/default/disable_ipv6"),
             Self::UnprivilegedPortStart => path.join("ipv4/ip_unprivileged_port_start"),
+            Self::LocalPorts => path.join("ipv4/ip_local_port_range"),
             Self::PingGroups => path.join("ipv4/ping_group_range"),
         }
     }

@@ -18,7 +18,10 @@ fn listing() -> String {
 fn the_table_is_as_written() {
     let expected = include_str!("fabric.nft").replace("BRIDGE", network(1).bridge().as_str());
     lab::run(|lab| {
-        lab.settle(&state(&[attachment(12, &["8080:80"]), attachment(13, &["192.0.2.1:53:5353/udp"])]));
+        lab.settle(&state(&[
+            attachment(12, &["8080:80", "9000-9099:9000-9099"]),
+            attachment(13, &["192.0.2.1:53:5353/udp"]),
+        ]));
         sh("nft flush map inet fabric marker");
         let installed = listing();
         std::fs::write("/run/fabric.nft", &expected).expect("there is room");

@@ -86,7 +86,7 @@ fn remove_elements(desired: &State, wanted: &BTreeSet<Element>, observed: &State
     let flows = gone
         .iter()
         .filter_map(Element::flows)
-        .filter(|flows| !matches!(flows, Flows::Published { to, .. } if freed.contains(&(*to.ip()).into())));
+        .filter(|flows| !matches!(flows, Flows::Published(published) if freed.contains(&published.to.ip())));
     changes.extend(freed.iter().map(|address| Flows::Of(*address)).chain(flows).map(Change::ForgetFlows));
 }
 
@@ -146,7 +146,7 @@ fn by_owner(desired: &State, elements: BTreeSet<Element>) -> BTreeMap<Option<&If
             Element::Bridge(name) | Element::SameBridge(name) => {
                 desired.bridges.get_key_value(name).map(|(name, _)| name)
             }
-            Element::Published { to, .. } => holders.get(&(*to.ip()).into()).copied(),
+            Element::Published(published) => holders.get(&published.to.ip()).copied(),
             Element::ForwardingGuard => None,
         };
         owned.entry(owner).or_default().insert(element);

@@ -2,11 +2,10 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
-    num::NonZeroU16,
+    net::{IpAddr, SocketAddr},
 };
 
-use crate::{IfName, Protocol, Publish};
+use crate::{IfName, PortRange, Protocol, Publish};
 
 /// One element of a set or map of `table inet fabric`. The rules that look it up never change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,20 +14,24 @@ pub enum Element {
     Bridge(IfName),
     /// Set `same_bridge`: what enters and leaves by this one bridge stays inside a network.
     SameBridge(IfName),
-    /// Maps `published_at_address` and `published_at_port` (with a host address), or `published_address` and `published_port`
-    /// (any address of the host).
-    Published {
-        /// The host's address; none means every one.
-        host_ip: Option<Ipv4Addr>,
-        /// The transport protocol.
-        protocol: Protocol,
-        /// The port on the host.
-        host_port: NonZeroU16,
-        /// The container's address and port.
-        to: SocketAddrV4,
-    },
+    /// Maps `published…`: a port of the host, or a range of them, leads to a container.
+    Published(Published),
     /// Set `guarded`: Fabric opened the host's forwarding, so what has nothing to do with Fabric is not forwarded.
     ForwardingGuard,
+}
+
+/// Host ports that lead to a container's address of one family: either one port, or a range in which each leads to the
+/// container's port of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Published {
+    /// The host's address; none means every one of the family.
+    pub host_ip: Option<IpAddr>,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The ports on the host.
+    pub host_ports: PortRange,
+    /// The container's address, and the port there that the first port on the host leads to.
+    pub to: SocketAddr,
 }
 
 /// Whether the rules of `table inet fabric` are the ones this version of Fabric wants.
@@ -48,36 +51,45 @@ pub enum Flows {
     /// All that a container's address opened, or that lead to it.
     Of(IpAddr),
     /// Those that came in through a published port.
-    Published {
-        /// The host's address; none means every one.
-        host_ip: Option<Ipv4Addr>,
-        /// The transport protocol.
-        protocol: Protocol,
-        /// The port on the host.
-        host_port: NonZeroU16,
-        /// The container's address and port.
-        to: SocketAddrV4,
-    },
+    Published(Published),
+}
+
+impl Published {
+    /// What leads a publish to the container's `address`; nothing if it does not lead to that family.
+    ///
+    /// A range whose ports keep their numbers is one interval. In one that does not, each port is on its own: nftables
+    /// can lead a port to a range of ports, but not each to the one at its place.
+    pub fn of(publish: &Publish, address: IpAddr) -> impl Iterator<Item = Self> + use<> {
+        let publish = *publish;
+        let (host, container) = (publish.host_ports(), publish.container_ports());
+        let one = move |host_ports: PortRange, port| Self {
+            host_ip: publish.host_ip().filter(|address| !address.is_unspecified()),
+            protocol: publish.protocol(),
+            host_ports,
+            to: SocketAddr::new(address, port),
+        };
+        let whole = (host == container).then(|| one(host, container.first().get()));
+        let apart = host
+            .iter()
+            .zip(container.iter())
+            .map(move |(host, container)| one(PortRange::single(host), container.get()));
+        let apart = apart.take(if whole.is_some() { 0 } else { usize::MAX });
+        whole.into_iter().chain(apart).filter(move |_| publish.leads_to(address))
+    }
+
+    /// Whether both claim a port of the host in the same family.
+    fn overlaps(&self, other: &Self) -> bool {
+        self.to.is_ipv4() == other.to.is_ipv4()
+            && (self.host_ip, self.protocol) == (other.host_ip, other.protocol)
+            && self.host_ports.overlaps(other.host_ports)
+    }
 }
 
 impl Element {
-    /// The element that leads a published port to the container at `address`.
-    pub fn published(publish: &Publish, address: Ipv4Addr) -> Self {
-        Self::Published {
-            host_ip: publish.host_ip,
-            protocol: publish.protocol,
-            host_port: publish.host_port,
-            to: SocketAddrV4::new(address, publish.container_port.get()),
-        }
-    }
-
     /// Whether both have one place in the same set or map.
     pub fn same_key(&self, other: &Self) -> bool {
         match (self, other) {
-            (
-                Self::Published { host_ip, protocol, host_port, .. },
-                Self::Published { host_ip: other_ip, protocol: other_protocol, host_port: other_port, .. },
-            ) => (host_ip, protocol, host_port) == (other_ip, other_protocol, other_port),
+            (Self::Published(own), Self::Published(others)) => own.overlaps(others),
             _ => self == other,
         }
     }
@@ -85,18 +97,20 @@ impl Element {
     /// The connections that exist only because of this element.
     pub fn flows(&self) -> Option<Flows> {
         match *self {
-            Self::Published { host_ip, protocol, host_port, to } => {
-                Some(Flows::Published { host_ip, protocol, host_port, to })
-            }
+            Self::Published(published) => Some(Flows::Published(published)),
             _ => None,
         }
     }
 }
 
-fn publish_text(host_ip: Option<Ipv4Addr>, protocol: Protocol, host_port: NonZeroU16, to: SocketAddrV4) -> String {
-    match host_ip {
-        Some(address) => format!("{protocol} {address}:{host_port} -> {to}"),
-        None => format!("{protocol} *:{host_port} -> {to}"),
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host_ip {
+            Some(IpAddr::V4(address)) => write!(f, "{} {address}:{}", self.protocol, self.host_ports)?,
+            Some(IpAddr::V6(address)) => write!(f, "{} [{address}]:{}", self.protocol, self.host_ports)?,
+            None => write!(f, "{} *:{}", self.protocol, self.host_ports)?,
+        }
+        write!(f, " -> {}", self.to)
     }
 }
 
@@ -105,9 +119,7 @@ impl fmt::Display for Element {
         match self {
             Self::Bridge(name) => write!(f, "bridge {name}"),
             Self::SameBridge(name) => write!(f, "inside {name}"),
-            Self::Published { host_ip, protocol, host_port, to } => {
-                write!(f, "publish {}", publish_text(*host_ip, *protocol, *host_port, *to))
-            }
+            Self::Published(published) => write!(f, "publish {published}"),
             Self::ForwardingGuard => f.write_str("forwarding guard"),
         }
     }
@@ -117,9 +129,34 @@ impl fmt::Display for Flows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Of(address) => write!(f, "of {address}"),
-            Self::Published { host_ip, protocol, host_port, to } => {
-                write!(f, "through {}", publish_text(*host_ip, *protocol, *host_port, *to))
-            }
+            Self::Published(published) => write!(f, "through {published}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(publish: &str, address: &str) -> Vec<String> {
+        let publish = publish.parse().expect("literal");
+        Published::of(&publish, address.parse().expect("literal")).map(|published| published.to_string()).collect()
+    }
+
+    #[test]
+    fn a_range_is_one_interval_where_its_ports_keep_their_numbers() {
+        for (publish, address, expected) in [
+            ("8080:80", "10.1.0.2", &["tcp *:8080 -> 10.1.0.2:80"][..]),
+            ("80:80", "10.1.0.2", &["tcp *:80 -> 10.1.0.2:80"]),
+            ("0.0.0.0:80:80", "10.1.0.2", &["tcp *:80 -> 10.1.0.2:80"]),
+            ("1-65535:1-65535/udp", "10.1.0.2", &["udp *:1-65535 -> 10.1.0.2:1"]),
+            ("81-82:80-81", "10.1.0.2", &["tcp *:81 -> 10.1.0.2:80", "tcp *:82 -> 10.1.0.2:81"]),
+            ("192.0.2.1:80:80", "fd00::2", &[]),
+            ("80-81:80-81/sctp", "fd00::2", &["sctp *:80-81 -> [fd00::2]:80"]),
+            ("[2001:db8::1]:8080:80", "fd00::2", &["tcp [2001:db8::1]:8080 -> [fd00::2]:80"]),
+            ("[::]:8080:80", "10.1.0.2", &[]),
+        ] {
+            assert_eq!(shown(publish, address), expected, "{publish} {address}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod link;
 mod name;
 mod namespace;
 mod network;
+mod port;
 mod publish;
 mod resolver;
 mod scope;
@@ -28,13 +29,14 @@ pub use container::{Command, Container, ContainerState, EnvironmentVariable, Par
 pub use default_route::default_route;
 pub use diff::diff;
 pub use endpoint::Endpoint;
-pub use firewall::{Element, Flows, Structure};
+pub use firewall::{Element, Flows, Published, Structure};
 pub use id::{ContainerId, Digest, EndpointId, NetworkId, ParseIdError};
 pub use link::{IfName, MacAddress, ParseIfNameError, ParseMacError};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};
 pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use network::{Driver, Network, ParseDriverError};
-pub use publish::{ParsePublishError, Protocol, Publish};
+pub use port::{PortRange, Protocol};
+pub use publish::{ParsePublishError, Publish, PublishRequest};
 pub use resolver::{
     ExtraHost, HostAddress, NameServer, ParseResolverError, ResolverOption, ResolverSettings, SearchDomain,
 };

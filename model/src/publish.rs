@@ -1,155 +1,185 @@
 //! A published port: a host port that leads to an endpoint.
 
-use std::{fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
+mod parse;
+
+use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A transport protocol whose ports can be published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    /// RFC 9293.
-    Tcp,
-    /// RFC 768.
-    Udp,
-}
+use crate::{PortRange, Protocol};
+pub use parse::ParsePublishError;
 
-impl Protocol {
-    /// The number IANA assigned, as it stands in the IP header.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// A host port that leads to a port of a container.
+/// Host ports that lead to as many ports of a container, each to the one at its place.
 ///
-/// Text form: `[HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT[/PROTOCOL]`.
+/// Text form: `[HOST_ADDRESS:]HOST_PORTS:CONTAINER_PORTS[/PROTOCOL]`, where ports are `PORT` or `PORT-PORT`, and an
+/// IPv6 address stands in brackets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Publish {
-    /// The host's address it is published on; none means every address of the host.
-    pub host_ip: Option<Ipv4Addr>,
-    /// The port on the host.
-    pub host_port: NonZeroU16,
-    /// The port in the container.
-    pub container_port: NonZeroU16,
-    /// The protocol of both.
-    pub protocol: Protocol,
+    host_ip: Option<IpAddr>,
+    host_ports: PortRange,
+    container_ports: PortRange,
+    protocol: Protocol,
+}
+
+/// What a person asks for: a [`Publish`] whose host ports may be left to Fabric.
+///
+/// Text form: that of a [`Publish`]; without host ports `CONTAINER_PORTS[/PROTOCOL]` or
+/// `HOST_ADDRESS::CONTAINER_PORTS[/PROTOCOL]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublishRequest {
+    host_ip: Option<IpAddr>,
+    host_ports: Option<PortRange>,
+    container_ports: PortRange,
+    protocol: Protocol,
 }
 
 impl Publish {
+    /// The host's address it is published on. `0.0.0.0` and `::` mean every one of that family, none means every one.
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        self.host_ip
+    }
+
+    /// The ports on the host.
+    pub fn host_ports(&self) -> PortRange {
+        self.host_ports
+    }
+
+    /// The ports in the container, as many as on the host.
+    pub fn container_ports(&self) -> PortRange {
+        self.container_ports
+    }
+
+    /// The protocol of both.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The host port that leads to this port of the container.
+    pub fn host_port_of(&self, container_port: NonZeroU16) -> Option<NonZeroU16> {
+        let offset = container_port.get().checked_sub(self.container_ports.first().get())?;
+        self.host_ports.first().checked_add(offset).filter(|port| self.host_ports.contains(port.get()))
+    }
+
+    /// Whether it leads to a container's address of the family that `address` is of: no address is translated to one
+    /// of the other family.
+    pub fn leads_to(&self, address: IpAddr) -> bool {
+        self.host_ip.is_none_or(|host| host.is_ipv4() == address.is_ipv4())
+    }
+
     /// Whether a connection to 127.0.0.1 on the host can reach it.
     pub fn reaches_from_loopback(&self) -> bool {
-        self.host_ip.is_none_or(|address| address.is_loopback())
+        match self.host_ip {
+            None => true,
+            Some(IpAddr::V4(address)) => address.is_loopback() || address.is_unspecified(),
+            Some(IpAddr::V6(_)) => false,
+        }
     }
 
     /// Whether both claim one port of the host.
     pub fn collides(&self, other: &Self) -> bool {
-        self.host_port == other.host_port
-            && self.protocol == other.protocol
-            && (self.host_ip.is_none() || other.host_ip.is_none() || self.host_ip == other.host_ip)
+        self.protocol == other.protocol
+            && self.host_ports.overlaps(other.host_ports)
+            && match (self.host_ip, other.host_ip) {
+                (Some(own), Some(others)) => {
+                    own.is_ipv4() == others.is_ipv4()
+                        && (own == others || own.is_unspecified() || others.is_unspecified())
+                }
+                _ => true,
+            }
     }
 }
 
-/// Why a text does not publish a port.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` does not publish a port: {reason}; expected [HOST_ADDRESS:]HOST_PORT:CONTAINER_PORT[/tcp|/udp]", .text.escape_debug())]
-pub struct ParsePublishError {
-    text: String,
-    reason: &'static str,
+impl PublishRequest {
+    /// One port of a container at every address of the host, the host port left to Fabric.
+    pub fn exposed(port: NonZeroU16, protocol: Protocol) -> Self {
+        Self { host_ip: None, host_ports: None, container_ports: PortRange::single(port), protocol }
+    }
+
+    /// The host's address to publish on, as [`Publish::host_ip`].
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        self.host_ip
+    }
+
+    /// The ports in the container.
+    pub fn container_ports(&self) -> PortRange {
+        self.container_ports
+    }
+
+    /// The protocol.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The publish that was asked for, if it names its host ports.
+    pub fn fixed(&self) -> Option<Publish> {
+        self.at(self.host_ports?.first())
+    }
+
+    /// The publish that was asked for, at as many host ports as it has from `first` on; none if there are not so many.
+    pub fn at(&self, first: NonZeroU16) -> Option<Publish> {
+        let Self { host_ip, container_ports, protocol, .. } = *self;
+        Some(Publish { host_ip, host_ports: container_ports.moved_to(first)?, container_ports, protocol })
+    }
 }
 
 impl FromStr for Publish {
     type Err = ParsePublishError;
 
     fn from_str(text: &str) -> Result<Self, ParsePublishError> {
-        let fail = |reason| ParsePublishError { text: text.chars().take(80).collect(), reason };
-        let (ports, protocol) = match text.split_once('/') {
-            None | Some((_, "tcp")) => (text.split('/').next().unwrap_or(text), Protocol::Tcp),
-            Some((ports, "udp")) => (ports, Protocol::Udp),
-            Some(_) => return Err(fail("the protocol must be tcp or udp")),
-        };
-        let port = |text: &str| {
-            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(fail("a port must be a number"));
-            }
-            text.parse().map_err(|_| fail("a port must be 1 to 65535"))
-        };
-        let parts: Vec<&str> = ports.split(':').collect();
-        let (host_ip, host_port, container_port) = match parts[..] {
-            [host, container] => (None, host, container),
-            [address, host, container] => {
-                let address: Ipv4Addr =
-                    address.parse().map_err(|_| fail("the host address must be an IPv4 address"))?;
-                ((!address.is_unspecified()).then_some(address), host, container)
-            }
-            _ => return Err(fail("it needs a host port and a container port")),
-        };
-        Ok(Self { host_ip, host_port: port(host_port)?, container_port: port(container_port)?, protocol })
+        let request: PublishRequest = text.parse()?;
+        request.fixed().ok_or_else(|| ParsePublishError::new(text, "it needs a host port"))
+    }
+}
+
+impl TryFrom<String> for Publish {
+    type Error = ParsePublishError;
+
+    fn try_from(text: String) -> Result<Self, ParsePublishError> {
+        text.parse()
+    }
+}
+
+impl From<Publish> for String {
+    fn from(publish: Publish) -> Self {
+        publish.to_string()
+    }
+}
+
+impl From<Publish> for PublishRequest {
+    fn from(publish: Publish) -> Self {
+        let Publish { host_ip, host_ports, container_ports, protocol } = publish;
+        Self { host_ip, host_ports: Some(host_ports), container_ports, protocol }
+    }
+}
+
+/// An address as it stands before a port.
+fn with_brackets(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
     }
 }
 
 impl fmt::Display for Publish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PublishRequest::from(*self).fmt(f)
+    }
+}
+
+impl fmt::Display for PublishRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(address) = self.host_ip {
-            write!(f, "{address}:")?;
+            write!(f, "{}:", with_brackets(address))?;
         }
-        write!(f, "{}:{}/{}", self.host_port, self.container_port, self.protocol)
+        match (self.host_ports, self.host_ip) {
+            (Some(ports), _) => write!(f, "{ports}:")?,
+            (None, Some(_)) => f.write_str(":")?,
+            (None, None) => {}
+        }
+        write!(f, "{}/{}", self.container_ports, self.protocol)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn publishes_read_as_people_write_them() {
-        for (text, shown) in [
-            ("8080:80", Ok("8080:80/tcp")),
-            ("8080:80/tcp", Ok("8080:80/tcp")),
-            ("53:53/udp", Ok("53:53/udp")),
-            ("127.0.0.1:8080:80", Ok("127.0.0.1:8080:80/tcp")),
-            ("0.0.0.0:8080:80", Ok("8080:80/tcp")),
-            ("80", Err(())),
-            ("0:80", Err(())),
-            ("65536:80", Err(())),
-            ("+1:80", Err(())),
-            ("a:b", Err(())),
-            (":80", Err(())),
-            ("80:80/icmp", Err(())),
-            ("1:2:3:4", Err(())),
-            ("80:80/", Err(())),
-            ("80:80/tcp/udp", Err(())),
-            ("300.0.0.1:80:80", Err(())),
-        ] {
-            let parsed = text.parse::<Publish>().map(|publish| publish.to_string()).map_err(|_| ());
-            assert_eq!(parsed, shown.map(str::to_owned), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn an_address_collides_with_every_address() {
-        let parse = |text: &str| text.parse::<Publish>().expect("literal");
-        for (a, b, collide) in [
-            ("80:1", "80:2", true),
-            ("80:1", "127.0.0.1:80:2", true),
-            ("10.0.0.1:80:1", "127.0.0.1:80:2", false),
-            ("80:1", "80:1/udp", false),
-            ("80:1", "81:1", false),
-        ] {
-            assert_eq!(parse(a).collides(&parse(b)), collide, "{a} {b}");
-            assert_eq!(parse(b).collides(&parse(a)), collide, "{b} {a}");
-        }
-    }
-}
+mod tests;

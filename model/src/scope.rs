@@ -1,8 +1,8 @@
 //! What part of a host's kernel one reconcile looks at.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::{Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish};
+use crate::{Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish, Published};
 
 /// An endpoint with what its container lends it: the namespace it is in, and the host ports that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +54,11 @@ impl NetworkId {
 }
 
 impl Attachment {
-    /// The firewall elements that publish its ports: all lead to its IPv4 address.
+    /// The firewall elements that publish its ports, of both families.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
-        let address = self.endpoint.ipv4.filter(|_| self.default_routes.contains(&Family::Ipv4)).into_iter();
-        address.flat_map(|address| self.publishes.iter().map(move |publish| Element::published(publish, address)))
+        let led_to = |address| self.publishes.iter().flat_map(move |publish| Published::of(publish, address));
+        let has_route = |address: &IpAddr| self.default_routes.contains(&Family::of(*address));
+        self.endpoint.addresses().filter(has_route).flat_map(led_to).map(Element::Published)
     }
 }
 
@@ -108,8 +109,8 @@ impl Scope {
         match (self, element) {
             (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard) => true,
             (_, Element::Bridge(name) | Element::SameBridge(name)) => self.networks().any(|id| id.bridge() == *name),
-            (_, Element::Published { to, .. }) => {
-                self.attachments().iter().any(|attachment| attachment.endpoint.holds((*to.ip()).into()))
+            (_, Element::Published(published)) => {
+                self.attachments().iter().any(|attachment| attachment.endpoint.holds(published.to.ip()))
             }
         }
     }

@@ -7,7 +7,6 @@ use runtime::Exit;
 use store::Durability;
 
 use crate::{
-    containers::check_port,
     daemon::{Daemon, chain},
     failure::Failure,
     life::Life,
@@ -60,9 +59,7 @@ impl Daemon {
     async fn start_again(self: &Arc<Self>, ended: Record, life: &Life, goal: Goal) -> Result<(), Failure> {
         let container = &ended.container;
         let Some(last) = ended.exit else { return Err(Failure::NotRunning { name: container.name.to_string() }) };
-        for publish in &container.publishes {
-            check_port(publish)?;
-        }
+        self.check_ports(&container.publishes, &container.endpoints).await?;
         let image = self.image_of(container).await?;
         let reset = self.runtime.reset(&container.id).await;
         reset.map_err(|source| runtime_failure("clear up after", container, source))?;

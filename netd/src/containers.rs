@@ -1,16 +1,12 @@
 //! What can be asked of containers.
 
-use std::{
-    net::{IpAddr, SocketAddrV4},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
 use jiff::Timestamp;
 use model::{
     Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, HostAddress, Hostname,
-    MacAddress, Protocol, Publish, StopPolicy,
+    MacAddress, StopPolicy,
 };
 
 use store::Durability;
@@ -19,6 +15,7 @@ use crate::{
     daemon::Daemon,
     failure::{Failure, Noun},
     life::Life,
+    ports,
     record::{self, Goal, Record},
 };
 
@@ -28,11 +25,15 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 impl Daemon {
     /// Creates a container: when this returns it is attached, resolvable, and waits for its start.
     /// With `goal` running it is started as well; if that fails, nothing of it is left.
-    pub(crate) async fn create_container(self: Arc<Self>, request: ContainerCreate) -> Result<ContainerId, Failure> {
+    pub(crate) async fn create_container(
+        self: Arc<Self>,
+        mut request: ContainerCreate,
+    ) -> Result<ContainerId, Failure> {
         self.runtime.expect_create();
         let goal = if request.start { Goal::Running } else { Goal::Created };
         let using = self.image_use.read().await;
         let image = self.find_image(&request.image).await.map_err(Failure::wanted)?;
+        request.publish = ports::requested(request.publish, request.publish_all, &image);
         if let Some(publish) = request.publish.first().filter(|_| request.network.is_none()) {
             return Err(Failure::PublishWithoutNetwork { publish: *publish });
         }
@@ -40,15 +41,13 @@ impl Daemon {
         if let Some(host) = gateway.filter(|_| request.network.is_none()) {
             return Err(Failure::GatewayWithoutNetwork { name: host.name.to_string() });
         }
-        for publish in &request.publish {
-            check_port(publish)?;
-        }
+        let host_ports = self.host_ports(&request.publish).await?;
         let namespace = self.take_namespace().await?;
-        let (record, life) = match self.reserve(request, goal, &image, namespace.clone()) {
+        let (record, life) = match self.reserve(request, goal, &image, namespace.clone(), &host_ports) {
             Ok(reserved) => reserved,
             Err(failure) => {
                 self.world().namespaces.give_back(namespace);
-                return Err(failure);
+                return Err(Self::with_holder(failure).await);
             }
         };
         // From here on the world says that the image is in use.
@@ -86,6 +85,7 @@ impl Daemon {
         goal: Goal,
         image: &image::Image,
         namespace: model::NamespaceName,
+        host_ports: &kernel::HostPorts,
     ) -> Result<(Record, Arc<Life>), Failure> {
         let id = ContainerId::from_bytes(self.random());
         let name = request.name.unwrap_or_else(|| {
@@ -128,6 +128,8 @@ impl Daemon {
                 gateway_priority: 0,
             });
         }
+        let publishes = world.choose_ports(&request.publish, host_ports, u16::from_ne_bytes(self.random()))?;
+        world.check_listeners(&publishes, &endpoints, host_ports)?;
         // An image whose stop signal means nothing here is stopped as any other.
         let from_image = || image.config.stop_signal.as_deref().and_then(|signal| signal.parse().ok());
         let default = StopPolicy::default();
@@ -152,7 +154,7 @@ impl Daemon {
             created_at: Timestamp::now(),
             namespace,
             endpoints,
-            publishes: request.publish,
+            publishes,
             resolver: request.resolver,
         };
         let incarnation = self.directories.incarnation().to_owned();
@@ -333,19 +335,6 @@ fn environment<'a>(variables: impl Iterator<Item = &'a EnvironmentVariable>) -> 
         }
     }
     environment
-}
-
-/// Whether another program listens on the host port, or the address is none of the host's. Publishing would take the
-/// port from it silently, because packets are redirected before they reach a socket.
-pub(crate) fn check_port(publish: &Publish) -> Result<(), Failure> {
-    let address =
-        SocketAddrV4::new(publish.host_ip.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED), publish.host_port.get());
-    let bound = match publish.protocol {
-        // Listening, not only binding: with SO_REUSEADDR two sockets may bind one port, but only one may listen.
-        Protocol::Tcp => std::net::TcpListener::bind(address).map(drop),
-        Protocol::Udp => std::net::UdpSocket::bind(address).map(drop),
-    };
-    bound.map_err(|source| Failure::PortUnusable { publish: *publish, source })
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! Why a request was not carried out, and how that is told.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+    path::PathBuf,
+};
 
 use api::Problem;
 use axum::{
@@ -8,7 +13,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use model::{ImageName, NetworkName, Publish};
+use model::{ImageName, NetworkName, Publish, PublishRequest};
 
 /// What a name can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,18 +72,29 @@ pub(crate) enum Failure {
         #[source]
         source: Box<ipam::IpamError>,
     },
-    #[error("cannot publish {publish}: the host port is already published by container `{holder}`")]
-    PortTaken { publish: Publish, holder: String },
-    #[error("cannot publish {publish}: the host port is given twice")]
-    PublishedTwice { publish: Publish },
-    #[error("cannot publish {publish}: the host port cannot be used")]
-    PortUnusable {
-        publish: Publish,
+    #[error("cannot publish {publish}: host port {port} is already published by container `{holder}`")]
+    PortTaken { publish: Publish, port: NonZeroU16, holder: String },
+    #[error("cannot publish {publish}: host port {port} is given twice")]
+    PublishedTwice { publish: Publish, port: NonZeroU16 },
+    #[error(
+        "cannot publish {publish}: {} listens on {}/{}", .holder.as_deref().unwrap_or("another program"),
+        SocketAddr::new(.listener.address, .listener.port), .listener.protocol
+    )]
+    PortInUse { publish: Publish, listener: kernel::Listener, holder: Option<String> },
+    #[error("cannot publish {publish}: {address} is not an address of this host")]
+    AddressNotHere { publish: PublishRequest, address: IpAddr },
+    #[error("cannot publish {publish}: the host address cannot be used")]
+    AddressUnusable {
+        publish: PublishRequest,
         #[source]
         source: io::Error,
     },
+    #[error("cannot publish {publish}: the container has no address of that family")]
+    PublishLeadsNowhere { publish: Publish },
+    #[error("cannot publish {publish}: there are not so many free host ports in a row")]
+    NoPortFree { publish: PublishRequest },
     #[error("cannot publish {publish} of a container without a network")]
-    PublishWithoutNetwork { publish: Publish },
+    PublishWithoutNetwork { publish: PublishRequest },
     #[error("cannot lead `{name}` to the host: the container has no network")]
     GatewayWithoutNetwork { name: String },
     #[error("container `{name}` has nothing to run: image `{image}` has no command")]
@@ -137,6 +153,16 @@ pub(crate) enum Failure {
     },
 }
 
+/// The publish as a person would write it to leave the host ports to Fabric.
+fn without_host_ports(publish: &Publish) -> String {
+    let ports = format!("{}/{}", publish.container_ports(), publish.protocol());
+    match publish.host_ip() {
+        None => ports,
+        Some(IpAddr::V4(address)) => format!("{address}::{ports}"),
+        Some(IpAddr::V6(address)) => format!("[{address}]::{ports}"),
+    }
+}
+
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let noun = if names.len() == 1 { "container" } else { "containers" };
@@ -183,7 +209,9 @@ impl Failure {
             | Self::NoRange { .. }
             | Self::Address { .. }
             | Self::PortTaken { .. }
-            | Self::PortUnusable { .. }
+            | Self::PortInUse { .. }
+            | Self::AddressNotHere { .. }
+            | Self::NoPortFree { .. }
             | Self::StillRunning { .. }
             | Self::NotRunning { .. }
             | Self::AlreadyRunning { .. }
@@ -192,6 +220,8 @@ impl Failure {
             | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
             Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NoUpgrade => StatusCode::BAD_REQUEST,
             Self::PublishedTwice { .. }
+            | Self::AddressUnusable { .. }
+            | Self::PublishLeadsNowhere { .. }
             | Self::PublishWithoutNetwork { .. }
             | Self::GatewayWithoutNetwork { .. }
             | Self::NoCommand { .. }
@@ -231,13 +261,20 @@ impl Failure {
                 store::CommitError::Store(error) => error.hint().into(),
                 _ => return None,
             },
-            Self::PortTaken { .. } | Self::PublishedTwice { .. } => "choose another host port".into(),
-            Self::PortUnusable { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                "another program listens there: choose another host port, or stop it (`ss -lntup` shows it)".into()
+            Self::PortTaken { publish, holder, .. } => format!(
+                "choose another host port, or leave the choice to Fabric: `-p {}`; `fabric stop {holder}` frees it",
+                without_host_ports(publish)
+            ),
+            Self::PublishedTwice { .. } => "publish each host port once".into(),
+            Self::PortInUse { publish, .. } => format!(
+                "stop it, choose another host port, or leave the choice to Fabric: `-p {}`",
+                without_host_ports(publish)
+            ),
+            Self::AddressNotHere { .. } => "`ip address` lists the host's addresses".into(),
+            Self::PublishLeadsNowhere { .. } => {
+                "leave out the host address, or attach it to a network that has a subnet of that family".into()
             }
-            Self::PortUnusable { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
-                "the address must be one of this host's".into()
-            }
+            Self::NoPortFree { .. } => "publish fewer ports, or name the host ports".into(),
             Self::PublishWithoutNetwork { .. } | Self::GatewayWithoutNetwork { .. } => "add `--network NAME`".into(),
             Self::NoCommand { .. } => "name the program to run after the image".into(),
             Self::StillRunning { name } => {

@@ -19,6 +19,7 @@ mod logs;
 mod names;
 mod namespaces;
 mod networks;
+mod ports;
 mod record;
 mod server;
 mod step;

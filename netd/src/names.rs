@@ -1,6 +1,6 @@
 //! What DNS knows: networks are zones, live containers are names.
 
-use model::{Container, Endpoint, Network, Subnet};
+use model::{Container, Endpoint, Network, Publish, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
@@ -61,11 +61,13 @@ impl Daemon {
     }
 }
 
-/// The ports that the container is known to serve: those that are published, each once.
+/// The ports that the container is known to serve: those that are published, each once, and of a range, which may have
+/// tens of thousands for one purpose, the first.
 fn services(container: &Container) -> Vec<dns::Service> {
     let ports = container.publishes.iter();
-    let mut services: Vec<_> =
-        ports.map(|publish| dns::Service { port: publish.container_port, protocol: publish.protocol }).collect();
+    let service =
+        |publish: &Publish| dns::Service { port: publish.container_ports().first(), protocol: publish.protocol() };
+    let mut services: Vec<_> = ports.map(service).collect();
     services.sort_unstable();
     services.dedup();
     services

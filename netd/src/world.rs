@@ -5,6 +5,7 @@
 
 mod attachments;
 mod desired;
+mod ports;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,10 +16,13 @@ use std::{
 use ipam::{Lease, LeaseTable, Request};
 use model::{
     Container, ContainerId, ContainerName, Digest, Endpoint, Family, NamespaceName, Network, NetworkId, NetworkName,
-    Protocol, Publish,
+    Protocol,
 };
 use runtime::Exit;
 use store::{Guard, Revision, Write};
+
+pub(crate) use ports::PortSet;
+use ports::Ports;
 
 use crate::{
     failure::{Failure, Noun},
@@ -35,7 +39,7 @@ pub(crate) struct World {
     containers: BTreeMap<ContainerId, ContainerEntry>,
     container_names: BTreeMap<ContainerName, ContainerId>,
     /// Host ports of live containers.
-    published: BTreeMap<(Protocol, u16), Vec<(Publish, ContainerId)>>,
+    published: Ports,
     /// Which container lives in which namespace.
     inhabited: BTreeMap<NamespaceName, ContainerId>,
     pub(crate) namespaces: SpareNamespaces,
@@ -382,18 +386,24 @@ impl World {
         self.networks.get_mut(&network)
     }
 
+    /// Every host port of the protocol that a live container has.
+    pub(crate) fn taken_ports(&self, protocol: Protocol) -> PortSet {
+        self.published.taken(protocol)
+    }
+
     fn check_publishes(&self, container: &Container) -> Result<(), Failure> {
-        for (index, publish) in container.publishes.iter().enumerate() {
-            if container.publishes[..index].iter().any(|other| other.collides(publish)) {
-                return Err(Failure::PublishedTwice { publish: *publish });
+        let mut own = Ports::default();
+        for publish in &container.publishes {
+            if let Some(claim) = self.published.conflict(publish).filter(|claim| claim.holder != container.id) {
+                let holder = self.containers.get(&claim.holder).map(|entry| entry.record.container.name.to_string());
+                let port = publish.host_ports().first().max(claim.publish.host_ports().first());
+                return Err(Failure::PortTaken { publish: *publish, port, holder: holder.unwrap_or_default() });
             }
-            let holders = self.published.get(&(publish.protocol, publish.host_port.get())).into_iter().flatten();
-            for (other, holder) in holders {
-                if other.collides(publish) && *holder != container.id {
-                    let holder = self.containers.get(holder).map(|entry| entry.record.container.name.to_string());
-                    return Err(Failure::PortTaken { publish: *publish, holder: holder.unwrap_or_default() });
-                }
+            if let Some(claim) = own.conflict(publish) {
+                let port = publish.host_ports().first().max(claim.publish.host_ports().first());
+                return Err(Failure::PublishedTwice { publish: *publish, port });
             }
+            own.claim(*publish, container.id.clone());
         }
         Ok(())
     }
@@ -403,8 +413,7 @@ impl World {
             network.published_to_loopback += from_loopback(container);
         }
         for publish in &container.publishes {
-            let key = (publish.protocol, publish.host_port.get());
-            self.published.entry(key).or_default().push((*publish, container.id.clone()));
+            self.published.claim(*publish, container.id.clone());
         }
     }
 
@@ -413,13 +422,7 @@ impl World {
             network.published_to_loopback -= from_loopback(container);
         }
         for publish in &container.publishes {
-            let key = (publish.protocol, publish.host_port.get());
-            if let Some(holders) = self.published.get_mut(&key) {
-                holders.retain(|(_, holder)| *holder != container.id);
-                if holders.is_empty() {
-                    self.published.remove(&key);
-                }
-            }
+            self.published.release(publish, &container.id);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Arguments about containers.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{num::NonZeroU16, path::PathBuf, str::FromStr};
 
 use api::{Container, Reference, Signal};
 use clap::Args;
 use model::{
     ContainerName, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, NameServer, NetworkName,
-    ParseEnvironmentError, Publish, ResolverOption, SearchDomain,
+    ParseEnvironmentError, Protocol, PublishRequest, ResolverOption, SearchDomain,
 };
 
 use crate::{detach::DetachKeys, filter::Filter};
@@ -39,9 +39,12 @@ pub(crate) struct CreateArguments {
     /// The host name it sees [default: its name].
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<Hostname>,
-    /// Lead a port of the host to it; can be repeated.
-    #[arg(short, long, value_name = "[ADDRESS:]PORT:CONTAINER_PORT[/udp]", requires = "network")]
-    pub(crate) publish: Vec<Publish>,
+    /// Lead ports of the host to it, PORT or PORT-PORT; those that are not named are chosen; can be repeated.
+    #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp]", requires = "network")]
+    pub(crate) publish: Vec<PublishRequest>,
+    /// Lead a port of the host to each port that the image exposes.
+    #[arg(short = 'P', long, requires = "network")]
+    pub(crate) publish_all: bool,
     #[command(flatten)]
     pub(crate) resolver: ResolverArguments,
     /// Set an environment variable, or pass one on; can be repeated.
@@ -187,6 +190,16 @@ pub(crate) struct TopArguments {
     pub(crate) container: Reference,
 }
 
+/// `fabric port`.
+#[derive(Debug, Args)]
+pub(crate) struct PortArguments {
+    /// The container's name or id.
+    pub(crate) container: Reference,
+    /// Only where this port of the container is found.
+    #[arg(value_name = "PORT[/PROTOCOL]")]
+    pub(crate) port: Option<ContainerPort>,
+}
+
 /// `fabric logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
@@ -239,6 +252,26 @@ pub(crate) struct RmArguments {
     /// The containers' names or ids.
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<Reference>,
+}
+
+/// A port of a container, `PORT[/PROTOCOL]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContainerPort {
+    pub(crate) port: NonZeroU16,
+    pub(crate) protocol: Protocol,
+}
+
+impl FromStr for ContainerPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        Ok(Self {
+            port: port.parse().ok().filter(|_| is_number).ok_or("a port must be 1 to 65535")?,
+            protocol: Protocol::from_name(protocol).ok_or("the protocol must be tcp, udp or sctp")?,
+        })
+    }
 }
 
 /// A variable for a container's environment.

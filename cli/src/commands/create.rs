@@ -19,6 +19,7 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         command: arguments.command,
         hostname: arguments.hostname,
         publish: arguments.publish,
+        publish_all: arguments.publish_all,
         resolver: ResolverSettings {
             servers: arguments.resolver.dns,
             search: arguments.resolver.dns_search,

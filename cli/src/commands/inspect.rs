@@ -2,10 +2,7 @@
 
 use api::{Client, Container, Endpoint};
 
-use super::{
-    ps::{port, state},
-    show,
-};
+use super::{port::in_force, ps::state, show};
 use crate::{
     arguments::InspectArguments,
     failure::Failure,
@@ -31,7 +28,7 @@ fn render(container: &Container) -> String {
             ["created", &container.created_at.to_string()],
             ["started", &or_nothing(container.started_at.map(|time| time.to_string()))],
             ["finished", &or_nothing(container.finished_at.map(|time| time.to_string()))],
-            ["ports", &joined(container.publishes.iter().map(port))],
+            ["ports", &joined(in_force(container))],
             ["labels", &joined(container.labels.iter().map(|(key, value)| format!("{key}={value}")))],
         ]
         .map(|row| row.map(str::to_owned)),

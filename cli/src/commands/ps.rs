@@ -2,8 +2,8 @@
 
 use api::{Client, Container, ContainersQuery, Endpoint, State};
 use jiff::Timestamp;
-use model::Publish;
 
+use super::port::in_force;
 use crate::{
     arguments::PsArguments,
     failure::Failure,
@@ -33,7 +33,7 @@ fn render(containers: &[Container], now: Timestamp) -> String {
                 state(container),
                 joined(container.endpoints.iter().map(|endpoint| endpoint.network.to_string())),
                 joined(container.endpoints.iter().flat_map(addresses)),
-                joined(container.publishes.iter().map(port)),
+                joined(in_force(container)),
                 age(container.created_at, now),
             ]
         }),
@@ -52,12 +52,6 @@ pub(super) fn state(container: &Container) -> String {
         (State::Exited, Some(code)) => format!("exited ({code})"),
         (state, _) => state.as_str().to_owned(),
     }
-}
-
-/// A published port as container tools show it.
-pub(super) fn port(publish: &Publish) -> String {
-    let address = publish.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string());
-    format!("{address}:{}->{}/{}", publish.host_port, publish.container_port, publish.protocol)
 }
 
 #[cfg(test)]

@@ -1,70 +1,23 @@
-//! The entries of sets and maps that elements stand for, in the forms of the kernel and of nft.
+//! The entries of sets and maps that elements stand for, in the form of the kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
 };
 
-use model::{Element, IfName, Protocol};
-use nftables::{
-    expr::{Expression, NamedExpression},
-    schema::{self, NfCmd, NfListObject},
-    types::NfFamily,
-};
+use model::{Element, Family, IfName, PortRange, Protocol, Published};
 
-use super::TABLE;
-
-/// The sets and maps that hold entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Set {
-    Bridges,
-    SameBridge,
-    Guarded,
-    PublishedAtAddress,
-    PublishedAtPort,
-    PublishedAddress,
-    PublishedPort,
-}
+use super::set::{Set, address, octets};
 
 /// Set or map, key and, in a map, value of an entry, as the kernel holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) set: Set,
     pub(super) key: Vec<u8>,
+    /// The last key of an interval; in each of its fields the interval reaches from `key` to here.
+    pub(super) key_end: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
-}
-
-impl Set {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Bridges,
-        Self::SameBridge,
-        Self::Guarded,
-        Self::PublishedAtAddress,
-        Self::PublishedAtPort,
-        Self::PublishedAddress,
-        Self::PublishedPort,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Bridges => "bridges",
-            Self::SameBridge => "same_bridge",
-            Self::Guarded => "guarded",
-            Self::PublishedAtAddress => "published_at_address",
-            Self::PublishedAtPort => "published_at_port",
-            Self::PublishedAddress => "published_address",
-            Self::PublishedPort => "published_port",
-        }
-    }
-
-    /// The map of addresses and the map of ports where a published port is found.
-    fn of_published(host_ip: Option<Ipv4Addr>) -> [Self; 2] {
-        match host_ip {
-            Some(_) => [Self::PublishedAtAddress, Self::PublishedAtPort],
-            None => [Self::PublishedAddress, Self::PublishedPort],
-        }
-    }
 }
 
 /// `NFPROTO_IPV4`
@@ -73,21 +26,33 @@ const IPV4: u8 = 2;
 impl Entry {
     /// The entries of an element: one, or for a published port the address and the port that it leads to.
     pub(super) fn of(element: &Element) -> Vec<Self> {
-        let member = |set, key| vec![Self { set, key, value: None }];
+        let member = |set, key| vec![Self { set, key, key_end: None, value: None }];
         match element {
             Element::Bridge(name) => member(Set::Bridges, interface(name)),
             Element::SameBridge(name) => member(Set::SameBridge, interface(name).repeat(2)),
             Element::ForwardingGuard => member(Set::Guarded, vec![IPV4]),
-            Element::Published { host_ip, protocol, host_port, to } => {
-                let mut key = Vec::new();
-                if let Some(address) = host_ip {
-                    field(&mut key, &address.octets());
+            Element::Published(published) => {
+                let Published { host_ip, protocol, host_ports, to } = *published;
+                let key = |address: Option<IpAddr>, port| {
+                    let parts = [address.map(octets).unwrap_or_default(), vec![protocol.number()], port_octets(port)];
+                    concatenation(&parts.each_ref().map(Vec::as_slice))
+                };
+                match Set::of_published(published) {
+                    (set, None) => {
+                        let [lowest, highest] = every(Family::of(to.ip()));
+                        vec![Self {
+                            set,
+                            key: key(host_ip.or(Some(lowest)), host_ports.first()),
+                            key_end: Some(key(host_ip.or(Some(highest)), host_ports.last())),
+                            value: Some(octets(to.ip())),
+                        }]
+                    }
+                    (addresses, Some(ports)) => {
+                        let key = key(host_ip, host_ports.first());
+                        let entry = |set, value| Self { set, key: key.clone(), key_end: None, value: Some(value) };
+                        vec![entry(addresses, octets(to.ip())), entry(ports, to.port().to_be_bytes().into())]
+                    }
                 }
-                field(&mut key, &[protocol.number()]);
-                field(&mut key, &host_port.get().to_be_bytes());
-                let values = [to.ip().octets().to_vec(), to.port().to_be_bytes().to_vec()];
-                let entries = Set::of_published(*host_ip).into_iter().zip(values);
-                entries.map(|(set, value)| Self { set, key: key.clone(), value: Some(value) }).collect()
             }
         }
     }
@@ -99,34 +64,59 @@ fn interface(name: &IfName) -> Vec<u8> {
     bytes
 }
 
-/// Appends one field of a concatenation: each is padded to 4 octets (`NFT_REG32_SIZE`).
-fn field(key: &mut Vec<u8>, bytes: &[u8]) {
-    key.extend_from_slice(bytes);
-    key.resize(key.len().next_multiple_of(4), 0);
+fn port_octets(port: NonZeroU16) -> Vec<u8> {
+    port.get().to_be_bytes().into()
+}
+
+/// The lowest and the highest address of a family.
+fn every(family: Family) -> [IpAddr; 2] {
+    match family {
+        Family::Ipv4 => [Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()],
+        Family::Ipv6 => [Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from(u128::MAX).into()],
+    }
+}
+
+/// Fields one after the other, each padded to 4 octets (`NFT_REG32_SIZE`).
+fn concatenation(fields: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::new();
+    for field in fields {
+        key.extend_from_slice(field);
+        key.resize(key.len().next_multiple_of(4), 0);
+    }
+    key
 }
 
 /// What is found in the sets and maps, entry by entry.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     members: BTreeSet<Element>,
-    published: BTreeMap<(Option<Ipv4Addr>, Protocol, NonZeroU16), To>,
+    published: BTreeMap<(Family, Key), To>,
+}
+
+/// A key of the maps of published ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    host_ip: Option<IpAddr>,
+    protocol: Protocol,
+    port: NonZeroU16,
 }
 
 /// What two maps hold under one key.
 #[derive(Debug, Default)]
 struct To {
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     port: Option<u16>,
 }
 
 impl Contents {
     /// Notes an entry. One that Fabric would not have put there is passed over.
-    pub(super) fn note(&mut self, set: Set, key: &[u8], value: Option<&[u8]>) {
-        let _ = self.try_note(set, key, value);
+    pub(super) fn note(&mut self, entry: &Entry) {
+        let _ = self.try_note(entry);
     }
 
-    fn try_note(&mut self, set: Set, key: &[u8], value: Option<&[u8]>) -> Option<()> {
+    fn try_note(&mut self, entry: &Entry) -> Option<()> {
         let name = |bytes: &[u8]| crate::netlink::string(bytes).parse().ok();
+        let (set, key, value) = (entry.set, &entry.key[..], entry.value.as_deref());
         match set {
             Set::Bridges => {
                 self.members.insert(Element::Bridge(name(key)?));
@@ -142,75 +132,61 @@ impl Contents {
                     self.members.insert(Element::ForwardingGuard);
                 }
             }
-            Set::PublishedAtAddress | Set::PublishedAddress => {
-                let address: [u8; 4] = value?.try_into().ok()?;
-                self.published.entry(published_key(set, key)?).or_default().address = Some(address.into());
+            Set::AddressOfOne(family) | Set::AddressOfAny(family) => {
+                let to = address(family, value?)?;
+                self.published.entry((family, Key::read(set, key)?)).or_default().address = Some(to);
             }
-            Set::PublishedAtPort | Set::PublishedPort => {
-                let port = value?.first_chunk()?;
-                self.published.entry(published_key(set, key)?).or_default().port = Some(u16::from_be_bytes(*port));
+            Set::PortOfOne(family) | Set::PortOfAny(family) => {
+                let port = u16::from_be_bytes(*value?.first_chunk()?);
+                self.published.entry((family, Key::read(set, key)?)).or_default().port = Some(port);
+            }
+            Set::Range(family) => {
+                let (first, last) = (Key::read(set, key)?, Key::read(set, entry.key_end.as_deref()?)?);
+                let host_ip = if first.host_ip == last.host_ip {
+                    first.host_ip
+                } else {
+                    let [lowest, highest] = every(family);
+                    (first.host_ip == Some(lowest) && last.host_ip == Some(highest)).then_some(None)?
+                };
+                let published = Published {
+                    host_ip,
+                    protocol: (first.protocol == last.protocol).then_some(first.protocol)?,
+                    // One port alone would have been put elsewhere.
+                    host_ports: PortRange::new(first.port, last.port).filter(|ports| ports.count() > 1)?,
+                    to: SocketAddr::new(address(family, value?)?, first.port.get()),
+                };
+                self.members.insert(Element::Published(published));
             }
         }
         Some(())
     }
 
-    /// The elements. Where a published port lacks its address or its port, it leads to `0.0.0.0` or to port 0: that is
-    /// no endpoint's, so that it differs from whatever is desired, and is removed.
+    /// The elements. Where a published port lacks its address or its port, it leads to `0.0.0.0`, `::` or port 0: that
+    /// is no endpoint's, so that it differs from whatever is desired, and is removed.
     pub(super) fn into_elements(self) -> BTreeSet<Element> {
-        let published = self.published.into_iter().map(|((host_ip, protocol, host_port), to)| {
-            let to = SocketAddrV4::new(to.address.unwrap_or(Ipv4Addr::UNSPECIFIED), to.port.unwrap_or(0));
-            Element::Published { host_ip, protocol, host_port, to }
+        let published = self.published.into_iter().map(|((family, key), to)| {
+            let [unspecified, _] = every(family);
+            let to = SocketAddr::new(to.address.unwrap_or(unspecified), to.port.unwrap_or(0));
+            let Key { host_ip, protocol, port } = key;
+            Element::Published(Published { host_ip, protocol, host_ports: PortRange::single(port), to })
         });
         self.members.into_iter().chain(published).collect()
     }
 }
 
-fn published_key(set: Set, key: &[u8]) -> Option<(Option<Ipv4Addr>, Protocol, NonZeroU16)> {
-    let (host_ip, rest) = match set {
-        Set::PublishedAtAddress | Set::PublishedAtPort => {
-            let (address, rest) = key.split_first_chunk::<4>()?;
-            (Some(Ipv4Addr::from(*address)), rest)
-        }
-        _ => (None, key),
-    };
-    let &[number, _, _, _, high, low, _, _] = rest else { return None };
-    let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|protocol| protocol.number() == number)?;
-    Some((host_ip, protocol, NonZeroU16::new(u16::from_be_bytes([high, low]))?))
-}
-
-/// The commands of nft that add these elements, one for each set or map.
-pub(crate) fn commands(elements: &BTreeSet<Element>) -> Vec<NfCmd<'static>> {
-    let mut contents: BTreeMap<Set, Vec<Expression<'static>>> = BTreeMap::new();
-    for (set, entry) in elements.iter().flat_map(expressions) {
-        contents.entry(set).or_default().push(entry);
-    }
-    let add = |(set, entries): (Set, Vec<_>)| {
-        let element = schema::Element {
-            family: NfFamily::INet,
-            table: TABLE.into(),
-            name: set.name().into(),
-            elem: entries.into(),
+impl Key {
+    fn read(set: Set, key: &[u8]) -> Option<Self> {
+        let (host_ip, rest) = match set {
+            Set::AddressOfAny(_) | Set::PortOfAny(_) => (None, key),
+            _ => {
+                let family = set.family()?;
+                let (octets, rest) = key.split_at_checked(usize::from(family.bits() / 8))?;
+                (Some(address(family, octets)?), rest)
+            }
         };
-        NfCmd::Add(NfListObject::Element(element))
-    };
-    contents.into_iter().map(add).collect()
-}
-
-/// The entries of an element in nft's form. A pair is a key and its value.
-fn expressions(element: &Element) -> Vec<(Set, Expression<'static>)> {
-    let word = |word: &dyn ToString| Expression::String(word.to_string().into());
-    let concat = |parts| Expression::Named(NamedExpression::Concat(parts));
-    match element {
-        Element::Bridge(name) => vec![(Set::Bridges, word(name))],
-        Element::SameBridge(name) => vec![(Set::SameBridge, concat(vec![word(name), word(name)]))],
-        Element::ForwardingGuard => vec![(Set::Guarded, word(&"ipv4"))],
-        Element::Published { host_ip, protocol, host_port, to } => {
-            let host = host_ip.iter().map(|address| word(address));
-            let key = host.chain([word(protocol), Expression::Number(host_port.get().into())]).collect::<Vec<_>>();
-            let values = [word(to.ip()), Expression::Number(to.port().into())];
-            let entries = Set::of_published(*host_ip).into_iter().zip(values);
-            entries.map(|(set, value)| (set, Expression::List(vec![concat(key.clone()), value]))).collect()
-        }
+        let &[number, _, _, _, high, low, _, _] = rest else { return None };
+        let port = NonZeroU16::new(u16::from_be_bytes([high, low]))?;
+        Some(Self { host_ip, protocol: Protocol::from_number(number)?, port })
     }
 }
 
@@ -218,15 +194,15 @@ fn expressions(element: &Element) -> Vec<(Set, Expression<'static>)> {
 mod tests {
     use super::*;
 
-    fn published(text: &str) -> Element {
-        Element::published(&text.parse().expect("literal"), Ipv4Addr::new(10, 1, 0, 2))
+    fn published(text: &str, address: &str) -> Element {
+        let publish = text.parse().expect("literal");
+        let mut published = Published::of(&publish, address.parse().expect("literal"));
+        Element::Published(published.next().expect("it leads there"))
     }
 
     fn found(entries: &[Entry]) -> Vec<String> {
         let mut contents = Contents::default();
-        for Entry { set, key, value } in entries {
-            contents.note(*set, key, value.as_deref());
-        }
+        entries.iter().for_each(|entry| contents.note(entry));
         contents.into_elements().iter().map(Element::to_string).collect()
     }
 
@@ -236,8 +212,14 @@ mod tests {
             Element::Bridge("fb-0123456789ab".parse().expect("literal")),
             Element::SameBridge("fb-0123456789ab".parse().expect("literal")),
             Element::ForwardingGuard,
-            published("8080:80"),
-            published("127.0.0.1:53:5353/udp"),
+            published("8080:80", "10.1.0.2"),
+            published("127.0.0.1:53:5353/udp", "10.1.0.2"),
+            published("8080:80/sctp", "fd00::2"),
+            published("[2001:db8::1]:8080:80", "fd00::2"),
+            published("8000-8009:8000-8009", "10.1.0.2"),
+            published("192.0.2.1:8000-8009:8000-8009/udp", "10.1.0.2"),
+            published("1-65535:1-65535/udp", "fd00::2"),
+            published("[2001:db8::1]:1-2:1-2/udp", "fd00::2"),
         ] {
             assert_eq!(found(&Entry::of(&element)), [element.to_string()]);
         }
@@ -245,7 +227,7 @@ mod tests {
 
     #[test]
     fn concatenations_are_padded_field_by_field() {
-        let entries = Entry::of(&published("10.0.0.1:258:80/udp"));
+        let entries = Entry::of(&published("10.0.0.1:258:80/udp", "10.1.0.2"));
         let key = [10, 0, 0, 1, 17, 0, 0, 0, 1, 2, 0, 0];
         assert!(entries.iter().all(|entry| entry.key == key), "{entries:?}");
         let values: Vec<_> = entries.into_iter().map(|entry| entry.value).collect();
@@ -254,8 +236,19 @@ mod tests {
 
     #[test]
     fn half_a_published_port_leads_nowhere() {
-        let entries = Entry::of(&published("8080:80"));
-        assert_eq!(found(&entries[..1]), ["publish tcp *:8080 -> 10.1.0.2:0"]);
-        assert_eq!(found(&entries[1..]), ["publish tcp *:8080 -> 0.0.0.0:80"]);
+        for (address, halves) in [
+            ("10.1.0.2", ["publish tcp *:8080 -> 10.1.0.2:0", "publish tcp *:8080 -> 0.0.0.0:80"]),
+            ("fd00::2", ["publish tcp *:8080 -> [fd00::2]:0", "publish tcp *:8080 -> [::]:80"]),
+        ] {
+            let entries = Entry::of(&published("8080:80", address));
+            assert_eq!([found(&entries[..1]), found(&entries[1..])].concat(), halves);
+        }
+    }
+
+    #[test]
+    fn an_interval_that_is_not_ours_is_passed_over() {
+        let mut entry = Entry::of(&published("8000-8009:8000-8009", "10.1.0.2")).remove(0);
+        entry.key_end.as_mut().expect("an interval")[..4].copy_from_slice(&[10, 0, 0, 255]);
+        assert_eq!(found(&[entry]), [""; 0]);
     }
 }

@@ -6,11 +6,13 @@
 //!
 //! `tests/fabric.nft` is the same table as nft's own text, and a test compares the two.
 
-use std::net::Ipv4Addr;
+use std::{collections::HashSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
+use model::Family;
 use nftables::{
-    schema::{Map, NfCmd, NfListObject, Set, SetType, SetTypeValue},
+    expr::Expression,
+    schema::{self, Map, NfCmd, NfListObject, SetFlag, SetType, SetTypeValue},
     types::{
         NfChainType::{Filter, NAT},
         NfFamily,
@@ -22,13 +24,13 @@ use serde_json::{Value, json};
 use super::{
     MARKER, command,
     words::{
-        Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat_ip_to, dport, dport_is, drop,
-        iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, jump, l4proto, l4proto_one_of, leave, masquerade,
-        nfproto_in, nfproto_is, not_from_the_host, oifname_in, oifname_not_in, rule, to_the_host, to_the_host_here,
-        vmap,
+        Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat, dport, dport_is, drop,
+        iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, ip6_daddr, jump, l4proto, l4proto_one_of, leave,
+        masquerade, nfproto_in, nfproto_is, not_from_the_host, oifname_in, oifname_not_in, rule, to_the_host,
+        to_the_host_here, vmap,
     },
 };
-use crate::element::TABLE;
+use crate::element::{Set, TABLE};
 
 // Where chains are called, in the order of the way through the kernel.
 // `include/uapi/linux/netfilter_ipv4.h`
@@ -52,24 +54,35 @@ pub(super) fn commands() -> Vec<Value> {
 }
 
 fn sets() -> Vec<Value> {
-    use SetType::{Ifname, InetProto, InetService, Ipv4Addr, Mark};
-    vec![
+    use SetType::{Ifname, InetProto, InetService, Ipv4Addr, Ipv6Addr, Mark};
+    let mut sets = vec![
         // The bridges of networks.
         set("bridges", &[Ifname]),
         // Each bridge with itself: what enters and leaves by it stays inside a network.
         set("same_bridge", &[Ifname, Ifname]),
         // Holds `ipv4` if Fabric turned on forwarding. The crate has no word for this type of set.
         json!({ "add": { "set": { "family": "inet", "table": TABLE, "name": "guarded", "type": "nf_proto" } } }),
-        // Ports published on one address of the host: the address and the port that each leads to. They are apart
-        // because nft 1.0.6 takes no map to both in JSON; they change in one transaction.
-        map("published_at_address", &[Ipv4Addr, InetProto, InetService], Ipv4Addr),
-        map("published_at_port", &[Ipv4Addr, InetProto, InetService], InetService),
-        // Ports published on every address of the host.
-        map("published_address", &[InetProto, InetService], Ipv4Addr),
-        map("published_port", &[InetProto, InetService], InetService),
         // 1: hash of these commands; 2: hash of what the kernel made of them.
         map(MARKER, &[Mark], Mark),
-    ]
+    ];
+    let families: [(Family, SetType, &'static [SetType]); 2] = [
+        (Family::Ipv4, Ipv4Addr, &[Ipv4Addr, InetProto, InetService]),
+        (Family::Ipv6, Ipv6Addr, &[Ipv6Addr, InetProto, InetService]),
+    ];
+    for (family, address, at_address) in families {
+        sets.extend([
+            // Ports published on one address of the host: the address and the port that each leads to. They are apart
+            // because nft 1.0.6 takes no map to both in JSON; they change in one transaction.
+            map(Set::AddressOfOne(family).name(), at_address, address),
+            map(Set::PortOfOne(family).name(), at_address, InetService),
+            // Ports published on every address of the host.
+            map(Set::AddressOfAny(family).name(), &[InetProto, InetService], address),
+            map(Set::PortOfAny(family).name(), &[InetProto, InetService], InetService),
+            // Ranges of ports that keep their numbers, one element each.
+            intervals(Set::Range(family).name(), at_address, address),
+        ]);
+    }
+    sets
 }
 
 /// Bridges with published ports may route the loopback network, so that 127.0.0.1:PORT works on the host. Containers
@@ -99,13 +112,27 @@ fn output() -> Chain {
 }
 
 fn publish() -> Chain {
-    Chain::new(
-        "publish",
+    let at_address = |address: fn() -> Expression<'static>| [address(), l4proto(), dport()];
+    let rules = |family, address| {
         [
-            rule([dnat_ip_to([ip_daddr(), l4proto(), dport()], "published_at_address", "published_at_port")]),
-            rule([dnat_ip_to([l4proto(), dport()], "published_address", "published_port")]),
-        ],
-    )
+            rule([dnat(
+                family,
+                at_address(address),
+                Set::AddressOfOne(family).name(),
+                Some(Set::PortOfOne(family).name()),
+            )]),
+            rule([dnat(
+                family,
+                [l4proto(), dport()],
+                Set::AddressOfAny(family).name(),
+                Some(Set::PortOfAny(family).name()),
+            )]),
+            rule([dnat(family, at_address(address), Set::Range(family).name(), None)]),
+        ]
+    };
+    let [one, any, range] = rules(Family::Ipv4, ip_daddr);
+    let [one6, any6, range6] = rules(Family::Ipv6, ip6_daddr);
+    Chain::new("publish", [one, any, range, one6, any6, range6])
 }
 
 fn postrouting() -> Chain {
@@ -159,18 +186,33 @@ fn inward() -> Chain {
 }
 
 fn set(name: &'static str, key: &'static [SetType]) -> Value {
-    let set =
-        Set { family: NfFamily::INet, table: TABLE.into(), name: name.into(), set_type: types(key), ..Set::default() };
+    let set = schema::Set {
+        family: NfFamily::INet,
+        table: TABLE.into(),
+        name: name.into(),
+        set_type: types(key),
+        ..schema::Set::default()
+    };
     command(NfCmd::Add(NfListObject::Set(Box::new(set))))
 }
 
 fn map(name: &'static str, key: &'static [SetType], value: SetType) -> Value {
+    map_with(name, key, value, None)
+}
+
+/// A map whose keys are intervals.
+fn intervals(name: &'static str, key: &'static [SetType], value: SetType) -> Value {
+    map_with(name, key, value, Some(HashSet::from([SetFlag::Interval])))
+}
+
+fn map_with(name: &'static str, key: &'static [SetType], value: SetType, flags: Option<HashSet<SetFlag>>) -> Value {
     let map = Map {
         family: NfFamily::INet,
         table: TABLE.into(),
         name: name.into(),
         set_type: types(key),
         map: SetTypeValue::Single(value),
+        flags,
         ..Map::default()
     };
     command(NfCmd::Add(NfListObject::Map(Box::new(map))))

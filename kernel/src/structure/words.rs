@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use model::Family;
 use nftables::{
     expr::{
         CT, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix,
@@ -104,21 +105,26 @@ pub(super) fn jump(chain: &'static str) -> Statement<'static> {
 }
 
 /// `dnat ip to KEY map @ADDRESSES : KEY map @PORTS`: to the address and the port that two maps hold under one key.
-/// Without an entry in both the rule does not apply.
-pub(super) fn dnat_ip_to<const N: usize>(
+/// Without an entry in both the rule does not apply. Without a map of ports the port stays what it is.
+pub(super) fn dnat<const N: usize>(
+    family: Family,
     key: [Expression<'static>; N],
     addresses: &'static str,
-    ports: &'static str,
+    ports: Option<&'static str>,
 ) -> Statement<'static> {
     let key = concat(key);
     let looked_up_in = |map| {
         let map = Map { key: key.clone(), data: named(map) };
-        Some(Expression::Named(NamedExpression::Map(Box::new(map))))
+        Expression::Named(NamedExpression::Map(Box::new(map)))
+    };
+    let family = match family {
+        Family::Ipv4 => NATFamily::IP,
+        Family::Ipv6 => NATFamily::IP6,
     };
     Statement::DNAT(Some(NAT {
-        addr: looked_up_in(addresses),
-        family: Some(NATFamily::IP),
-        port: looked_up_in(ports),
+        addr: Some(looked_up_in(addresses)),
+        family: Some(family),
+        port: ports.map(looked_up_in),
         flags: None,
     }))
 }
@@ -222,6 +228,10 @@ pub(super) fn ct_status_is_dnat() -> Statement<'static> {
 
 pub(super) fn ip_daddr() -> Expression<'static> {
     field("ip", "daddr")
+}
+
+pub(super) fn ip6_daddr() -> Expression<'static> {
+    field("ip6", "daddr")
 }
 
 pub(super) fn l4proto() -> Expression<'static> {

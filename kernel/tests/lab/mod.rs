@@ -15,8 +15,8 @@ use std::{
 
 use kernel::{Kernel, KernelError, Removal, Report};
 use model::{
-    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Namespace, NetworkId, Scope,
-    State, Switch, Veth,
+    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Namespace, NetworkId,
+    Publish, Scope, State, Switch, Veth,
 };
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
@@ -215,8 +215,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
         let bridge = endpoint.network.bridge();
         let ipv4 = endpoint.ipv4.expect("every container of the lab has one");
         let [_, _, net, _] = ipv4.octets();
-        let from_loopback =
-            attachment.publishes.iter().any(|publish| publish.host_ip.is_none_or(|ip| ip.is_loopback()));
+        let from_loopback = attachment.publishes.iter().any(Publish::reaches_from_loopback);
         state.forwarding = Forwarding::On;
         state.elements.extend([Element::Bridge(bridge.clone()), Element::SameBridge(bridge.clone())]);
         state.elements.extend(attachment.elements());

@@ -1,0 +1,127 @@
+//! `fabric port`, and how published ports are shown.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU16,
+};
+
+use api::{Client, Container, State};
+use model::{Protocol, Publish};
+use serde::Serialize;
+
+use crate::{
+    arguments::{ContainerPort, PortArguments},
+    failure::Failure,
+    output::Output,
+};
+
+/// A publish at one address of the host, or at every address of one family.
+#[derive(Debug, Serialize)]
+struct Published {
+    protocol: Protocol,
+    host_address: IpAddr,
+    /// The first of them, on the host.
+    host_port: NonZeroU16,
+    /// The first of them, in the container.
+    container_port: NonZeroU16,
+    /// How many ports follow each other from there on.
+    count: u16,
+}
+
+pub(super) async fn port(client: &Client, output: Output, arguments: PortArguments) -> Result<(), Failure> {
+    let container = client.container(&arguments.container).await?;
+    let name = container.name.to_string();
+    if container.state == State::Exited && !container.publishes.is_empty() {
+        return Err(Failure::PortsClosed { name });
+    }
+    let published = container.publishes.iter().flat_map(|publish| at_addresses(&container, publish));
+    let Some(ContainerPort { port, protocol }) = arguments.port else {
+        let published: Vec<_> = published.map(|(_, published)| published).collect();
+        return output.print(&published, || published.iter().map(Published::line).collect());
+    };
+    let leads_there = |(publish, published): (&Publish, Published)| {
+        let host_port = publish.host_port_of(port).filter(|_| publish.protocol() == protocol)?;
+        Some(Published { host_port, container_port: port, count: 1, ..published })
+    };
+    let published: Vec<_> = published.filter_map(leads_there).collect();
+    if published.is_empty() {
+        return Err(Failure::NotPublished { name, port: format!("{port}/{protocol}") });
+    }
+    output.print(&published, || published.iter().map(|one| format!("{}\n", one.host())).collect())
+}
+
+/// What a container publishes and is in force, as container tools show it.
+pub(super) fn in_force(container: &Container) -> impl Iterator<Item = String> {
+    let publishes = container.publishes.iter().filter(|_| container.state != State::Exited);
+    publishes.flat_map(|publish| at_addresses(container, publish)).map(|(_, published)| published.arrow())
+}
+
+/// Where a publish is found: of those at every address, each family for which the container has an address.
+fn at_addresses<'a>(
+    container: &Container,
+    publish: &'a Publish,
+) -> impl Iterator<Item = (&'a Publish, Published)> + use<'a> {
+    let endpoint = container.endpoints.first();
+    let ipv4 = endpoint.is_none_or(|endpoint| endpoint.ipv4.is_some()).then_some(Ipv4Addr::UNSPECIFIED.into());
+    let ipv6 = endpoint.and_then(|endpoint| endpoint.ipv6).map(|_| Ipv6Addr::UNSPECIFIED.into());
+    let every = [ipv4, ipv6].into_iter().flatten().filter(|_| publish.host_ip().is_none());
+    publish.host_ip().into_iter().chain(every).map(move |host_address| {
+        let published = Published {
+            protocol: publish.protocol(),
+            host_address,
+            host_port: publish.host_ports().first(),
+            container_port: publish.container_ports().first(),
+            count: publish.host_ports().count(),
+        };
+        (publish, published)
+    })
+}
+
+impl Published {
+    /// `ADDRESS:PORTS` on the host.
+    fn host(&self) -> String {
+        let first = SocketAddr::new(self.host_address, self.host_port.get());
+        format!("{first}{}", self.up_to(self.host_port))
+    }
+
+    /// `PORTS/PROTOCOL` in the container.
+    fn container(&self) -> String {
+        format!("{}{}/{}", self.container_port, self.up_to(self.container_port), self.protocol)
+    }
+
+    /// `-LAST`, if it is more than one port.
+    fn up_to(&self, first: NonZeroU16) -> String {
+        if self.count == 1 { String::new() } else { format!("-{}", first.get() + (self.count - 1)) }
+    }
+
+    fn line(&self) -> String {
+        format!("{} -> {}\n", self.container(), self.host())
+    }
+
+    fn arrow(&self) -> String {
+        format!("{}->{}", self.host(), self.container())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::samples;
+
+    #[test]
+    fn a_publish_is_shown_at_each_address_it_is_found_at() {
+        let mut container = samples::containers().remove(0);
+        container.publishes = ["8080:80", "[::]:9000-9009:9000-9009/udp", "127.0.0.1:81-82:91-92/sctp"]
+            .map(|text| text.parse().expect("literal"))
+            .to_vec();
+        let shown = |container: &Container| in_force(container).collect::<Vec<_>>();
+        let rest = ["[::]:9000-9009->9000-9009/udp", "127.0.0.1:81-82->91-92/sctp"];
+        assert_eq!(shown(&container), [&["0.0.0.0:8080->80/tcp"], &rest[..]].concat());
+        container.endpoints[0].ipv6 = Some("fd00::2".parse().expect("literal"));
+        assert_eq!(shown(&container), [&["0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"], &rest[..]].concat());
+        container.endpoints[0].ipv4 = None;
+        assert_eq!(shown(&container), [&["[::]:8080->80/tcp"], &rest[..]].concat());
+        container.state = State::Exited;
+        assert_eq!(shown(&container), [""; 0], "an exited container's ports are closed");
+    }
+}

@@ -1,0 +1,102 @@
+//! The sets and maps that hold entries.
+
+use std::net::IpAddr;
+
+use model::{Family, Published};
+
+/// A set or map of `table inet fabric`. Those of published ports are there once for each family.
+///
+/// One port is found by a hash of protocol and port, with the host's address or without. What it leads to are two
+/// entries under one key, the address and the port, because nft 1.0.6 takes no map to both in JSON. A range of ports
+/// that keep their numbers is one entry of a map of intervals, which holds the address only; the intervals of its kind
+/// of set (pipapo) span the host's addresses too, so one map serves both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Set {
+    Bridges,
+    SameBridge,
+    Guarded,
+    /// Of ports published on one address of the host: the container's address.
+    AddressOfOne(Family),
+    /// Of the same: the container's port.
+    PortOfOne(Family),
+    /// Of ports published on every address of the host: the container's address.
+    AddressOfAny(Family),
+    /// Of the same: the container's port.
+    PortOfAny(Family),
+    /// Of ranges, on one address or on every: the container's address.
+    Range(Family),
+}
+
+impl Set {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Bridges,
+        Self::SameBridge,
+        Self::Guarded,
+        Self::AddressOfOne(Family::Ipv4),
+        Self::PortOfOne(Family::Ipv4),
+        Self::AddressOfAny(Family::Ipv4),
+        Self::PortOfAny(Family::Ipv4),
+        Self::Range(Family::Ipv4),
+        Self::AddressOfOne(Family::Ipv6),
+        Self::PortOfOne(Family::Ipv6),
+        Self::AddressOfAny(Family::Ipv6),
+        Self::PortOfAny(Family::Ipv6),
+        Self::Range(Family::Ipv6),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bridges => "bridges",
+            Self::SameBridge => "same_bridge",
+            Self::Guarded => "guarded",
+            Self::AddressOfOne(Family::Ipv4) => "published_at_address",
+            Self::PortOfOne(Family::Ipv4) => "published_at_port",
+            Self::AddressOfAny(Family::Ipv4) => "published_address",
+            Self::PortOfAny(Family::Ipv4) => "published_port",
+            Self::Range(Family::Ipv4) => "published_range",
+            Self::AddressOfOne(Family::Ipv6) => "published6_at_address",
+            Self::PortOfOne(Family::Ipv6) => "published6_at_port",
+            Self::AddressOfAny(Family::Ipv6) => "published6_address",
+            Self::PortOfAny(Family::Ipv6) => "published6_port",
+            Self::Range(Family::Ipv6) => "published6_range",
+        }
+    }
+
+    /// Where an element is found: the map of addresses and the map of ports, or for a range only the one of addresses.
+    pub(super) fn of_published(published: &Published) -> (Self, Option<Self>) {
+        let family = Family::of(published.to.ip());
+        match published.host_ip {
+            _ if published.host_ports.count() > 1 => (Self::Range(family), None),
+            Some(_) => (Self::AddressOfOne(family), Some(Self::PortOfOne(family))),
+            None => (Self::AddressOfAny(family), Some(Self::PortOfAny(family))),
+        }
+    }
+
+    /// The family of addresses that it leads to.
+    pub(super) fn family(self) -> Option<Family> {
+        match self {
+            Self::Bridges | Self::SameBridge | Self::Guarded => None,
+            Self::AddressOfOne(family)
+            | Self::PortOfOne(family)
+            | Self::AddressOfAny(family)
+            | Self::PortOfAny(family)
+            | Self::Range(family) => Some(family),
+        }
+    }
+}
+
+/// The octets of an address, in the order of the network.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// The address of these octets.
+pub(super) fn address(family: Family, octets: &[u8]) -> Option<IpAddr> {
+    match family {
+        Family::Ipv4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        Family::Ipv6 => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+    }
+}

@@ -1,0 +1,166 @@
+//! Which ports of the host programs listen on, from the kernel's own tables: one request for each protocol and family,
+//! however many ports are asked about (`sock_diag(7)`).
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+};
+
+use model::{Family, Protocol};
+use netlink_packet_core::NetlinkSerializable;
+use netlink_sys::constants::NETLINK_SOCK_DIAG;
+use rustix::{io::Errno, net::AddressFamily};
+
+use crate::{
+    KernelError,
+    netlink::{Reply, Socket, attribute},
+    sysctl::Setting,
+};
+
+/// `SOCK_DIAG_BY_FAMILY`, `include/uapi/linux/sock_diag.h`
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `INET_DIAG_SKV6ONLY`, `include/uapi/linux/inet_diag.h`
+const V6_ONLY: u16 = 11;
+/// The length of `struct inet_diag_msg`.
+const MESSAGE: usize = 72;
+// `include/net/tcp_states.h`; a UDP socket that is connected to nobody has the state of a closed one.
+const CLOSED: u32 = 1 << 7;
+const LISTENING: u32 = 1 << 10;
+/// The inode of a socket's file system entry in `/proc/PID/fd` is written so.
+const SOCKET: &str = "socket:[";
+/// What Linux has where nobody chose otherwise (`net.ipv4.ip_local_port_range`).
+const LOCAL_PORTS: (u16, u16) = (32768, 60999);
+
+/// What of the host's ports is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPorts {
+    /// Sockets that anybody can talk to.
+    pub listeners: Vec<Listener>,
+    /// The lowest and the highest of the ports that the kernel gives to programs that ask for any
+    /// (`net.ipv4.ip_local_port_range`).
+    pub local: (u16, u16),
+}
+
+/// A socket that anybody can talk to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Where it listens; `0.0.0.0` and `::` mean every address of the family.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Whether it listens on `::` and takes IPv4 as well (`ipv6(7)`, `IPV6_V6ONLY`).
+    pub both_families: bool,
+    /// The inode of the socket, by which its owner is found.
+    inode: u32,
+}
+
+impl Listener {
+    /// Whether it has the port at an address of the host that is of `family`: at `address`, or at any if that is none.
+    pub fn is_at(&self, family: Family, address: Option<IpAddr>) -> bool {
+        if Family::of(self.address) != family {
+            return self.both_families;
+        }
+        self.address.is_unspecified() || address.is_none_or(|address| address == self.address)
+    }
+
+    /// The process that has the socket, as `NAME (pid PID)`; none if `/proc` does not tell.
+    ///
+    /// It looks at the descriptors of all processes, so it is for those who must explain a failure.
+    pub fn holder(&self) -> Option<String> {
+        let link = format!("{SOCKET}{}]", self.inode);
+        let processes = fs::read_dir("/proc").ok()?.map_while(Result::ok);
+        // Beside processes there are links to the one that asks.
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let (pid, process) = numbers
+            .map(|pid| (pid, PathBuf::from(format!("/proc/{pid}"))))
+            .find(|(_, process)| holds(process, &link))?;
+        let name = fs::read_to_string(process.join("comm")).ok()?;
+        Some(format!("{} (pid {pid})", name.trim_end().escape_debug()))
+    }
+}
+
+/// Whether a process has a descriptor that leads to this.
+fn holds(process: &Path, link: &str) -> bool {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().map_while(Result::ok);
+    let mut links = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    links.any(|found| found.as_os_str() == link)
+}
+
+/// `struct inet_diag_req_v2`: all sockets of a protocol and family that are in one of these states.
+struct Inquiry {
+    family: Family,
+    protocol: Protocol,
+    states: u32,
+}
+
+impl NetlinkSerializable for Inquiry {
+    fn message_type(&self) -> u16 {
+        SOCK_DIAG_BY_FAMILY
+    }
+
+    fn buffer_len(&self) -> usize {
+        56
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        let family = match self.family {
+            Family::Ipv4 => AddressFamily::INET,
+            Family::Ipv6 => AddressFamily::INET6,
+        };
+        buffer.fill(0);
+        // Both families have numbers below 256.
+        buffer[0] = family.as_raw().to_le_bytes()[0];
+        buffer[1] = self.protocol.number();
+        buffer[4..8].copy_from_slice(&self.states.to_ne_bytes());
+    }
+}
+
+/// Looks in the namespace of the calling thread.
+pub(crate) fn in_use() -> Result<HostPorts, KernelError> {
+    let mut socket = Socket::open(NETLINK_SOCK_DIAG)?;
+    let mut listeners = Vec::new();
+    for protocol in Protocol::ALL {
+        let states = if protocol == Protocol::Udp { CLOSED } else { LISTENING };
+        for family in Family::ALL {
+            let request = || Inquiry { family, protocol, states };
+            match socket.dump(request) {
+                Ok(replies) => listeners.extend(replies.iter().filter_map(|reply| listener(protocol, reply))),
+                // The kernel has no sockets of this kind.
+                Err(refusal) if refusal.is(Errno::NOENT) || refusal.is(Errno::INVAL) => {}
+                Err(source) => {
+                    return Err(KernelError::Netlink {
+                        action: format!("list {protocol} sockets of {family}"),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+    let words = Setting::LocalPorts.read()?.unwrap_or_default();
+    let numbers: Vec<u16> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let local = if let [first, last] = numbers[..] { (first, last) } else { LOCAL_PORTS };
+    Ok(HostPorts { listeners, local })
+}
+
+fn listener(protocol: Protocol, reply: &Reply) -> Option<Listener> {
+    // struct inet_diag_msg: family, state, timer, retransmissions; then the socket's identity, which begins with both
+    // ports and the source address in network order; at its end the inode.
+    let fixed: &[u8; MESSAGE] = reply.payload.first_chunk()?;
+    let source: [u8; 16] = fixed[8..24].try_into().ok()?;
+    let address: IpAddr = if u16::from(fixed[0]) == AddressFamily::INET6.as_raw() {
+        Ipv6Addr::from(source).to_canonical()
+    } else {
+        Ipv4Addr::new(source[0], source[1], source[2], source[3]).into()
+    };
+    let only = attribute(&reply.payload[MESSAGE..], V6_ONLY).and_then(|value| value.first().copied());
+    Some(Listener {
+        protocol,
+        address,
+        port: u16::from_be_bytes([fixed[4], fixed[5]]),
+        both_families: address == IpAddr::from(Ipv6Addr::UNSPECIFIED) && only != Some(1),
+        inode: u32::from_ne_bytes(fixed[68..72].try_into().ok()?),
+    })
+}
