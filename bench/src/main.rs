@@ -36,10 +36,12 @@ struct Arguments {
 enum Measure {
     /// Start a container and see it end.
     Run,
+    /// Attach a running container to one more network, until its first packet is answered.
+    Attach,
     /// Streams and requests between two containers.
     Throughput,
-    /// Memory of daemons, endpoints and containers, and the restart of a full host.
-    Memory,
+    /// A host with a thousand containers: memory, one more endpoint, and a restart.
+    Full,
 }
 
 fn main() -> ExitCode {
@@ -56,11 +58,14 @@ fn main() -> ExitCode {
     if chosen(Measure::Run) {
         rows.extend(row::run::measure(&competition, arguments.rounds));
     }
+    if chosen(Measure::Attach) {
+        rows.extend(row::attach::measure(&competition, arguments.rounds));
+    }
     if chosen(Measure::Throughput) {
         rows.extend(row::throughput::measure(&competition));
     }
-    if chosen(Measure::Memory) {
-        rows.extend(row::memory::measure(&mut competition));
+    if chosen(Measure::Full) {
+        rows.extend(row::memory::measure(&mut competition, arguments.rounds));
     }
     println!("{}", report::table(&rows));
     if let Some(path) = &arguments.json

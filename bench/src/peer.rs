@@ -1,5 +1,6 @@
 //! Those who are compared: each in a network namespace, a mount namespace and directories of its own.
 
+mod attachers;
 mod docker;
 mod fabric;
 mod oci;
@@ -10,6 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+pub(crate) use attachers::{Netavark, Plugin};
 pub(crate) use docker::Docker;
 pub(crate) use fabric::Fabric;
 pub(crate) use oci::Oci;
@@ -29,6 +31,7 @@ pub(crate) trait Peer {
 
 /// A container that does nothing.
 pub(crate) struct Sleeper {
+    pub(crate) id: String,
     /// Its first process in the machine's PID namespace.
     pub(crate) pid: u32,
     /// Its address on the network; empty without one.

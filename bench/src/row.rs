@@ -1,5 +1,6 @@
 //! One measure each: what is measured, of whom, and what Fabric is to reach.
 
+pub(crate) mod attach;
 pub(crate) mod memory;
 pub(crate) mod run;
 pub(crate) mod throughput;

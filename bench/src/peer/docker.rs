@@ -84,7 +84,7 @@ impl Peer for Docker {
         let format = "{{.State.Pid}} {{.NetworkSettings.Networks.bench.IPAddress}}";
         let shown = finish(&mut self.command(&["inspect", "--format", format, &id]))?;
         let (pid, address) = shown.split_once(' ').ok_or("inspect shows no address")?;
-        Ok(Sleeper { pid: pid.parse().map_err(|_| "inspect shows no pid")?, address: address.to_owned() })
+        Ok(Sleeper { id, pid: pid.parse().map_err(|_| "inspect shows no pid")?, address: address.to_owned() })
     }
 }
 

@@ -54,6 +54,16 @@ impl Fabric {
         Ok(start.elapsed())
     }
 
+    /// The first process of a container.
+    pub(crate) fn process(&self, id: &str) -> Result<u32, Absence> {
+        process(&self.inspect(id)?)
+    }
+
+    fn inspect(&self, id: &str) -> Result<Value, Absence> {
+        let text = finish(&mut self.command(&["inspect", id, "--format", "json"]))?;
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
     fn await_ready(&self) -> Result<(), Absence> {
         let mut last = String::new();
         for _ in 0..3000 {
@@ -82,6 +92,11 @@ fn spawn(place: &Place, binaries: &Path) -> Result<Child, Absence> {
     command.spawn().map_err(|error| format!("netd: {error}"))
 }
 
+fn process(shown: &Value) -> Result<u32, Absence> {
+    let pid = shown["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    pid.ok_or_else(|| "inspect shows no pid".to_owned())
+}
+
 impl Peer for Fabric {
     fn run_true(&self) -> Command {
         self.command(&["run", "--rm", "--network", "bench", "busybox", "true"])
@@ -89,11 +104,10 @@ impl Peer for Fabric {
 
     fn sleeper(&self) -> Result<Sleeper, Absence> {
         let id = finish(&mut self.command(&["run", "-d", "--network", "bench", "busybox", "sleep", "100000"]))?;
-        let text = finish(&mut self.command(&["inspect", &id, "--format", "json"]))?;
-        let shown: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let pid = shown["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).ok_or("inspect shows no pid")?;
+        let shown = self.inspect(&id)?;
+        let pid = process(&shown)?;
         let address = shown["endpoints"][0]["ipv4"].as_str().unwrap_or_default().to_owned();
-        Ok(Sleeper { pid, address })
+        Ok(Sleeper { id, pid, address })
     }
 }
 
@@ -102,7 +116,9 @@ impl Drop for Fabric {
         for id in self.containers() {
             let _ = finish(&mut self.command(&["rm", "-f", &id]));
         }
-        let _ = finish(&mut self.command(&["network", "rm", "bench"]));
+        for network in ["bench", "bench-two", "bench-few"] {
+            let _ = finish(&mut self.command(&["network", "rm", network]));
+        }
         end(&mut self.netd);
     }
 }

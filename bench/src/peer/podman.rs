@@ -52,7 +52,7 @@ impl Peer for Podman {
         let format = "{{.State.Pid}} {{.NetworkSettings.Networks.bench.IPAddress}}";
         let shown = finish(&mut self.command(&["inspect", "--format", format, &id]))?;
         let (pid, address) = shown.split_once(' ').ok_or("inspect shows no address")?;
-        Ok(Sleeper { pid: pid.parse().map_err(|_| "inspect shows no pid")?, address: address.to_owned() })
+        Ok(Sleeper { id, pid: pid.parse().map_err(|_| "inspect shows no pid")?, address: address.to_owned() })
     }
 }
 
@@ -66,6 +66,7 @@ impl Drop for Podman {
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
+        remove_group("libpod_parent/conmon");
         remove_group("libpod_parent");
     }
 }

@@ -14,7 +14,7 @@ const MANY: usize = 1000;
 /// How many containers of a peer are looked at.
 const FEW: usize = 10;
 
-pub(crate) fn measure(competition: &mut Competition) -> Vec<Row> {
+pub(crate) fn measure(competition: &mut Competition, rounds: usize) -> Vec<Row> {
     let idle = total(&[competition.fabric.daemon()]);
     let docker = competition.docker.as_ref().map_err(Clone::clone);
     let docker_idle = docker.and_then(|docker| total(&docker.daemons()));
@@ -35,6 +35,8 @@ pub(crate) fn measure(competition: &mut Competition) -> Vec<Row> {
         row("unique memory beside each container", Unit::Mebibytes, shims, docker_shims(competition), 1024.0);
     containers.at_most("fabric", 1.0);
 
+    let crowded = super::attach::crowded(competition, rounds);
+
     let mut repair = Vec::new();
     for _ in 0..3 {
         repair.push(competition.fabric.kill_and_restart());
@@ -48,7 +50,7 @@ pub(crate) fn measure(competition: &mut Competition) -> Vec<Row> {
         results: vec![Outcome { who: "fabric".to_owned(), result }],
     };
     repair.at_most("fabric", 1000.0);
-    vec![daemons, endpoints, containers, repair]
+    vec![daemons, endpoints, containers, crowded, repair]
 }
 
 /// Kibibytes as they were measured, shown in units of `per` of them.

@@ -84,7 +84,8 @@ fn by_hand(who: &str, join: fn(&Place, &Place) -> Result<Vec<Place>, Absence>) -
         for (place, address) in [(&one, "10.98.0.2"), (&two, "10.98.0.3")] {
             sh(place, &format!("ip addr add {address}/24 dev eth0; ip link set eth0 up"))?;
         }
-        let end = |place: &Place, address: &str| Sleeper { pid: place.pid(), address: address.to_owned() };
+        let end =
+            |place: &Place, address: &str| Sleeper { id: String::new(), pid: place.pid(), address: address.to_owned() };
         let ends = [end(&one, "10.98.0.2"), end(&two, "10.98.0.3")];
         places.extend([one, two]);
         Ok((ends, places))
