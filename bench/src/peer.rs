@@ -46,7 +46,7 @@ pub(crate) fn finish(command: &mut Command) -> Result<String, Absence> {
         Ok(text(&output.stdout))
     } else {
         let said = text(&output.stderr);
-        Err(format!("{:?}: {}", command.get_program(), said.lines().last().unwrap_or("failed without a word")))
+        Err(format!("{:?}: {}", command.get_program(), said.lines().next().unwrap_or("failed without a word")))
     }
 }
 
