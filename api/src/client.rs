@@ -63,6 +63,11 @@ impl Client {
         self.get(route::DOCTOR).json().await
     }
 
+    /// Mends what differs, as far as that is safe, and looks again.
+    pub async fn mend(&self) -> Result<Doctor, ClientError> {
+        self.post(route::DOCTOR).json().await
+    }
+
     /// All networks.
     pub async fn networks(&self) -> Result<Vec<Network>, ClientError> {
         self.get(route::NETWORKS).json().await

@@ -40,20 +40,23 @@ pub struct Status {
     pub images: u64,
 }
 
-/// The desired state held against the host's: `GET /v1/doctor`.
+/// The desired state held against the host's: `GET /v1/doctor`; `POST` mends what it can before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doctor {
     /// What was looked at, in a fixed order.
     pub checks: Vec<Check>,
     /// Whether no check found a problem.
     pub healthy: bool,
+    /// What was found first and is not there any more, if mending was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mended: Vec<Difference>,
 }
 
 impl Doctor {
     /// The outcome of these checks: healthy if none found a problem.
     pub fn new(checks: Vec<Check>) -> Self {
         let healthy = checks.iter().all(|check| check.result != CheckResult::Problem);
-        Self { checks, healthy }
+        Self { checks, healthy, mended: Vec::new() }
     }
 }
 
@@ -69,6 +72,20 @@ pub struct Check {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What is not as it should be, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What differs: `bridge fb-0123456789ab of network web`, a path, a lease.
+    pub object: String,
+    /// How it differs.
+    pub difference: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// What came out of a check.

@@ -25,7 +25,7 @@ pub use container::{
     StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
 pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};
-pub use host::{API_VERSION, Check, CheckResult, Doctor, Status, Version};
+pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Version};
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};
 pub use model::{ParseSignalError, Signal};

@@ -8,7 +8,7 @@ use std::fmt::Write;
 pub const VERSION: &str = "/v1/version";
 /// `GET` → [`Status`](crate::Status).
 pub const STATUS: &str = "/v1/status";
-/// `GET` → [`Doctor`](crate::Doctor).
+/// `GET` → [`Doctor`](crate::Doctor); `POST` the same, once what can be mended is.
 pub const DOCTOR: &str = "/v1/doctor";
 /// `GET` with [`EventsQuery`](crate::EventsQuery) → one [`Event`](crate::Event) per line.
 pub const EVENTS: &str = "/v1/events";

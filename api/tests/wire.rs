@@ -150,7 +150,13 @@ fn references_name_every_container_and_escape_no_path() {
 
 #[test]
 fn health_is_the_absence_of_problems() {
-    let check = |result| Check { name: "bridge".to_owned(), result, message: String::new(), hint: None };
+    let check = |result| Check {
+        name: "bridge".to_owned(),
+        result,
+        message: String::new(),
+        hint: None,
+        differences: Vec::new(),
+    };
     for (results, healthy) in [
         (vec![], true),
         (vec![CheckResult::Ok, CheckResult::Warning], true),

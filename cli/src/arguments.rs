@@ -85,6 +85,14 @@ pub(crate) enum ContainerCommand {
     Prune(PruneArguments),
 }
 
+/// `fabric doctor`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArguments {
+    /// Mend what can be mended without harm, and tell what that was.
+    #[arg(long)]
+    pub(crate) fix: bool,
+}
+
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -136,7 +144,7 @@ pub(crate) enum Command {
     /// Show what netd looks after.
     Status,
     /// Hold what should be against what is; exits with 1 if there are problems.
-    Doctor,
+    Doctor(DoctorArguments),
     /// Show the versions of fabric and netd.
     Version,
 }

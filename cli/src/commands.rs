@@ -47,7 +47,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Attach(attach) => return attach::attach(&client, attach).await.map_err(Failure::not_run),
         Command::Exec(exec) => return exec::exec(&client, exec).await.map_err(Failure::not_run),
         Command::Start(start) => return start::start(&client, output, start).await,
-        Command::Doctor => return doctor::doctor(&client, output).await,
+        Command::Doctor(doctor) => return doctor::doctor(&client, output, doctor).await,
         Command::Network(network) => network::network(&client, output, network).await,
         Command::Create(create) => create::create(&client, output, create).await,
         Command::Ps(ps) => ps::ps(&client, output, ps).await,

@@ -43,7 +43,7 @@ fn lines<const COLUMNS: usize>(
 }
 
 /// The text with everything escaped that would break a row or act on a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
         if character.is_control() {
             shown.extend(character.escape_debug());

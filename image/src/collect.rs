@@ -1,6 +1,6 @@
 //! What goes when nothing needs it any more. Runs under the exclusive lock.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use model::Digest;
 
@@ -22,24 +22,10 @@ pub(crate) fn collect(
     in_use: &BTreeSet<Digest>,
 ) -> Result<Removed, ImageError> {
     let mut removed = Removed { digest: untagged, images: Vec::new(), layers: 0, octets: 0 };
-    let named: BTreeSet<Digest> = files::records::<NameRecord>(&images.directory.join("names"))?
-        .into_iter()
-        .map(|(_, name)| name.digest)
-        .collect();
-    let mut blobs = BTreeSet::new();
-    let mut chains = BTreeSet::new();
-    for (path, record) in files::records::<NameRecord>(&images.directory.join("images"))? {
-        if !named.contains(&record.digest) && !in_use.contains(&record.digest) {
-            files::remove(&path)?;
-            removed.images.push(record.digest);
-            continue;
-        }
-        // An image too damaged to be read keeps nothing alive but itself.
-        blobs.insert(images.blob_path(&record.digest));
-        if let Ok((manifest, configuration)) = images.documents(&record.digest) {
-            blobs.insert(images.blob_path(&manifest.config.digest));
-            chains.extend(chain_ids(&configuration.rootfs.diff_ids).iter().map(|chain| images.layer_path(chain)));
-        }
+    let Needed { unnamed, blobs, chains } = Needed::of(images, in_use)?;
+    for (path, digest) in unnamed {
+        files::remove(&path)?;
+        removed.images.push(digest);
     }
     for (path, record) in files::records::<LayerRecord>(&images.directory.join("layers"))? {
         if !chains.contains(&path) {
@@ -55,6 +41,55 @@ pub(crate) fn collect(
     }
     strays(images, spool)?;
     Ok(removed)
+}
+
+/// What names and containers need, and the records that neither does.
+struct Needed {
+    unnamed: Vec<(PathBuf, Digest)>,
+    blobs: BTreeSet<PathBuf>,
+    chains: BTreeSet<PathBuf>,
+}
+
+impl Needed {
+    fn of(images: &Images, in_use: &BTreeSet<Digest>) -> Result<Self, ImageError> {
+        let named: BTreeSet<Digest> = files::records::<NameRecord>(&images.directory.join("names"))?
+            .into_iter()
+            .map(|(_, name)| name.digest)
+            .collect();
+        let mut needed = Self { unnamed: Vec::new(), blobs: BTreeSet::new(), chains: BTreeSet::new() };
+        for (path, record) in files::records::<NameRecord>(&images.directory.join("images"))? {
+            if !named.contains(&record.digest) && !in_use.contains(&record.digest) {
+                needed.unnamed.push((path, record.digest));
+                continue;
+            }
+            // An image too damaged to be read keeps nothing alive but itself.
+            needed.blobs.insert(images.blob_path(&record.digest));
+            if let Ok((manifest, configuration)) = images.documents(&record.digest) {
+                needed.blobs.insert(images.blob_path(&manifest.config.digest));
+                let chains = chain_ids(&configuration.rootfs.diff_ids);
+                needed.chains.extend(chains.iter().map(|chain| images.layer_path(chain)));
+            }
+        }
+        Ok(needed)
+    }
+}
+
+/// What [`collect`] would remove, `tmp` apart.
+pub(crate) fn unneeded(images: &Images, in_use: &BTreeSet<Digest>) -> Result<Vec<PathBuf>, ImageError> {
+    let Needed { unnamed, blobs, chains } = Needed::of(images, in_use)?;
+    let mut found: Vec<PathBuf> = unnamed.into_iter().map(|(path, _)| path).collect();
+    let mut kept = BTreeSet::new();
+    for (path, record) in files::records::<LayerRecord>(&images.directory.join("layers"))? {
+        kept.insert(images.directory.join("l").join(record.directory));
+        if !chains.contains(&path) {
+            found.push(path);
+        }
+    }
+    for (directory, needed) in [("blobs/sha256", &blobs), ("l", &kept)] {
+        let entries = files::entries(&images.directory.join(directory))?;
+        found.extend(entries.into_iter().filter(|path| !needed.contains(path)));
+    }
+    Ok(found)
 }
 
 /// Moves directories of layers that have no record to `spool`.

@@ -21,6 +21,7 @@
 //! A registry pull will hand blobs to the same verification and unpacking that an OCI layout goes through.
 
 mod archive;
+mod audit;
 mod chain;
 mod collect;
 mod content;
@@ -44,6 +45,7 @@ mod unpack;
 mod whiteout;
 mod wire;
 
+pub use audit::Audit;
 pub use error::{ImageError, Mismatch};
 pub use image::{ExposedPort, Image, ImageConfig};
 pub use limits::{Limit, Limits};

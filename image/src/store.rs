@@ -122,7 +122,7 @@ impl Images {
     }
 
     /// The image of a record, with everything it needs read and found to be there.
-    fn load(&self, record: &NameRecord) -> Result<Image, ImageError> {
+    pub(crate) fn load(&self, record: &NameRecord) -> Result<Image, ImageError> {
         let (manifest, configuration) = self.documents(&record.digest)?;
         if manifest.layers.len() != configuration.rootfs.diff_ids.len() {
             return Err(self.damaged(&manifest.config.digest, "it lists another number of layers than its manifest"));

@@ -207,7 +207,7 @@ impl Daemon {
     }
 
     /// Removes what belongs to no container: a removal was committed, and the daemon killed before it was done.
-    async fn clear_strays(self: &Arc<Self>) -> Result<(), Failure> {
+    pub(crate) async fn clear_strays(self: &Arc<Self>) -> Result<(), Failure> {
         let strays: Vec<ContainerId> = match self.runtime.list() {
             Ok(ids) => ids.into_iter().filter(|id| self.world().record(id).is_none()).collect(),
             Err(source) => return Err(Failure::Runtime { doing: "list", name: "*".into(), source: source.into() }),

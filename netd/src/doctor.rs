@@ -1,23 +1,28 @@
-//! What should be, held against what is.
+//! What should be, held against what is: told, and mended where that harms nobody.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod kernel;
+mod remains;
 
-use api::{Check, CheckResult, Doctor};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use api::{Check, CheckResult, Difference, Doctor};
 use model::{Change, ContainerId, ContainerState, Scope};
 
+use self::kernel::{Owners, Part};
 use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
-    images::blocking,
     record::Goal,
-    world::leases,
 };
-
-const REPAIR: &str = "netd mends what it can every 10 s; if it stays, restart netd, which stops no container";
 
 /// How often, and after which pause, a difference is looked for again before it counts.
 const LOOKS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many differences of one kind are told one by one.
+const MANY: usize = 50;
+
+const FIX: &str = "mend it with `fabric doctor --fix`";
 
 impl Daemon {
     /// The daemon in numbers.
@@ -54,104 +59,114 @@ impl Daemon {
         doctor
     }
 
-    async fn look(self: &Arc<Self>) -> Doctor {
-        Doctor::new(vec![
-            self.examine_kernel().await,
-            self.examine_dns(),
-            self.examine_leases(),
-            self.examine_containers().await,
-            self.examine_leftovers().await,
-        ])
+    /// Mends what can be mended without harm to what runs, and looks again. What was mended is what is gone then.
+    pub(crate) async fn mend(self: &Arc<Self>) -> Doctor {
+        let before = self.examine().await;
+        if before.healthy {
+            return before;
+        }
+        let tell = |result: Result<(), Failure>| {
+            if let Err(failure) = result {
+                tracing::warn!(failure = chain(&failure), "the doctor cannot mend something");
+            }
+        };
+        tell(self.reconcile("mend this host's network", Scope::Everything).await);
+        tell(self.listen().await);
+        for (_, failed) in self.unfinished().await {
+            tell(self.resume(&failed).await);
+        }
+        tell(self.clear_strays().await);
+        tell(self.mend_leases().await);
+        tell(self.mend_images().await);
+        let mut after = self.examine().await;
+        let left: Vec<&Difference> = after.checks.iter().flat_map(|check| &check.differences).collect();
+        let mended = before.checks.iter().flat_map(|check| &check.differences).filter(|it| !left.contains(it));
+        after.mended = mended.cloned().collect();
+        after
     }
 
-    async fn examine_kernel(&self) -> Check {
+    async fn look(self: &Arc<Self>) -> Doctor {
+        let mut checks = self.examine_kernel().await;
+        checks.push(self.examine_dns());
+        checks.push(self.examine_leases().await);
+        checks.push(self.examine_containers().await);
+        checks.push(self.examine_files().await);
+        checks.push(self.examine_images().await);
+        Doctor::new(checks)
+    }
+
+    async fn examine_kernel(&self) -> Vec<Check> {
         let mut making = self.world().namespaces.making().clone();
-        match self.kernel.difference(Scope::Everything, self.desired(Scope::Everything)).await {
-            Ok(changes) => {
-                making.extend(self.world().namespaces.making().iter().cloned());
-                // A namespace that is being made for the pool differs from what it will be.
-                let unfinished = |change: &&Change| match change {
-                    Change::CreateNamespace(name) | Change::PrepareNamespace(name) => making.contains(name),
-                    _ => false,
-                };
-                let differences = changes.iter().filter(|change| !unfinished(change)).map(ToString::to_string);
-                check("kernel", "interfaces, addresses, routes and rules are as they should be", differences)
+        let changes = match self.kernel.difference(Scope::Everything, self.desired(Scope::Everything)).await {
+            Ok(changes) => changes,
+            Err(error) => return vec![failed("kernel", &error)],
+        };
+        making.extend(self.world().namespaces.making().iter().cloned());
+        // A namespace that is being made for the pool differs from what it will be.
+        let unfinished = |change: &&Change| match change {
+            Change::CreateNamespace(name) | Change::PrepareNamespace(name) => making.contains(name),
+            _ => false,
+        };
+        let owners = Owners::of(&self.world());
+        let mut found: BTreeMap<Part, Vec<Difference>> = BTreeMap::new();
+        for change in changes.iter().filter(|change| !unfinished(change)) {
+            for (part, difference) in kernel::differences(change, &owners) {
+                found.entry(part).or_default().push(difference);
             }
-            Err(error) => check("kernel", "", [chain(&error)]),
         }
+        Part::ALL.map(|part| check(part.name(), part.fine(), found.remove(&part).unwrap_or_default())).into()
     }
 
     fn examine_dns(&self) -> Check {
         let deaf = self.deaf.lock().expect("nobody panics with it").clone();
-        check("dns", "every network's gateway answers", deaf)
+        let differences = deaf.map(|reason| Difference {
+            object: "DNS on the gateways".to_owned(),
+            difference: reason,
+            remedy: "free port 53 on the gateway's address (`ss -lnup` shows who has it), then `fabric doctor --fix`"
+                .to_owned(),
+        });
+        check("dns", "every network's gateway answers", differences.into_iter().collect())
     }
 
-    fn examine_leases(&self) -> Check {
-        let world = self.world();
-        let endpoints = world.records().flat_map(|record| &record.container.endpoints);
-        let mut held: BTreeSet<_> =
-            endpoints.flat_map(leases).map(|lease| (lease.network, lease.address, lease.endpoint)).collect();
-        let leaked: Vec<_> = world
-            .leases()
-            .filter(|lease| !held.remove(&(lease.network.clone(), lease.address, lease.endpoint.clone())))
-            .map(|lease| {
-                format!(
-                    "address {} is leased to endpoint {}, which does not exist",
-                    lease.address,
-                    lease.endpoint.short()
-                )
-            })
-            .collect();
-        let missing = held.into_iter().map(|(_, address, endpoint)| {
-            format!("endpoint {} has address {address} without a lease", endpoint.short())
-        });
-        check("leases", "every address in use is leased, and no other", leaked.into_iter().chain(missing))
+    /// Containers that a failure or a crash left in the middle of something: what is wrong, and which it is.
+    async fn unfinished(&self) -> Vec<(Difference, ContainerId)> {
+        let records: Vec<_> = self.world().records().cloned().collect();
+        let mut found = Vec::new();
+        for record in records {
+            let container = &record.container;
+            let difference = match (record.goal, self.runtime.state(&container.id).await) {
+                (Goal::Removed, _) => "is not removed to the end".to_owned(),
+                (_, Err(error)) => chain(&error),
+                (_, Ok(None)) if record.is_live() => "should be there, and has no shim".to_owned(),
+                _ => continue,
+            };
+            let object = format!("container `{}`", container.name);
+            found.push((Difference { object, difference, remedy: FIX.to_owned() }, container.id.clone()));
+        }
+        found
     }
 
     async fn examine_containers(&self) -> Check {
-        let records: Vec<_> = self.world().records().cloned().collect();
-        let mut differences = Vec::new();
-        for record in records {
-            let container = &record.container;
-            match (record.goal, self.runtime.state(&container.id).await) {
-                (Goal::Removed, _) => {
-                    differences.push(format!("container `{}` is not removed to the end", container.name))
-                }
-                (_, Err(error)) => differences.push(chain(&error)),
-                (_, Ok(None)) if record.is_live() => {
-                    differences.push(format!("container `{}` should be there, and has no shim", container.name));
-                }
-                _ => {}
-            }
-        }
+        let differences = self.unfinished().await.into_iter().map(|(difference, _)| difference).collect();
         check("containers", "every container is what it should be", differences)
-    }
-
-    /// Files that belong to no container.
-    async fn examine_leftovers(self: &Arc<Self>) -> Check {
-        let daemon = self.clone();
-        match blocking(move || daemon.runtime.list()).await {
-            Ok(found) => {
-                let world = self.world();
-                let strays = found.iter().filter(|id| world.record(id).is_none());
-                let strays = strays.map(|id| format!("files of container {}, which does not exist", id.short()));
-                check("leftovers", "no file belongs to a container that is gone", strays)
-            }
-            Err(error) => check("leftovers", "", [chain(&error)]),
-        }
     }
 }
 
 /// The outcome of one check: a problem with every difference, or `fine`.
-fn check(name: &str, fine: &str, differences: impl IntoIterator<Item = String>) -> Check {
-    let differences: Vec<String> = differences.into_iter().collect();
-    if differences.is_empty() {
-        return Check { name: name.into(), result: CheckResult::Ok, message: fine.into(), hint: None };
-    }
-    Check {
-        name: name.into(),
-        result: CheckResult::Problem,
-        message: differences.join("; "),
-        hint: Some(REPAIR.into()),
-    }
+fn check(name: &str, fine: &str, mut differences: Vec<Difference>) -> Check {
+    let (result, message) = match differences.len() {
+        0 => (CheckResult::Ok, fine.to_owned()),
+        1 => (CheckResult::Problem, "1 difference".to_owned()),
+        count if count > MANY => (CheckResult::Problem, format!("{count} differences, of which the first {MANY} are")),
+        count => (CheckResult::Problem, format!("{count} differences")),
+    };
+    differences.truncate(MANY);
+    Check { name: name.into(), result, message, hint: None, differences }
+}
+
+/// The outcome of a check that could not be made.
+fn failed(name: &str, error: &impl std::error::Error) -> Check {
+    let remedy = "see what netd logs; if it stays, restart netd, which stops no container";
+    let difference = Difference { object: name.to_owned(), difference: chain(error), remedy: remedy.to_owned() };
+    check(name, "", vec![difference])
 }

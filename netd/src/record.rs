@@ -119,6 +119,11 @@ pub(crate) fn create_container(record: &Record) -> Transaction {
     })
 }
 
+/// A lease that the container's endpoint should have is claimed, if the container is there and the address free.
+pub(crate) fn claim(container: &ContainerId, lease: &ipam::Lease) -> Transaction {
+    Transaction::durable().guard(Guard::Present(container_key(container))).guarded(lease.claim())
+}
+
 /// The container's record changes.
 pub(crate) fn update_container(record: &Record, durability: Durability) -> Transaction {
     let transaction = Transaction { durability, ..Transaction::durable() };

@@ -46,7 +46,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route(route::VERSION, get(version))
         .route(route::STATUS, get(status))
-        .route(route::DOCTOR, get(doctor))
+        .route(route::DOCTOR, get(doctor).post(mend))
         .route(route::EVENTS, get(events))
         .route(route::NETWORKS, get(networks).post(create_network))
         .route(route::NETWORK, get(network).delete(remove_network))
@@ -163,6 +163,10 @@ async fn status(State(daemon): Shared) -> Result<Json<api::Status>, Failure> {
 
 async fn doctor(State(daemon): Shared) -> Json<api::Doctor> {
     Json(daemon.examine().await)
+}
+
+async fn mend(State(daemon): Shared) -> Json<api::Doctor> {
+    Json(undisturbed(async move { daemon.mend().await }).await)
 }
 
 async fn events(State(daemon): Shared, Query(query): Query<EventsQuery>) -> Response {

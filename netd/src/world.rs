@@ -152,9 +152,24 @@ impl World {
         self.networks.get(&network.id).map_or_else(unused, |entry| entry.leases.usage())
     }
 
-    /// Every lease, with the network it is of.
-    pub(crate) fn leases(&self) -> impl Iterator<Item = Lease> {
-        self.networks.values().flat_map(|entry| entry.leases.leases().map(|(lease, _)| lease))
+    /// Every endpoint, those of containers that are being created included, with its container's name.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, &Container)> {
+        let containers = self.containers.values().map(|entry| &entry.record.container);
+        containers.flat_map(|container| container.endpoints.iter().map(move |endpoint| (endpoint, container)))
+    }
+
+    /// The lease is held by nobody any more.
+    pub(crate) fn forget_lease(&mut self, lease: &Lease) {
+        if let Some(entry) = self.networks.get_mut(&lease.network) {
+            entry.leases.remove(lease.address);
+        }
+    }
+
+    /// The lease was committed at `revision`.
+    pub(crate) fn note_lease(&mut self, lease: &Lease, revision: Revision) {
+        if let Some(entry) = self.networks.get_mut(&lease.network) {
+            entry.leases.insert(lease, revision);
+        }
     }
 
     /// The containers that have an endpoint on the network, stopped ones too.

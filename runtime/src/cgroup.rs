@@ -4,6 +4,7 @@
 //! layout it is itself the only one.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -103,6 +104,17 @@ pub(crate) fn remove(cgroup: &Path) -> Result<(), RuntimeError> {
         remove_directory(&directory).map_err(|source| RuntimeError::path("remove", directory, source))?;
     }
     Ok(())
+}
+
+/// Where the cgroup is, or would be, in each hierarchy.
+pub(crate) fn directories(cgroup: &Path) -> Result<Vec<PathBuf>, RuntimeError> {
+    Ok(hierarchies()?.iter().map(|hierarchy| hierarchy.join(cgroup)).collect())
+}
+
+/// The names of all cgroups directly below the parent, in any hierarchy.
+pub(crate) fn names(parent: &str) -> Result<BTreeSet<String>, RuntimeError> {
+    let found = directories(Path::new(parent))?.into_iter().flat_map(|directory| children(&directory));
+    Ok(found.filter_map(|child| Some(child.file_name()?.to_str()?.to_owned())).collect())
 }
 
 /// Removes the parent in every hierarchy where nothing is in it.

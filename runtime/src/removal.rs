@@ -1,8 +1,13 @@
 //! How what a container leaves behind is removed, in whatever state it is.
 
-use std::{fs, io, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use model::ContainerId;
+use rustix::mount::{UnmountFlags, unmount};
 
 use crate::{Directories, Runtime, RuntimeError, cgroup, client::Connection, protocol::Request};
 
@@ -72,6 +77,11 @@ impl Runtime {
 fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Result<(), RuntimeError> {
     cgroup::remove(&directories.cgroup_of(id))?;
     let run = directories.run_of(id);
+    // The shim's own mounts are in a namespace of its own; what somebody mounted there in the host's is in the way.
+    for point in mounts_below(&run).map_err(|source| RuntimeError::path("list the mounts of", &run, source))? {
+        gone(unmount(&point, UnmountFlags::DETACH).map_err(io::Error::from))
+            .map_err(|source| RuntimeError::path("unmount", point, source))?;
+    }
     gone(fs::remove_dir_all(&run)).map_err(|source| RuntimeError::path("remove", run, source))?;
     let data = match keep {
         Keep::Nothing => vec![directories.log_of(id), directories.exit_of(id)],
@@ -87,6 +97,19 @@ fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Re
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         removed => gone(removed).map_err(|source| RuntimeError::path("remove", data, source)),
     }
+}
+
+/// Mount points below `directory` in the host's mount namespace, the innermost first.
+fn mounts_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    // The fifth field is the mount point, white space and backslashes in it as octal escapes (proc_pid_mountinfo(5)).
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| {
+        let plain = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n");
+        PathBuf::from(plain.replace("\\134", "\\"))
+    });
+    let mut points: Vec<PathBuf> = points.filter(|point| point.starts_with(directory)).collect();
+    points.reverse();
+    Ok(points)
 }
 
 fn gone(result: io::Result<()>) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -169,7 +169,19 @@ impl Runtime {
                 ids.extend(entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok()));
             }
         }
+        ids.extend(cgroup::names(&self.directories.cgroup_parent)?.iter().filter_map(|name| name.parse().ok()));
         Ok(ids.into_iter().collect())
+    }
+
+    /// What there is of the container outside its processes: directories and cgroups. Not to be relied on while it is
+    /// being created or removed.
+    ///
+    /// # Errors
+    /// When the hierarchies of cgroups cannot be listed.
+    pub fn remains(&self, id: &ContainerId) -> Result<Vec<PathBuf>, RuntimeError> {
+        let directories = [self.directories.run_of(id), self.directories.data_of(id)];
+        let cgroups = cgroup::directories(&self.directories.cgroup_of(id))?;
+        Ok(directories.into_iter().chain(cgroups).filter(|path| path.exists()).collect())
     }
 
     /// The container's log, from its beginning.

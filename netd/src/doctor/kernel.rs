@@ -1,0 +1,150 @@
+//! What the kernel holds and should not, or should and does not, told of the objects that people know.
+
+use std::collections::BTreeMap;
+
+use api::Difference;
+use model::{Change, Element, LinkSettings};
+
+use crate::world::World;
+
+const REMEDY: &str = "mend it with `fabric doctor --fix`; netd does so by itself every 10 s";
+
+/// What of the kernel a difference is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// Interfaces, their addresses, routes and settings.
+    Links,
+    /// Network namespaces.
+    Namespaces,
+    /// `table inet fabric`.
+    Rules,
+    /// What holds for the whole host.
+    Settings,
+}
+
+impl Part {
+    pub(super) const ALL: [Self; 4] = [Self::Links, Self::Namespaces, Self::Rules, Self::Settings];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Namespaces => "namespaces",
+            Self::Rules => "rules",
+            Self::Settings => "settings",
+        }
+    }
+
+    pub(super) fn fine(self) -> &'static str {
+        match self {
+            Self::Links => "interfaces, addresses and routes are as they should be",
+            Self::Namespaces => "every namespace is pinned and prepared, and no other",
+            Self::Rules => "table inet fabric holds every rule and element, and no other",
+            Self::Settings => "the host's settings are as they should be",
+        }
+    }
+}
+
+/// Whose interfaces and namespaces are whose.
+#[derive(Debug, Default)]
+pub(super) struct Owners(BTreeMap<String, String>);
+
+impl Owners {
+    pub(super) fn of(world: &World) -> Self {
+        let bridges =
+            world.networks().map(|network| (network.bridge().to_string(), format!("network `{}`", network.name)));
+        let ends = world.endpoints().flat_map(|(endpoint, container)| {
+            let owner = format!("container `{}`", container.name);
+            [(endpoint.host_interface().to_string(), owner.clone()), (container.namespace.to_string(), owner)]
+        });
+        Self(bridges.chain(ends).collect())
+    }
+
+    fn name(&self, kind: &str, subject: &str) -> String {
+        match self.0.get(subject) {
+            Some(owner) => format!("{kind} {subject} of {owner}"),
+            None => format!("{kind} {subject}"),
+        }
+    }
+}
+
+/// The differences that `change` would do away with.
+pub(super) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Difference)> {
+    let one = |part, object: String, difference: String| {
+        vec![(part, Difference { object, difference, remedy: REMEDY.to_owned() })]
+    };
+    let link = |name: &dyn std::fmt::Display, difference: String| {
+        one(Part::Links, owners.name("interface", &name.to_string()), difference)
+    };
+    let namespace = |name: &dyn std::fmt::Display, difference: &str| {
+        one(Part::Namespaces, owners.name("namespace", &name.to_string()), difference.to_owned())
+    };
+    let each = |elements: &std::collections::BTreeSet<Element>, difference: &str| {
+        let element = |element: &Element| one(Part::Rules, format!("element {element}"), difference.to_owned());
+        elements.iter().flat_map(element).collect()
+    };
+    match change {
+        Change::InstallFirewall { .. } => {
+            one(Part::Rules, "table inet fabric".to_owned(), "is missing or was altered".to_owned())
+        }
+        Change::AddElements { elements, .. } => each(elements, "is missing from table inet fabric"),
+        Change::RemoveElements { elements } => each(elements, "is in table inet fabric and should not be"),
+        Change::CreateNamespace(name) => namespace(name, "is missing"),
+        Change::PrepareNamespace(name) => namespace(name, "has no loopback interface that is up, or other settings"),
+        Change::RemoveNamespace(name) => namespace(name, "belongs to no container"),
+        Change::CreateBridge { name, .. } | Change::CreateVeth { name, .. } => link(name, "is missing".to_owned()),
+        Change::SetLink { name, settings } => link(name, format!("should have {}", should(settings))),
+        Change::RemoveLink(name) => link(name, "belongs to no network and no container".to_owned()),
+        Change::AddAddress { name, address } => link(name, format!("lacks the address {address}")),
+        Change::RemoveAddress { name, address } => link(name, format!("has the address {address} and should not")),
+        Change::SetIpv6 { name, to } => link(name, format!("should have ipv6 {to}")),
+        Change::SetLoopbackRouting { name, to } => link(name, format!("should have loopback routing {to}")),
+        Change::ConfigureInside { name, inside, .. } => link(name, format!("its other end should be {inside}")),
+        Change::AllowForwarding => {
+            one(Part::Settings, "net.ipv4.ip_forward".to_owned(), "is 0 and should be 1".to_owned())
+        }
+        // These follow from differences of the objects they belonged to.
+        Change::ForgetFlows(_) => Vec::new(),
+    }
+}
+
+fn should(settings: &LinkSettings) -> String {
+    if settings.is_empty() { "other settings".to_owned() } else { settings.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Admin, IfName};
+
+    use super::*;
+
+    #[test]
+    fn a_difference_names_its_object_and_owner() {
+        let owners = Owners(BTreeMap::from([("fb-000000000001".to_owned(), "network `web`".to_owned())]));
+        let bridge: IfName = "fb-000000000001".parse().expect("literal");
+        let stray: IfName = "fe-000000000002".parse().expect("literal");
+        let down = LinkSettings { admin: Some(Admin::Up), mtu: Some(1500), ..LinkSettings::default() };
+        let cases = [
+            (
+                Change::SetLink { name: bridge.clone(), settings: down },
+                "interface fb-000000000001 of network `web`: should have mtu 1500 up",
+            ),
+            (
+                Change::AddAddress { name: bridge.clone(), address: "10.0.0.1/24".parse().expect("literal") },
+                "interface fb-000000000001 of network `web`: lacks the address 10.0.0.1/24",
+            ),
+            (Change::RemoveLink(stray), "interface fe-000000000002: belongs to no network and no container"),
+            (
+                Change::RemoveElements { elements: [Element::Bridge(bridge)].into() },
+                "element bridge fb-000000000001: is in table inet fabric and should not be",
+            ),
+            (Change::InstallFirewall { elements: Default::default() }, "table inet fabric: is missing or was altered"),
+            (Change::AllowForwarding, "net.ipv4.ip_forward: is 0 and should be 1"),
+            (Change::RemoveNamespace("ns-1".parse().expect("literal")), "namespace ns-1: belongs to no container"),
+        ];
+        for (change, expected) in cases {
+            let found = differences(&change, &owners);
+            let texts: Vec<String> = found.iter().map(|(_, it)| format!("{}: {}", it.object, it.difference)).collect();
+            assert_eq!(texts, [expected], "{change}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is kept of networks, containers and images: leases, directories, cgroups, layers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use api::{Check, CheckResult, Difference};
+use ipam::Lease;
+use model::{ContainerId, Digest, EndpointId, NetworkId};
+use store::{Key, Revision, Transaction};
+
+use super::{FIX, check, failed};
+use crate::{
+    daemon::{Daemon, chain},
+    failure::Failure,
+    images::blocking,
+    record,
+    world::leases,
+};
+
+/// Leases that are not as they should be.
+#[derive(Default)]
+struct LeaseDifferences {
+    /// Held by no endpoint.
+    leaked: Vec<(Lease, Revision)>,
+    /// An endpoint's, and in no store.
+    missing: Vec<(Lease, ContainerId, String)>,
+}
+
+impl Daemon {
+    pub(super) async fn examine_leases(&self) -> Check {
+        const FINE: &str = "every address in use is leased, and no other";
+        let found = match self.lease_differences().await {
+            Ok(found) => found,
+            Err(failure) => return failed("leases", &failure),
+        };
+        let name = |id: &NetworkId| self.world().network(id).map_or_else(|| id.to_string(), |it| it.name.to_string());
+        let lease = |lease: &Lease| format!("lease {} of network `{}`", lease.address, name(&lease.network));
+        let leaked = found.leaked.iter().map(|(leaked, _)| Difference {
+            object: lease(leaked),
+            difference: format!("is held by endpoint {}, which does not exist", leaked.endpoint.short()),
+            remedy: FIX.to_owned(),
+        });
+        let missing = found.missing.iter().map(|(missing, _, container)| Difference {
+            object: lease(missing),
+            difference: format!("is missing, and container `{container}` has the address"),
+            remedy: FIX.to_owned(),
+        });
+        check("leases", FINE, leaked.chain(missing).collect())
+    }
+
+    /// Of an endpoint that is being made the world knows before the store, and of one that is removed the store before
+    /// the world: so the world is looked at both before and after, and either knowledge is enough to acquit a lease.
+    async fn lease_differences(&self) -> Result<LeaseDifferences, Failure> {
+        let networks: Vec<NetworkId> = self.world().networks().map(|network| network.id.clone()).collect();
+        let wanted: Vec<(Lease, ContainerId, String)> = {
+            let world = self.world();
+            let live = world.records().map(|record| &record.container);
+            let of = |container: &model::Container| {
+                let all = container.endpoints.iter().flat_map(leases);
+                all.map(|lease| (lease, container.id.clone(), container.name.to_string())).collect::<Vec<_>>()
+            };
+            live.flat_map(of).collect()
+        };
+        let mut stored = Vec::new();
+        for network in &networks {
+            let doing = |source: store::StoreError| Failure::Commit {
+                doing: "read the leases".to_owned(),
+                source: Box::new(source.into()),
+            };
+            let listing = self.store.list(&Lease::prefix(network)).await.map_err(doing)?;
+            for (key, entry) in &listing.entries {
+                match Lease::parse(key, entry) {
+                    Ok(lease) => stored.push((lease, entry.modified)),
+                    Err(error) => tracing::warn!(error = chain(&error), "a lease cannot be read"),
+                }
+            }
+        }
+        let held: BTreeSet<(Key, EndpointId)> = {
+            let world = self.world();
+            world.endpoints().flat_map(|(endpoint, _)| leases(endpoint)).map(|lease| key(&lease)).collect()
+        };
+        let known: BTreeSet<(Key, EndpointId)> = stored.iter().map(|(lease, _)| key(lease)).collect();
+        let leaked = stored.into_iter().filter(|(lease, _)| !held.contains(&key(lease)));
+        let missing = wanted.into_iter().filter(|(lease, ..)| {
+            let key = key(lease);
+            networks.contains(&lease.network) && !known.contains(&key) && held.contains(&key)
+        });
+        Ok(LeaseDifferences { leaked: leaked.collect(), missing: missing.collect() })
+    }
+
+    pub(super) async fn mend_leases(&self) -> Result<(), Failure> {
+        let found = self.lease_differences().await?;
+        for (lease, claimed) in found.leaked {
+            let doing = format!("give back address {}", lease.address);
+            self.commit(doing, Transaction::durable().guarded(lease.release(claimed))).await?;
+            self.world().forget_lease(&lease);
+        }
+        for (lease, container, _) in found.missing {
+            let doing = format!("lease address {}", lease.address);
+            let revision = self.commit(doing, record::claim(&container, &lease)).await?;
+            self.world().note_lease(&lease, revision);
+        }
+        Ok(())
+    }
+
+    /// Directories and cgroups of containers that are gone, and what nobody knows in directories of Fabric's own.
+    pub(super) async fn examine_files(self: &Arc<Self>) -> Check {
+        const FINE: &str = "no directory, cgroup or mount belongs to a container that is gone";
+        let daemon = self.clone();
+        let found = blocking(move || -> Result<_, runtime::RuntimeError> {
+            let mut found = BTreeMap::new();
+            for id in daemon.runtime.list()? {
+                if daemon.world().record(&id).is_none() {
+                    found.insert(id.clone(), daemon.runtime.remains(&id)?);
+                }
+            }
+            Ok(found)
+        });
+        let strays = match found.await {
+            Ok(strays) => strays,
+            Err(error) => return failed("files", &error),
+        };
+        let stray = |(id, path): (&ContainerId, PathBuf)| Difference {
+            object: path.display().to_string(),
+            difference: format!("is of container {}, which does not exist", id.short()),
+            remedy: FIX.to_owned(),
+        };
+        let differences: Vec<Difference> =
+            strays.iter().flat_map(|(id, paths)| paths.iter().map(move |path| (id, path.clone()))).map(stray).collect();
+        let unknown = self.unknown_files();
+        let mut check = check("files", FINE, differences);
+        if check.differences.is_empty() && !unknown.is_empty() {
+            check.result = CheckResult::Warning;
+            check.message = "there are files that Fabric did not make".to_owned();
+        }
+        check.differences.extend(unknown);
+        check
+    }
+
+    fn unknown_files(&self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        for directory in [self.directories.containers(), self.directories.running()] {
+            let entries = fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
+            let unknown = entries
+                .filter(|entry| entry.file_name().to_str().is_none_or(|name| name.parse::<ContainerId>().is_err()));
+            found.extend(unknown.map(|entry| Difference {
+                object: entry.path().display().to_string(),
+                difference: "is nothing that Fabric makes".to_owned(),
+                remedy: "move it away by hand, if nobody needs it there".to_owned(),
+            }));
+        }
+        found
+    }
+
+    pub(super) async fn examine_images(self: &Arc<Self>) -> Check {
+        let daemon = self.clone();
+        let audit = blocking(move || {
+            let in_use: BTreeSet<Digest> = daemon.world().image_digests().cloned().collect();
+            daemon.images.audit(&in_use)
+        });
+        let audit = match audit.await {
+            Ok(audit) => audit,
+            Err(error) => return failed("images", &error),
+        };
+        let damaged = audit.damaged.iter().map(|(name, error)| Difference {
+            object: format!("image `{name}`"),
+            difference: chain(error),
+            remedy: format!("import it again: `fabric image import PATH {name}`"),
+        });
+        let strays = audit.strays.iter().map(|path| Difference {
+            object: path.display().to_string(),
+            difference: "belongs to no image".to_owned(),
+            remedy: FIX.to_owned(),
+        });
+        check("images", "every image is whole, and nothing is left of others", damaged.chain(strays).collect())
+    }
+
+    pub(super) async fn mend_images(self: &Arc<Self>) -> Result<(), Failure> {
+        let _removing = self.image_use.write().await;
+        let daemon = self.clone();
+        let tidied = blocking(move || {
+            let in_use: BTreeSet<Digest> = daemon.world().image_digests().cloned().collect();
+            daemon.images.tidy(&in_use)
+        });
+        Ok(tidied.await?)
+    }
+}
+
+/// What one lease has in common with no other.
+fn key(lease: &Lease) -> (Key, EndpointId) {
+    (lease.key(), lease.endpoint.clone())
+}
