@@ -11,7 +11,7 @@ use model::{Change, IfName, NamespaceName, Scope, State};
 use tokio::{sync::oneshot, task};
 
 use crate::{
-    HostPorts, KernelError, host,
+    HostPorts, KernelError, Obstacle, firewalls, host,
     namespace::Namespaces,
     ports,
     sweep::{After, Sweeper},
@@ -144,6 +144,14 @@ impl Kernel {
     /// When the kernel does not answer.
     pub async fn host_routes(&self) -> Result<Vec<(IfName, IpNet)>, KernelError> {
         self.run(|worker, _| host::routes(&mut worker.route)).await
+    }
+
+    /// Chains of other tables that keep Fabric's traffic from passing. Does not wait for a running reconcile.
+    ///
+    /// # Errors
+    /// When `nft` cannot be run.
+    pub async fn obstacles(&self) -> Result<Vec<Obstacle>, KernelError> {
+        task::spawn_blocking(firewalls::obstacles).await.unwrap_or(Err(KernelError::Stopped))
     }
 
     /// Which of the host's ports programs listen on. Does not wait for a running reconcile.

@@ -21,6 +21,7 @@ mod conntrack;
 mod element;
 mod error;
 mod facade;
+mod firewalls;
 mod host;
 mod link;
 mod namespace;
@@ -36,6 +37,7 @@ mod worker;
 
 pub use error::{Failure, KernelError};
 pub use facade::{Kernel, Removal, Report};
+pub use firewalls::{Obstacle, Traffic};
 pub use netlink::Refusal;
 pub use ports::{HostPorts, Listener};
 pub use watch::{Notice, Watch};

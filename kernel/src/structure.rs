@@ -186,7 +186,7 @@ fn sort_flags(value: &mut Value) {
 }
 
 /// Where `nft` is. The second is for a root shell whose path lacks the directories of system programs.
-const NFT: [&str; 2] = ["nft", "/usr/sbin/nft"];
+pub(crate) const NFT: [&str; 2] = ["nft", "/usr/sbin/nft"];
 
 fn spawn_nft() -> Result<Child, KernelError> {
     for program in NFT {

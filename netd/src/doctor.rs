@@ -1,5 +1,6 @@
 //! What should be, held against what is: told, and mended where that harms nobody.
 
+mod firewalls;
 mod kernel;
 mod remains;
 
@@ -92,6 +93,7 @@ impl Daemon {
         checks.push(self.examine_containers().await);
         checks.push(self.examine_files().await);
         checks.push(self.examine_images().await);
+        checks.push(self.examine_firewalls().await);
         Doctor::new(checks)
     }
 

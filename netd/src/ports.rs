@@ -139,7 +139,10 @@ impl World {
                 let at_another = host_ip.is_none() && self.is_own_dns(listener);
                 families.clone().any(|family| listener.is_at(family, host_ip)) && !at_another
             };
-            if let Some(listener) = host.listeners.iter().filter(has_port).find(is_there) {
+            // The lowest, so that one request is always told the same.
+            if let Some(listener) =
+                host.listeners.iter().filter(has_port).filter(is_there).min_by_key(|listener| listener.port)
+            {
                 return Err(Failure::PortInUse { publish: *publish, listener: *listener, holder: None });
             }
         }

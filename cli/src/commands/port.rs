@@ -61,9 +61,11 @@ fn at_addresses<'a>(
     container: &Container,
     publish: &'a Publish,
 ) -> impl Iterator<Item = (&'a Publish, Published)> + use<'a> {
-    let endpoint = container.endpoints.first();
-    let ipv4 = endpoint.is_none_or(|endpoint| endpoint.ipv4.is_some()).then_some(Ipv4Addr::UNSPECIFIED.into());
-    let ipv6 = endpoint.and_then(|endpoint| endpoint.ipv6).map(|_| Ipv6Addr::UNSPECIFIED.into());
+    let endpoints = &container.endpoints;
+    let has_ipv4 = endpoints.is_empty() || endpoints.iter().any(|endpoint| endpoint.ipv4.is_some());
+    let has_ipv6 = endpoints.iter().any(|endpoint| endpoint.ipv6.is_some());
+    let ipv4 = has_ipv4.then_some(Ipv4Addr::UNSPECIFIED.into());
+    let ipv6 = has_ipv6.then_some(Ipv6Addr::UNSPECIFIED.into());
     let every = [ipv4, ipv6].into_iter().flatten().filter(|_| publish.host_ip().is_none());
     publish.host_ip().into_iter().chain(every).map(move |host_address| {
         let published = Published {

@@ -1,0 +1,236 @@
+//! The host's own firewall is asked, never bypassed: with plain nftables, ufw and firewalld, as `docs/firewalls.md` says.
+//!
+//! ufw and firewalld are Debian's, unpacked by `scripts/install-dependencies` and laid over `/usr` and `/etc` in mount
+//! namespaces of their own: they are not installed, and the machine's own firewall never hears of them.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    process::{Child, Stdio},
+    sync::Arc,
+};
+
+use tests::{Attached, Host, Lan, RecordType, ask, eventually, fetch, serve};
+
+const FIREWALLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/firewalls");
+/// Lays the firewalls over the machine's files, in the calling process's own mount namespace, with what they write kept
+/// in the directory that is the first argument; then becomes the rest.
+const OVER: &str = r#"
+    set -e
+    state=$1 firewalls=$2; shift 2
+    for part in usr etc; do
+        mkdir -p "$state/$part" "$state/$part.work"
+        mount -t overlay overlay -o "lowerdir=$firewalls/$part:/$part,upperdir=$state/$part,workdir=$state/$part.work" "/$part"
+    done
+    mount -t tmpfs tmpfs /run
+    exec "$@"
+"#;
+
+/// A host with a neighbour, a container that publishes and serves, and a firewall to come.
+struct Site {
+    host: Host,
+    lan: Arc<Lan>,
+    api: Attached,
+}
+
+/// What gets through.
+#[derive(Debug, PartialEq, Eq)]
+struct Passes {
+    /// From the LAN to a published port.
+    published: bool,
+    /// From a container to the LAN.
+    outgoing: bool,
+    /// From a container to its network's DNS.
+    names: bool,
+    /// From the LAN, which has a route, to a port that is not published.
+    unpublished: bool,
+}
+
+const ALL: Passes = Passes { published: true, outgoing: true, names: true, unpublished: false };
+const NONE: Passes = Passes { published: false, outgoing: false, names: false, unpublished: false };
+
+impl Site {
+    fn new() -> Self {
+        assert!(Path::new(FIREWALLS).join("complete").exists(), "run scripts/install-dependencies first");
+        let host = Host::new();
+        let lan = host.lan();
+        host.ok(&["network", "create", "web"]);
+        let api = host.run("api", "web", &["-p", "8080:80"], &["httpd", "-f", "-p", "80", "-h", "/etc"]);
+        let inside = api.namespace();
+        eventually("the server listens", || fetch(&inside, Ipv4Addr::LOCALHOST, 80, "hostname").ok());
+        let site = Self { host, lan, api };
+        assert_eq!(site.passes(), ALL, "without a firewall");
+        site
+    }
+
+    fn passes(&self) -> Passes {
+        let Self { host, lan, api } = self;
+        let inside = api.namespace();
+        let published = fetch(&lan.namespace, lan.host_address, 8080, "hostname").is_ok();
+        let outside = serve(&lan.namespace, lan.address, 9000);
+        let outgoing = fetch(&inside, lan.address, 9000, "").is_ok();
+        if !outgoing {
+            // Nobody came, and the server waits for somebody.
+            fetch(host.namespace(), lan.address, 9000, "").expect("the host itself reaches the LAN");
+        }
+        outside.join().expect("it served");
+        let subnets = host.json(&["network", "inspect", "web"])["subnets"].clone();
+        let gateway: IpAddr = subnets[0]["gateway"].as_str().and_then(|text| text.parse().ok()).expect("a gateway");
+        let names = ask(&inside, (gateway, 53).into(), "api", RecordType::A).is_ok();
+        let unpublished = fetch(&lan.namespace, api.ipv4, 80, "hostname").is_ok();
+        let passes = Passes { published, outgoing, names, unpublished };
+        fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname").expect("the host itself reaches it always");
+        passes
+    }
+
+    /// What the doctor says of other firewalls.
+    fn diagnosis(&self) -> (String, String) {
+        let doctor = self.host.json(&["doctor"]);
+        let mut checks = doctor["checks"].as_array().expect("a list").iter();
+        let check = checks.find(|check| check["name"] == "firewalls").expect("it is looked at");
+        (check["result"].as_str().expect("a word").to_owned(), check.to_string())
+    }
+
+    /// The doctor warns, and names all of these.
+    #[track_caller]
+    fn assert_warns_of(&self, words: &[&str]) {
+        let (result, text) = self.diagnosis();
+        assert_eq!(result, "warning", "{text}");
+        words.iter().for_each(|word| assert!(text.contains(word), "{word}: {text}"));
+    }
+
+    /// A command of a firewall, which must succeed.
+    #[track_caller]
+    fn run(&self, line: &[&str]) -> String {
+        let output = self.command(line).output().expect("unshare runs");
+        let shown = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+        assert!(output.status.success(), "{line:?}: {shown}");
+        shown
+    }
+
+    fn command(&self, line: &[&str]) -> std::process::Command {
+        let mut command = self.host.namespace().command("unshare");
+        // Each program has what it writes for itself: one directory cannot lie over two mounts at once.
+        let (state, bus) = (self.host.path(line[0]), format!("unix:path={}", self.bus().display()));
+        command.args(["--mount", "--propagation", "private", "bash", "-c", OVER, "bash"]).arg(state).arg(FIREWALLS);
+        command.args(line).env("DBUS_SYSTEM_BUS_ADDRESS", bus).stdin(Stdio::null());
+        command
+    }
+
+    fn bus(&self) -> std::path::PathBuf {
+        self.host.path("bus")
+    }
+}
+
+#[test]
+fn plain_nftables_is_asked() {
+    let site = Site::new();
+    let nft = |script: &str| site.host.namespace().run(&["nft", script]);
+    nft("table inet filter {
+        chain input { type filter hook input priority filter; policy drop;
+            iifname lo accept
+            ct state established,related accept
+        }
+        chain forward { type filter hook forward priority filter; policy drop;
+            ct state established,related accept
+        }
+    }");
+    assert_eq!(site.passes(), NONE, "a drop of any table is final");
+    site.assert_warns_of(&["table inet filter, chain forward", "table inet filter, chain input", "nft insert rule"]);
+    nft("add rule inet filter forward oifname \"fb-*\" accept");
+    assert_eq!(site.passes(), Passes { published: true, ..NONE });
+    nft("add rule inet filter forward iifname \"fb-*\" accept");
+    nft("add rule inet filter input iifname \"fb-*\" meta l4proto { tcp, udp } th dport 53 accept");
+    assert_eq!(site.passes(), ALL, "and what is not published stays closed by Fabric's own rules");
+    assert_eq!(site.diagnosis().0, "ok");
+    nft(&format!("insert rule inet filter forward ip saddr {} tcp dport 80 drop", site.lan.address));
+    assert!(!site.passes().published, "who is kept out stays out; the rule sees the client and the container's port");
+    nft("delete table inet filter");
+}
+
+#[test]
+fn ufw_is_asked_and_reloads_without_harm() {
+    let site = Site::new();
+    site.run(&["ufw", "--force", "enable"]);
+    assert_eq!(site.passes(), NONE, "ufw lets nothing be forwarded by default");
+    let remedies = [
+        "table ip filter, chain FORWARD",
+        "drops what is published to containers",
+        "ufw route allow out on fb-+",
+        "ufw route allow in on fb-+",
+        "ufw allow in on fb-+ to any port 53",
+    ];
+    site.assert_warns_of(&remedies);
+    site.run(&["ufw", "route", "allow", "out", "on", "fb-+"]);
+    site.run(&["ufw", "route", "allow", "in", "on", "fb-+"]);
+    site.run(&["ufw", "allow", "in", "on", "fb-+", "to", "any", "port", "53"]);
+    assert_eq!(site.passes(), ALL);
+    assert_eq!(site.diagnosis().0, "ok");
+    let rules = || site.host.namespace().run(&["nft", "--stateless", "list", "table", "inet", "fabric"]);
+    let before = rules();
+    site.run(&["ufw", "reload"]);
+    assert_eq!(rules(), before);
+    assert_eq!(site.passes(), ALL, "after a reload");
+    let lan = site.lan.address.to_string();
+    site.run(&["ufw", "route", "insert", "1", "deny", "proto", "tcp", "from", &lan, "to", "any", "port", "80"]);
+    assert!(!site.passes().published, "who is kept out stays out");
+    site.run(&["ufw", "disable"]);
+    assert_eq!(site.passes(), ALL, "without ufw");
+    for family in ["ip", "ip6"] {
+        site.host.namespace().run(&["nft", "delete", "table", family, "filter"]);
+    }
+}
+
+/// A process that ends with the test, also with one that fails.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // Already ended is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn firewalld_is_asked_and_reloads_without_harm() {
+    let site = Site::new();
+    let configuration = site.host.path("bus.conf");
+    fs::write(
+        &configuration,
+        format!(
+            "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth><policy context='default'>\
+             <allow user='*'/><allow own='*'/><allow send_destination='*'/><allow receive_sender='*'/>\
+             </policy></busconfig>",
+            site.bus().display()
+        ),
+    )
+    .expect("the directory is ours");
+    let start = |line: &[&str]| {
+        let mut command = site.command(line);
+        Ends(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("unshare runs"))
+    };
+    let file = format!("--config-file={}", configuration.display());
+    let bus = start(&["dbus-daemon", &file, "--nofork", "--nopidfile"]);
+    eventually("the bus is there", || site.bus().exists().then_some(()));
+    let firewalld = start(&["firewalld", "--nofork", "--nopid"]);
+    let is_up = || site.command(&["firewall-cmd", "--state"]).output().is_ok_and(|output| output.status.success());
+    eventually("firewalld runs", || is_up().then_some(()));
+    // firewalld itself lets pass what was led elsewhere by DNAT, whoever did it.
+    assert_eq!(site.passes(), Passes { published: true, ..NONE });
+    site.assert_warns_of(&["table inet firewalld", "firewall-cmd --permanent --zone=trusted --add-interface=fb-+"]);
+    site.run(&["firewall-cmd", "--permanent", "--zone=trusted", "--add-interface=fb-+"]);
+    let rules = || site.host.namespace().run(&["nft", "--stateless", "list", "table", "inet", "fabric"]);
+    let before = rules();
+    site.run(&["firewall-cmd", "--reload"]);
+    assert_eq!(site.passes(), ALL);
+    assert_eq!(site.diagnosis().0, "ok");
+    site.run(&["firewall-cmd", "--reload"]);
+    assert_eq!((site.passes(), rules()), (ALL, before), "after another reload");
+    drop((firewalld, bus));
+    let tables = site.host.namespace().run(&["nft", "list", "tables"]);
+    for table in tables.lines().filter(|table| table.ends_with(" firewalld")) {
+        site.host.namespace().run(&[&["nft", "delete"], &table.split(' ').collect::<Vec<_>>()[..]].concat());
+    }
+}
