@@ -21,9 +21,9 @@ pub use self::{
     upload::{Upload, UploadWriter, upload},
 };
 use crate::{
-    Container, ContainerCreate, ContainersQuery, Doctor, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery,
-    LogLine, LogsQuery, Network, NetworkCreate, Process, Pruned, Reference, RemoveQuery, Rename, StartQuery, Status,
-    StopQuery, Version, WaitQuery, Waited, route,
+    Container, ContainerCreate, ContainersQuery, DnsAnswer, DnsLogEntry, DnsLogQuery, DnsQuery, Doctor, Event,
+    EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine, LogsQuery, Network, NetworkCreate, Process,
+    Pruned, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -158,6 +158,18 @@ impl Client {
     /// What happened, and with [`EventsQuery::follow`] what happens.
     pub async fn events(&self, query: EventsQuery) -> Result<Lines<Event>, ClientError> {
         let request = self.get(route::EVENTS).with_query(&query);
+        let name = request.name();
+        Ok(Lines::new(name, request.send().await?))
+    }
+
+    /// What DNS answers, and where the answer comes from.
+    pub async fn query_dns(&self, query: &DnsQuery) -> Result<DnsAnswer, ClientError> {
+        self.get(route::DNS_QUERY).with_query(query).json().await
+    }
+
+    /// What DNS was asked.
+    pub async fn dns_log(&self, query: DnsLogQuery) -> Result<Lines<DnsLogEntry>, ClientError> {
+        let request = self.get(route::DNS_LOG).with_query(&query);
         let name = request.name();
         Ok(Lines::new(name, request.send().await?))
     }

@@ -8,6 +8,7 @@
 mod checked;
 mod client;
 mod container;
+mod dns;
 mod event;
 mod host;
 mod image;
@@ -24,6 +25,7 @@ pub use container::{
     Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, Process, Pruned, RemoveQuery, Rename,
     StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
+pub use dns::{DnsAnswer, DnsLogEntry, DnsLogQuery, DnsOrigin, DnsQuery, DnsRecord};
 pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};
 pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Version};
 pub use image::{Image, ImportQuery};

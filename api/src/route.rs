@@ -12,6 +12,10 @@ pub const STATUS: &str = "/v1/status";
 pub const DOCTOR: &str = "/v1/doctor";
 /// `GET` with [`EventsQuery`](crate::EventsQuery) → one [`Event`](crate::Event) per line.
 pub const EVENTS: &str = "/v1/events";
+/// `GET` with [`DnsQuery`](crate::DnsQuery) → [`DnsAnswer`](crate::DnsAnswer).
+pub const DNS_QUERY: &str = "/v1/dns/query";
+/// `GET` with [`DnsLogQuery`](crate::DnsLogQuery) → one [`DnsLogEntry`](crate::DnsLogEntry) per line.
+pub const DNS_LOG: &str = "/v1/dns/log";
 /// `GET` → list of [`Network`](crate::Network); `POST` [`NetworkCreate`](crate::NetworkCreate) → 201 with it.
 pub const NETWORKS: &str = "/v1/networks";
 /// `GET` → [`Network`](crate::Network); `DELETE` → 204.

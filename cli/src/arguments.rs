@@ -1,6 +1,7 @@
 //! What can be typed, and how it is read.
 
 mod container;
+mod dns;
 mod event;
 mod image;
 mod network;
@@ -15,6 +16,7 @@ pub(crate) use self::{
         KillArguments, LogsArguments, PortArguments, PruneArguments, PsArguments, RenameArguments, RmArguments,
         RunArguments, StartArguments, StopArguments, TopArguments, WaitArguments,
     },
+    dns::{DnsCommand, DnsLogArguments, DnsQueryArguments},
     event::EventsArguments,
     image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
     network::{CreateNetworkArguments, ListNetworksArguments, NetworkCommand, RemoveNetworksArguments},
@@ -139,6 +141,9 @@ pub(crate) enum Command {
     /// Import, list and remove images.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Look names up as containers do, and see what they asked.
+    #[command(subcommand)]
+    Dns(DnsCommand),
     /// Show what happened, and what happens.
     Events(EventsArguments),
     /// Show what netd looks after.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod create;
+mod dns;
 mod doctor;
 mod events;
 mod exec;
@@ -65,6 +66,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Wait(wait) => wait::wait(&client, output, wait).await,
         Command::Rm(rm) => rm::rm(&client, output, rm).await,
         Command::Image(image) => image::image(&client, output, image).await,
+        Command::Dns(dns) => dns::dns(&client, output, dns).await,
         Command::Events(events) => events::events(&client, output, events).await,
         Command::Status => status::status(&client, output).await,
         Command::Version => version::version(&client, output).await,

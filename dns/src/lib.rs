@@ -36,6 +36,7 @@ pub use domain::{Domain, ParseDomainError};
 pub use error::{DnsError, Transport};
 pub use log::{LogEntry, LogReader, Origin};
 pub use record::{ParseRecordTypeError, RecordType};
+pub use reply::answer_datagram;
 pub use resolv_conf::{HostResolver, ResolvConf};
 pub use server::{Listeners, Server, Viewer};
 pub use snapshot::{Attachment, DEFAULT_TTL, Forwarding, Service, Snapshot, ZoneConfig};

@@ -5,10 +5,12 @@
 
 mod writer;
 
+use std::net::IpAddr;
+
 use self::writer::Writer;
 use crate::{
     Attachment, Service, Snapshot,
-    decision::{Asker, Decision, Question, Route, View, decide},
+    decision::{Asker, Decision, Listening, Question, Route, View, decide},
     error::Transport,
     query::{IN, LowerName, Query},
     wire::{self, Message},
@@ -102,6 +104,13 @@ pub(crate) fn step<'a>(
         answer(writer, snapshot, decision, chance);
     }
     Step::Reply
+}
+
+/// What the zones alone answer to a datagram from `source` to `gateway`; none if they say nothing, or an upstream knows.
+pub fn answer_datagram(snapshot: &Snapshot, source: IpAddr, gateway: IpAddr, octets: &[u8]) -> Option<Vec<u8>> {
+    let asker = Asker { source, listener: Listening::Gateway(gateway) };
+    let mut reply = Vec::new();
+    (step(snapshot, asker, Transport::Udp, 0, octets, &mut reply) == Step::Reply).then_some(reply)
 }
 
 /// Writes the reply to a query that an upstream should have answered and none did.

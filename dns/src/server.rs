@@ -110,7 +110,7 @@ impl Server {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// What `viewer` would be answered for `name`, and where the answer comes from; as by TCP, so that nothing of it is
+    /// What `viewer` would be answered for `name`, and where the answer comes from: by UDP, and by TCP what that would
     /// cut. It is not logged.
     ///
     /// # Errors
@@ -121,19 +121,21 @@ impl Server {
             Viewer::Container { address, gateway } => Asker { source: address, listener: Listening::Gateway(gateway) },
             Viewer::Host => Asker { source: Ipv4Addr::LOCALHOST.into(), listener: Listening::Host },
         };
-        let mut reply = Vec::new();
-        let (first, origin) = self.answerer.look_up(asker, Transport::Tcp, &query, &mut reply);
-        let origin = match first {
-            First::Silence => return Err(DnsError::Stranger(asker.source)),
-            First::Reply => origin.unwrap_or(Origin::Zone),
-            First::Wait(waiting) => {
-                let (answer, origin) = self.answerer.ask(&waiting).await;
-                reply = answer;
-                origin
-            }
-        };
+        let (mut reply, mut origin) = self.ask(asker, Transport::Udp, &query).await?;
+        if wire::Message::new(&reply).is_some_and(wire::Message::is_truncated) {
+            (reply, origin) = self.ask(asker, Transport::Tcp, &query).await?;
+        }
         let text = ReplyText::read(&reply).expect("replies are written here, or passed on only if they are sound");
         Ok((text, origin))
+    }
+
+    async fn ask(&self, asker: Asker, transport: Transport, query: &[u8]) -> Result<(Vec<u8>, Origin), DnsError> {
+        let mut reply = Vec::new();
+        match self.answerer.look_up(asker, transport, query, &mut reply) {
+            (First::Silence, _) => Err(DnsError::Stranger(asker.source)),
+            (First::Reply, origin) => Ok((reply, origin.unwrap_or(Origin::Zone))),
+            (First::Wait(waiting), _) => Ok(self.answerer.ask(&waiting).await),
+        }
     }
 
     /// The query log, from what is remembered of it on.

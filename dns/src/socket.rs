@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use crate::{DnsError, error::Transport};
 
 /// Octets of queries that may wait in a socket; the kernel's default holds some 250 of them.
-const RECEIVE_BUFFER: usize = 1 << 20;
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 256;
 

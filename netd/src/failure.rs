@@ -97,6 +97,8 @@ pub(crate) enum Failure {
     PublishWithoutNetwork { publish: PublishRequest },
     #[error("cannot lead `{name}` to the host: the container has no network")]
     GatewayWithoutNetwork { name: String },
+    #[error("container `{name}` is on no network, so it has no DNS")]
+    NoDns { name: String },
     #[error("container `{name}` has nothing to run: image `{image}` has no command")]
     NoCommand { name: String, image: ImageName },
     #[error("container `{name}` is running")]
@@ -224,6 +226,7 @@ impl Failure {
             | Self::PublishLeadsNowhere { .. }
             | Self::PublishWithoutNetwork { .. }
             | Self::GatewayWithoutNetwork { .. }
+            | Self::NoDns { .. }
             | Self::NoCommand { .. }
             | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,

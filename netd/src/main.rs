@@ -20,6 +20,7 @@ mod names;
 mod namespaces;
 mod networks;
 mod ports;
+mod queries;
 mod record;
 mod server;
 mod step;

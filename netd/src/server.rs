@@ -3,8 +3,8 @@
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use api::{
-    ContainerCreate, ContainersQuery, EventsQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate,
-    RemoveQuery, StartQuery, StopQuery, WaitQuery, Waited, route,
+    ContainerCreate, ContainersQuery, DnsLogQuery, DnsQuery, EventsQuery, ExecCreate, ImportQuery, KillQuery,
+    LogsQuery, NetworkCreate, RemoveQuery, StartQuery, StopQuery, WaitQuery, Waited, route,
 };
 use axum::{
     Json, Router,
@@ -48,6 +48,8 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::STATUS, get(status))
         .route(route::DOCTOR, get(doctor).post(mend))
         .route(route::EVENTS, get(events))
+        .route(route::DNS_QUERY, get(query_dns))
+        .route(route::DNS_LOG, get(dns_log))
         .route(route::NETWORKS, get(networks).post(create_network))
         .route(route::NETWORK, get(network).delete(remove_network))
         .route(route::CONTAINERS, get(containers).post(create_container))
@@ -171,6 +173,14 @@ async fn mend(State(daemon): Shared) -> Json<api::Doctor> {
 
 async fn events(State(daemon): Shared, Query(query): Query<EventsQuery>) -> Response {
     ([(header::CONTENT_TYPE, "application/jsonl")], Events::body(daemon, query)).into_response()
+}
+
+async fn query_dns(State(daemon): Shared, Query(query): Query<DnsQuery>) -> Result<Json<api::DnsAnswer>, Failure> {
+    daemon.query_dns(query).await.map(Json)
+}
+
+async fn dns_log(State(daemon): Shared, Query(query): Query<DnsLogQuery>) -> Response {
+    ([(header::CONTENT_TYPE, "application/jsonl")], daemon.dns_log(query)).into_response()
 }
 
 async fn networks(State(daemon): Shared) -> Json<Vec<api::Network>> {

@@ -231,3 +231,110 @@ fn the_host_finds_containers_too() {
     const REFUSED: u8 = 5;
     assert_eq!(ask("www.example.com").code, REFUSED, "a host that asks itself would ask without end");
 }
+
+#[test]
+fn a_query_shows_what_a_container_is_answered_and_from_where() {
+    let host = Host::with_config("upstreams = ['127.0.0.1:5301']");
+    let outside = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
+    answer_everything(host.namespace(), outside, Ipv4Addr::new(203, 0, 113, 1));
+    for network in ["web", "db"] {
+        host.ok(&["network", "create", network]);
+    }
+    let store = sleeper(&host, "store", "db");
+    host.run("shop", "web", &[], &["sleep", "1000"]);
+    let query = |arguments: &[&str]| host.json(&[&["dns", "query"], arguments].concat());
+    let seen = query(&["store"]);
+    assert_eq!((&seen["code"], &seen["origin"]), (&"NOERROR".into(), &"zone".into()), "the host sees every network");
+    assert_eq!(seen["answers"][0]["data"], store.ipv4.to_string());
+    assert_eq!(query(&["store", "--as", "shop"])["code"], "NXDOMAIN", "who is elsewhere does not");
+    for origin in ["upstream", "cache"] {
+        let answer = query(&["www.example.com", "--as", "shop"]);
+        assert_eq!((&answer["origin"], &answer["answers"][0]["data"]), (&origin.into(), &"203.0.113.1".into()));
+    }
+    for refused in [&["a..b"][..], &["x", "NOTYPE"], &["x", "--as", "nobody"]] {
+        let outcome = host.fabric(&[&["dns", "query"], refused].concat());
+        assert_eq!(outcome.code, 1, "{outcome}");
+    }
+}
+
+#[test]
+fn the_query_log_tells_who_asked_for_what() {
+    let host = Host::with_config("upstreams = []\ndns_query_log = 2");
+    host.ok(&["network", "create", "web"]);
+    let api = sleeper(&host, "api", "web");
+    let ask = asker(&host, "web");
+    for name in ["first", "nobody", "api"] {
+        ask(name, RecordType::A);
+    }
+    let log = host.ok(&["dns", "log", "--format", "json"]);
+    let entries: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    let told: Vec<_> = entries.iter().map(|entry| format!("{} {}", entry["name"], entry["code"])).collect();
+    assert_eq!(told, ["\"nobody\" \"NXDOMAIN\"", "\"api\" \"NOERROR\""], "the last two");
+    assert_eq!((&entries[1]["container"], &entries[1]["origin"]), (&"asker-web".into(), &"zone".into()));
+    let mut following = host.fabric_command(&["dns", "log", "-f"]);
+    let mut following = following.stdout(std::process::Stdio::piped()).spawn().expect("fabric runs");
+    let output = following.stdout.take().expect("it is piped");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(output)).map(|line| line.expect("it is text"));
+    for _ in 0..2 {
+        lines.next().expect("what is remembered comes first");
+    }
+    assert_eq!(ask("api", RecordType::A), found(&[api.ipv4]));
+    let line = lines.next().expect("then what is asked");
+    assert!(line.contains("asker-web") && line.contains(" api A: NOERROR (1) from zone"), "{line}");
+    following.kill().expect("it runs");
+    following.wait().expect("it is our child");
+}
+
+/// 100,000 queries in a second from one container, for names of its network, of no one, and of others, while others on
+/// its network and on another one ask. A loss now and then is what resolvers ask again for; a server that took queries in
+/// the order of their arrival would lose most.
+#[test]
+fn a_flood_from_one_container_costs_the_others_no_answers() {
+    let host = Host::with_config("upstreams = ['127.0.0.1:5301']");
+    let outside = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
+    answer_everything(host.namespace(), outside, Ipv4Addr::new(203, 0, 113, 1));
+    for network in ["web", "db"] {
+        host.ok(&["network", "create", network]);
+    }
+    let flooder = sleeper(&host, "flooder", "web").namespace();
+    let target = server(&host, "flooder");
+    let (api, store) = (sleeper(&host, "api", "web"), sleeper(&host, "store", "db"));
+    let askers = [("api", server(&host, "api"), &api), ("store", server(&host, "store"), &store)];
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let mut lost = Vec::new();
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let socket = flooder.enter(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port"));
+            let queries = ["api", "nobody", "www.example.com", "other.example.com"].map(|name| {
+                let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+                let question = labels.chain([0, 0, 1, 0, 1]);
+                [1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].into_iter().chain(question).collect::<Vec<u8>>()
+            });
+            let (start, mut sent) = (std::time::Instant::now(), 0_u64);
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for query in queries.iter().cycle().take(100) {
+                    // What the kernel does not take is lost on the way as well.
+                    let _ = socket.send_to(query, target);
+                }
+                sent += 100;
+                let due = std::time::Duration::from_micros(sent * 10);
+                std::thread::sleep(due.saturating_sub(start.elapsed()));
+            }
+            sent as f64 / start.elapsed().as_secs_f64()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        for _ in 0..50 {
+            for (name, server, container) in &askers {
+                let answer = ask(&container.namespace(), *server, name, RecordType::A);
+                if answer.as_ref().ok() != Some(&found(&[container.ipv4])) {
+                    lost.push(format!("{name}: {answer:?}"));
+                }
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let rate = flood.join().expect("flooding does not panic");
+        assert!(rate > 20_000.0, "{rate:.0} queries/s are no flood");
+    });
+    assert!(lost.len() <= 5, "{} of 100 were lost: {lost:#?}", lost.len());
+}
