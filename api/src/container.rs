@@ -4,8 +4,8 @@ use std::{net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
 
 use jiff::Timestamp;
 use model::{
-    ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels, MacAddress,
-    NetworkName, Publish, PublishRequest, ResolverSettings, TerminalSize,
+    Confinement, ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels,
+    MacAddress, NetworkName, Publish, PublishRequest, ResolverSettings, TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,12 @@ pub struct Container {
     pub hostname: Hostname,
     /// The program it runs, with its arguments.
     pub command: Vec<String>,
+    /// `USER[:GROUP]` that it runs as; null means root.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// What it is given and kept from.
+    #[serde(default)]
+    pub confinement: Confinement,
     /// Whether its standard streams are a terminal.
     #[serde(default)]
     pub terminal: bool,
@@ -173,6 +179,9 @@ pub struct ContainerCreate {
     /// Seconds until SIGKILL; [`StopQuery::DEFAULT_TIMEOUT_SECONDS`] if absent.
     #[serde(default)]
     pub stop_timeout_seconds: Option<u32>,
+    /// What it is given and kept from.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 impl ContainerCreate {
@@ -198,6 +207,7 @@ impl ContainerCreate {
             user: None,
             stop_signal: None,
             stop_timeout_seconds: None,
+            confinement: Confinement::default(),
         }
     }
 }

@@ -40,6 +40,8 @@ fn a_container_is_written_as_documented() {
         "resolver",
         "started_at",
         "finished_at",
+        "user",
+        "confinement",
         "terminal",
         "open_stdin",
     ];
@@ -92,6 +94,10 @@ fn requests_are_parsed_at_the_edge() {
         (json!({"working_directory": "etc"}), "not an absolute path"),
         (json!({"working_directory": "/a\u{0}b"}), "NUL"),
         (json!({"hostname": "-a"}), "host name"),
+        (json!({"confinement": {"binds": ["data:/data"]}}), "no named volumes"),
+        (json!({"confinement": {"sysctls": ["kernel.panic=1"]}}), "change the host"),
+        (json!({"confinement": {"add_capabilities": ["ALL"]}}), "name those"),
+        (json!({"confinement": {"privileged": true}}), "unknown field"),
     ] {
         let refused = refusal::<ContainerCreate>(minimal(extra.clone()));
         assert!(refused.contains(reason), "{extra}: {refused}");

@@ -1,5 +1,6 @@
 //! What can be typed, and how it is read.
 
+mod confinement;
 mod container;
 mod dns;
 mod event;
@@ -11,6 +12,7 @@ use std::{path::PathBuf, str::FromStr};
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::{
+    confinement::ConfinementArguments,
     container::{
         AttachArguments, ContainerPort, CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments,
         KillArguments, LogsArguments, PortArguments, PruneArguments, PsArguments, RenameArguments, RmArguments,

@@ -44,6 +44,26 @@ pub(crate) enum Failure {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A file of variables cannot be read.
+    #[error("cannot read environment variables from {}", .path.display())]
+    EnvironmentFile {
+        /// As it was typed.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A line of a file of variables holds none.
+    #[error("line {line} of {} is not an environment variable", .path.display())]
+    EnvironmentLine {
+        /// As it was typed.
+        path: PathBuf,
+        /// From one on.
+        line: usize,
+        /// What is wrong with it.
+        #[source]
+        source: model::ParseEnvironmentError,
+    },
     /// An attached process was lost.
     #[error(transparent)]
     Frames(#[from] FrameError),

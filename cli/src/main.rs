@@ -4,6 +4,7 @@ mod arguments;
 mod attached;
 mod commands;
 mod detach;
+mod env_file;
 mod failure;
 mod filter;
 mod output;

@@ -77,6 +77,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
         ("bad_label", &["run", "-l", "a b=c", "busybox"]),
         ("relative_workdir", &["run", "-w", "etc", "busybox"]),
         ("bad_reference", &["inspect", "../etc"]),
+        ("privileged", &["run", "--privileged", "busybox"]),
+        ("bad_volume", &["run", "-v", "data:/data", "busybox"]),
         ("bad_detach_keys", &["attach", "--detach-keys", "ctrl-1", "api"]),
         ("bad_signal", &["kill", "-s", "HUPP", "api"]),
         ("bad_mtu", &["network", "create", "--mtu", "10", "web"]),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish,
+    Confinement, ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish,
     ResolverSettings, Signal,
 };
 
@@ -35,6 +35,9 @@ pub struct Container {
     /// How it is asked to end.
     #[serde(default)]
     pub stop: StopPolicy,
+    /// What it is given and kept from.
+    #[serde(default)]
+    pub confinement: Confinement,
     /// What a person attached to it.
     pub labels: Labels,
     /// When it was created.

@@ -4,14 +4,18 @@
 //! A value that exists is valid; text and wire forms enter through `FromStr`, `TryFrom` and serde, and are
 //! refused there.
 
+mod capability;
 mod change;
+mod confinement;
 mod container;
 mod default_route;
 mod diff;
 mod endpoint;
 mod firewall;
 mod id;
+mod limit;
 mod link;
+mod mount;
 mod name;
 mod namespace;
 mod network;
@@ -23,15 +27,21 @@ mod signal;
 mod state;
 mod stream;
 mod subnet;
+mod sysctl;
+mod text;
 
+pub use capability::{Capability, DroppedCapability, ParseCapabilityError};
 pub use change::{Change, LinkSettings};
+pub use confinement::Confinement;
 pub use container::{Command, Container, ContainerState, EnvironmentVariable, ParseEnvironmentError, StopPolicy};
 pub use default_route::default_route;
 pub use diff::diff;
 pub use endpoint::Endpoint;
 pub use firewall::{Element, Flows, Published, Structure};
 pub use id::{ContainerId, Digest, EndpointId, NetworkId, ParseIdError};
+pub use limit::{ByteSize, ParseLimitError, ProcessLimit, Processors, Ulimit};
 pub use link::{IfName, MacAddress, ParseIfNameError, ParseMacError};
+pub use mount::{Bind, ParseMountError, Tmpfs};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};
 pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use network::{Driver, Network, ParseDriverError};
@@ -45,3 +55,4 @@ pub use signal::{ParseSignalError, Signal};
 pub use state::{Admin, Bridge, Forwarding, Inside, Namespace, Observed, State, Switch, Veth};
 pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream, TerminalSize};
 pub use subnet::{Family, Subnet, SubnetError};
+pub use sysctl::{ParseSysctlError, Sysctl};

@@ -7,6 +7,7 @@ use runtime::Exit;
 use store::Durability;
 
 use crate::{
+    containers::check_bind,
     daemon::{Daemon, chain},
     failure::Failure,
     life::Life,
@@ -60,6 +61,9 @@ impl Daemon {
         let container = &ended.container;
         let Some(last) = ended.exit else { return Err(Failure::NotRunning { name: container.name.to_string() }) };
         self.check_ports(&container.publishes, &container.endpoints).await?;
+        for bind in &container.confinement.binds {
+            check_bind(bind)?;
+        }
         let image = self.image_of(container).await?;
         let reset = self.runtime.reset(&container.id).await;
         reset.map_err(|source| runtime_failure("clear up after", container, source))?;

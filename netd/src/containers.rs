@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
 use jiff::Timestamp;
 use model::{
-    Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, HostAddress, Hostname,
-    MacAddress, StopPolicy,
+    Bind, Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, HostAddress,
+    Hostname, MacAddress, StopPolicy,
 };
 
 use store::Durability;
@@ -40,6 +40,9 @@ impl Daemon {
         let gateway = request.resolver.hosts.iter().find(|host| host.address == HostAddress::Gateway);
         if let Some(host) = gateway.filter(|_| request.network.is_none()) {
             return Err(Failure::GatewayWithoutNetwork { name: host.name.to_string() });
+        }
+        for bind in &request.confinement.binds {
+            check_bind(bind)?;
         }
         let host_ports = self.host_ports(&request.publish).await?;
         let namespace = self.take_namespace().await?;
@@ -150,6 +153,7 @@ impl Daemon {
             terminal: request.terminal,
             auto_remove: request.auto_remove,
             stop,
+            confinement: request.confinement,
             labels,
             created_at: Timestamp::now(),
             namespace,
@@ -335,6 +339,13 @@ fn environment<'a>(variables: impl Iterator<Item = &'a EnvironmentVariable>) -> 
         }
     }
     environment
+}
+
+/// Whether there is something on the host to appear inside. Nothing is made there: a mistyped path would become a directory
+/// that root owns.
+pub(crate) fn check_bind(bind: &Bind) -> Result<(), Failure> {
+    let found = std::fs::metadata(&bind.source).map(drop);
+    found.map_err(|source| Failure::HostPath { path: bind.source.clone(), source })
 }
 
 #[cfg(test)]

@@ -101,6 +101,12 @@ pub(crate) enum Failure {
     NoDns { name: String },
     #[error("container `{name}` has nothing to run: image `{image}` has no command")]
     NoCommand { name: String, image: ImageName },
+    #[error("host path {} cannot be mounted", .path.display())]
+    HostPath {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("container `{name}` is running")]
     StillRunning { name: String },
     #[error("container `{name}` is not running")]
@@ -228,6 +234,7 @@ impl Failure {
             | Self::GatewayWithoutNetwork { .. }
             | Self::NoDns { .. }
             | Self::NoCommand { .. }
+            | Self::HostPath { .. }
             | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Runtime { .. } | Self::Kernel { .. } | Self::Dns { .. } | Self::Commit { .. } | Self::File { .. } => {
@@ -279,6 +286,9 @@ impl Failure {
             }
             Self::NoPortFree { .. } => "publish fewer ports, or name the host ports".into(),
             Self::PublishWithoutNetwork { .. } | Self::GatewayWithoutNetwork { .. } => "add `--network NAME`".into(),
+            Self::HostPath { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                format!("nothing is made on the host by mounting it: `mkdir -p {}`", path.display())
+            }
             Self::NoCommand { .. } => "name the program to run after the image".into(),
             Self::StillRunning { name } => {
                 format!("stop it first with `fabric stop {name}`, or use `fabric rm -f {name}`")

@@ -63,8 +63,8 @@ impl Daemon {
                 settings: &container.resolver,
             };
             let mounts = surroundings.write(&directory).map_err(fail)?;
-            let mounts =
-                mounts.into_iter().map(|(source, destination)| BindMount { source, destination, read_only: false });
+            let read_only = container.confinement.read_only;
+            let mounts = mounts.into_iter().map(|(source, destination)| BindMount { source, destination, read_only });
             Ok(ContainerSpec {
                 id: container.id.clone(),
                 hostname: container.hostname.clone(),
@@ -75,6 +75,7 @@ impl Daemon {
                 network_namespace: namespace,
                 mounts: mounts.collect(),
                 open_stdin: container.open_stdin,
+                confinement: container.confinement.clone(),
                 terminal: container.terminal,
             })
         });

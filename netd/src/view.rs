@@ -43,6 +43,8 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         finished_at,
         hostname: container.hostname.clone(),
         command: container.command.arguments.clone(),
+        user: container.command.user.clone(),
+        confinement: container.confinement.clone(),
         terminal: container.terminal,
         open_stdin: container.open_stdin,
         labels: container.labels.clone(),

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{RuntimeError, device_filter, system};
+use model::{Confinement, ProcessLimit};
+
+use crate::{Failure, RuntimeError, device_filter, system};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// `statfs.f_type` of a cgroup2 file system (`include/uapi/linux/magic.h`).
@@ -73,6 +75,62 @@ pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {
             device_filter::attach(&directory)
         }
     }
+}
+
+/// The period in which a share of processors counts, in microseconds; the kernel's default.
+const PERIOD: u64 = 100_000;
+
+/// Sets the limits of the container, in the hierarchies of their controllers, where libcontainer then finds its cgroups.
+pub(crate) fn limit(layout: Layout, cgroup: &Path, confinement: &Confinement) -> Result<(), Failure> {
+    let root = Path::new(ROOT);
+    let directory = |controller: &str| match layout {
+        Layout::Unified => root.join(cgroup),
+        Layout::Legacy => root.join(controller).join(cgroup),
+    };
+    let apply = |controller: &str, settings: &[(&str, &str, String)]| -> io::Result<()> {
+        if layout == Layout::Legacy && !root.join(controller).join("cgroup.procs").exists() {
+            return Err(io::Error::other(format!("this host has no cgroup controller `{controller}`")));
+        }
+        fs::create_dir_all(directory(controller))?;
+        for (legacy, unified, value) in settings {
+            let file = if layout == Layout::Legacy { legacy } else { unified };
+            set(&directory(controller), file, value).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => io::Error::other(format!("this host does not offer {file} to containers")),
+                _ => error,
+            })?;
+        }
+        Ok(())
+    };
+    if let Some(memory) = confinement.memory {
+        let octets = memory.octets().to_string();
+        let settings = [("memory.limit_in_bytes", "memory.max", octets.clone())];
+        apply("memory", &settings).map_err(Failure::at(format!("limit its memory to {memory}")))?;
+        // Without swap beyond it; not every kernel counts that.
+        let swap = if layout == Layout::Legacy { octets } else { "0".to_owned() };
+        let _ = apply("memory", &[("memory.memsw.limit_in_bytes", "memory.swap.max", swap)]);
+    }
+    if let Some(processors) = confinement.processors {
+        let quota = u64::from(processors.thousandths()) * PERIOD / 1000;
+        let step = format!("limit it to {processors} processors");
+        let settings = [(
+            "cpu.cfs_quota_us",
+            "cpu.max",
+            match layout {
+                Layout::Legacy => quota.to_string(),
+                Layout::Unified => format!("{quota} {PERIOD}"),
+            },
+        )];
+        apply("cpu", &settings).map_err(Failure::at(step))?;
+    }
+    let (processes, default) = (confinement.processes, ProcessLimit::default());
+    if let ProcessLimit::AtMost(number) = processes {
+        let limited = apply("pids", &[("pids.max", "pids.max", number.to_string())]);
+        // Nobody asked for the default, so a host that cannot count processes need not.
+        if processes != default {
+            limited.map_err(Failure::at(format!("limit it to {processes} processes")))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes one of a cgroup's files. It must exist: where a controller is not mounted there is a plain directory, in which

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use model::{Command, ContainerId, Hostname, TerminalSize};
+use model::{Command, Confinement, ContainerId, Hostname, TerminalSize};
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
@@ -67,6 +67,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<BindMount>,
     /// Whether standard input is a pipe that attached clients write to; otherwise it has ended already.
     pub open_stdin: bool,
+    /// What it is given and kept from.
+    pub confinement: Confinement,
     /// Whether its standard streams are a terminal of its own, to which attached clients write whatever
     /// [`ContainerSpec::open_stdin`] says.
     pub terminal: bool,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
-use model::{Command, Frame};
+use model::{Command, Confinement, Frame};
 use pathrs::{Root, flags::OpenFlags};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use crate::{
-    ExecStreams, Failure, FailureKind,
+    ExecStreams, Failure, FailureKind, capabilities,
     diagnosis::Diagnosis,
     executor::{Launcher, path_of},
     farewell, oci,
@@ -33,6 +33,8 @@ use crate::{
 /// A program to be run in a running container.
 pub(crate) struct Job {
     pub(crate) command: Command,
+    /// The container's.
+    pub(crate) confinement: Confinement,
     pub(crate) streams: ExecStreams,
     pub(crate) already_read: Vec<u8>,
     pub(crate) container: String,
@@ -103,7 +105,8 @@ fn start(job: &Job) -> Result<(Pid, Streams), Failure> {
     }
     let mut process: File =
         rustix::fs::memfd_create(c"process", MemfdFlags::CLOEXEC).map_err(Failure::at("describe the program"))?.into();
-    let text = serde_json::to_vec(&oci::process(&job.command, &identity)).expect("a process serialises");
+    let text =
+        serde_json::to_vec(&oci::process(&job.command, &identity, &job.confinement)).expect("a process serialises");
     process.write_all(&text).map_err(Failure::at("describe the program"))?;
     let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
     let terminal = match job.streams {
@@ -113,7 +116,8 @@ fn start(job: &Job) -> Result<(Pid, Streams), Failure> {
     let prepare = "prepare the program";
     let stdin = matches!(job.streams, ExecStreams::Pipes { stdin: true });
     let (mut streams, ends) = Streams::pipes(stdin, None).map_err(Failure::at(prepare))?;
-    let (launcher, launch) = Launcher::new(job.filter.clone(), &[], terminal).map_err(Failure::at(prepare))?;
+    let (launcher, launch) = Launcher::new(job.filter.clone(), capabilities::of(&job.confinement), &[], terminal)
+        .map_err(Failure::at(prepare))?;
     let step = "enter the container";
     let pid = ContainerBuilder::new(job.container.clone(), SyscallType::default())
         .with_root_path(&job.state)

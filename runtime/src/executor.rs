@@ -18,10 +18,14 @@ use std::{
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use model::{Command, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
-use rustix::{io::Errno, process::Signal, thread::CapabilitySets};
+use rustix::{
+    io::Errno,
+    process::Signal,
+    thread::{CapabilitySet, CapabilitySets},
+};
 
 use crate::{
-    Failure, FailureKind, oci,
+    Failure, FailureKind,
     seccomp::Filter,
     system,
     terminal::{self, Demand, Offer},
@@ -31,6 +35,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Launcher {
     filter: Filter,
+    /// What the program ends up with.
+    capabilities: CapabilitySet,
     // Shared with the shim's own copy of this object, which closes its end when the container's has been made.
     report: Rc<RefCell<Option<OwnedFd>>>,
     /// What makes its standard streams a terminal, if they are to be one.
@@ -55,13 +61,15 @@ impl Launcher {
     /// replaced.
     pub(crate) fn new(
         filter: Filter,
+        capabilities: CapabilitySet,
         surplus: &[RawFd],
         terminal: Option<Option<TerminalSize>>,
     ) -> io::Result<(Self, Launch)> {
         let (reader, writer) = io::pipe()?;
         let (offer, demand) = terminal.map(terminal::arrange).transpose()?.unzip();
         let report = Rc::new(RefCell::new(Some(writer.into())));
-        let launcher = Self { filter, report, terminal: Rc::new(RefCell::new(offer)), surplus: surplus.into() };
+        let launcher =
+            Self { filter, capabilities, report, terminal: Rc::new(RefCell::new(offer)), surplus: surplus.into() };
         Ok((launcher, Launch { report: OwnedFd::from(reader).into(), terminal: demand }))
     }
 
@@ -163,14 +171,14 @@ impl Executor for Launcher {
 impl Launcher {
     fn confine(&self) -> Result<(), Errno> {
         self.filter.load()?;
-        let capabilities = oci::capability_bits();
+        let capabilities = self.capabilities;
         rustix::thread::set_capabilities(
             None,
             CapabilitySets {
                 effective: capabilities,
                 permitted: capabilities,
                 // What is inheritable could be regained by files' capabilities (CVE-2022-24769).
-                inheritable: rustix::thread::CapabilitySet::empty(),
+                inheritable: CapabilitySet::empty(),
             },
         )?;
         system::reset_signals();

@@ -15,6 +15,7 @@
 //! The zygote is single-threaded, because libcontainer forks without exec. A shim outlives the zygote and the daemon;
 //! a new daemon finds it by its socket in the run directory, and what it left behind in the data directory.
 
+mod capabilities;
 mod cgroup;
 mod client;
 mod container;

@@ -6,7 +6,7 @@
 //!   bounded by the bounding set and the seccomp filter.
 //! * The seccomp filter and the device rules are not in here, for libcontainer would not apply the one to `exec`, and
 //!   knows the others for one cgroup layout only; see [`crate::executor`] and [`crate::device_filter`].
-//! * No resource limits: without CAP_SYS_RESOURCE a default could be above what the caller may grant.
+//! * No resource limits but those asked for: without CAP_SYS_RESOURCE a default could be above what the caller may grant.
 //! * In the legacy cgroup layout no cgroup file system is mounted: libcontainer could only mount it writable.
 
 use std::{
@@ -14,14 +14,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::Command;
+use model::{Command, Confinement, Tmpfs, Ulimit};
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, Mount,
-    Process, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
-use rustix::thread::CapabilitySet;
 
-use crate::{BindMount, ContainerSpec, cgroup::Layout, user::Identity};
+use crate::{BindMount, ContainerSpec, capabilities, cgroup::Layout, user::Identity};
 
 /// What the specification needs to know beside the container itself.
 #[derive(Debug, Clone)]
@@ -38,24 +37,6 @@ pub(crate) struct Surroundings {
     /// Directories of this machine's processors that tell other tenants' load by temperature.
     pub(crate) thermal: Vec<String>,
 }
-
-/// Docker's default capabilities.
-const CAPABILITIES: [(Capability, CapabilitySet); 14] = [
-    (Capability::Chown, CapabilitySet::CHOWN),
-    (Capability::DacOverride, CapabilitySet::DAC_OVERRIDE),
-    (Capability::Fsetid, CapabilitySet::FSETID),
-    (Capability::Fowner, CapabilitySet::FOWNER),
-    (Capability::Mknod, CapabilitySet::MKNOD),
-    (Capability::NetRaw, CapabilitySet::NET_RAW),
-    (Capability::Setgid, CapabilitySet::SETGID),
-    (Capability::Setuid, CapabilitySet::SETUID),
-    (Capability::Setfcap, CapabilitySet::SETFCAP),
-    (Capability::Setpcap, CapabilitySet::SETPCAP),
-    (Capability::NetBindService, CapabilitySet::NET_BIND_SERVICE),
-    (Capability::SysChroot, CapabilitySet::SYS_CHROOT),
-    (Capability::Kill, CapabilitySet::KILL),
-    (Capability::AuditWrite, CapabilitySet::AUDIT_WRITE),
-];
 
 /// What `/proc` and `/sys` tell about the host, or let be changed in it, and a container must not see.
 const MASKED: &[&str] = &[
@@ -77,7 +58,8 @@ const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 
 /// The specification of a container that runs its command as `identity`.
 pub(crate) fn specification(container: &ContainerSpec, surroundings: &Surroundings, identity: &Identity) -> Spec {
-    let mut process = process(&container.command, identity);
+    let confinement = &container.confinement;
+    let mut process = process(&container.command, identity, confinement);
     process.set_oom_score_adj(surroundings.oom_score_adjustment);
     let mut linux = LinuxBuilder::default()
         .namespaces(
@@ -103,14 +85,21 @@ pub(crate) fn specification(container: &ContainerSpec, surroundings: &Surroundin
         .readonly_paths(READ_ONLY.iter().map(ToString::to_string).collect::<Vec<_>>())
         .build()
         .expect("nothing is required");
+    // Limits are set by [`crate::cgroup`].
     linux.set_resources(None);
-    let root = RootBuilder::default().path(&surroundings.root).readonly(false).build().expect("a path is all it needs");
+    let parameters = confinement.sysctls.iter().map(|sysctl| (sysctl.name().to_owned(), sysctl.value().to_owned()));
+    linux.set_sysctl(Some(parameters.collect()));
+    let root = RootBuilder::default()
+        .path(&surroundings.root)
+        .readonly(confinement.read_only)
+        .build()
+        .expect("a path is all it needs");
     let mut spec = SpecBuilder::default()
         .version("1.2.0")
         .root(root)
         .process(process)
         .hostname(container.hostname.as_str())
-        .mounts(mounts(surroundings.layout, &container.mounts))
+        .mounts(mounts(surroundings.layout, &container.mounts, confinement))
         .linux(linux)
         .build()
         .expect("nothing else is required");
@@ -121,8 +110,8 @@ pub(crate) fn specification(container: &ContainerSpec, surroundings: &Surroundin
 /// The process of a container's command, or of one that `exec` adds.
 ///
 /// The capabilities include CAP_SYS_ADMIN, which [`crate::executor`] gives up after it has loaded the filter.
-pub(crate) fn process(command: &Command, identity: &Identity) -> Process {
-    let container: Capabilities = CAPABILITIES.iter().map(|(capability, _)| *capability).collect();
+pub(crate) fn process(command: &Command, identity: &Identity, confinement: &Confinement) -> Process {
+    let container: Capabilities = capabilities::specified(capabilities::of(confinement)).collect();
     let setup: Capabilities = container.iter().copied().chain([Capability::SysAdmin]).collect();
     let mut capabilities = LinuxCapabilitiesBuilder::default()
         .bounding(container)
@@ -155,18 +144,20 @@ pub(crate) fn process(command: &Command, identity: &Identity) -> Process {
         .set_env(Some(environment))
         .set_cwd(command.working_directory.clone())
         .set_capabilities(Some(capabilities))
-        .set_rlimits(None)
+        .set_rlimits(Some(confinement.ulimits.iter().map(ulimit).collect()))
         .set_no_new_privileges(None)
         .set_oom_score_adj(None);
     process
 }
 
-/// The capabilities a process ends up with.
-pub(crate) fn capability_bits() -> CapabilitySet {
-    CAPABILITIES.iter().map(|(_, bit)| *bit).collect()
+fn ulimit(limit: &Ulimit) -> PosixRlimit {
+    let kind = format!("\"RLIMIT_{}\"", limit.name().to_ascii_uppercase());
+    let kind: PosixRlimitType = serde_json::from_str(&kind).expect("the specification knows every resource");
+    let limit = PosixRlimitBuilder::default().typ(kind).soft(limit.soft).hard(limit.hard);
+    limit.build().expect("everything is given")
 }
 
-fn mounts(layout: Layout, binds: &[BindMount]) -> Vec<Mount> {
+fn mounts(layout: Layout, binds: &[BindMount], confinement: &Confinement) -> Vec<Mount> {
     let mut mounts = vec![
         mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
@@ -178,13 +169,32 @@ fn mounts(layout: Layout, binds: &[BindMount]) -> Vec<Mount> {
     if layout == Layout::Unified {
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,relatime,ro"));
     }
-    for bind in binds {
-        let access = if bind.read_only { "ro" } else { "rw" };
+    let bind = |source: &PathBuf, destination: &PathBuf, read_only: bool| {
+        // Also what is mounted below the source.
+        let access = if read_only { "rro" } else { "rw" };
         let mut mount = mount("", "bind", "", &format!("rbind,rprivate,{access}"));
-        mount.set_destination(bind.destination.clone()).set_source(Some(bind.source.clone()));
-        mounts.push(mount);
-    }
+        mount.set_destination(destination.clone()).set_source(Some(source.clone()));
+        mount
+    };
+    mounts.extend(binds.iter().map(|it| bind(&it.source, &it.destination, it.read_only)));
+    let mut own: Vec<Mount> = confinement.tmpfs.iter().map(tmpfs).collect();
+    own.extend(confinement.binds.iter().map(|it| bind(&it.source, &it.destination, it.read_only)));
+    // What is mounted inside another mount comes after it.
+    own.sort_by_key(|mount| mount.destination().components().count());
+    mounts.extend(own);
     mounts
+}
+
+fn tmpfs(tmpfs: &Tmpfs) -> Mount {
+    let mut options = format!("nosuid,nodev,mode={:o}", tmpfs.mode);
+    options.push_str(if tmpfs.executable { ",exec" } else { ",noexec" });
+    options.push_str(if tmpfs.read_only { ",ro" } else { ",rw" });
+    if let Some(size) = tmpfs.size {
+        options.push_str(&format!(",size={}", size.octets()));
+    }
+    let mut mount = mount("", "tmpfs", "tmpfs", &options);
+    mount.set_destination(tmpfs.destination.clone());
+    mount
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &str) -> Mount {

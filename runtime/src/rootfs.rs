@@ -68,6 +68,20 @@ pub(crate) fn replace_dangling_link(root: &Root, path: &Path) -> io::Result<()> 
     if dangling { root.remove_file(path).map_err(io::Error::other) } else { Ok(()) }
 }
 
+/// Where something that is to be mounted at `path` inside appears: where the links of the image lead, which is inside, and
+/// `path` itself as far as it does not exist. `mounted_at` is where the root is mounted.
+pub(crate) fn destination(root: &Root, mounted_at: &Path, path: &Path) -> io::Result<PathBuf> {
+    replace_dangling_link(root, path)?;
+    let Ok(existing) = root.resolve(path) else { return Ok(path.to_owned()) };
+    let existing: OwnedFd = existing.into();
+    let found = fs::read_link(format!("/proc/self/fd/{}", existing.as_raw_fd()))?;
+    let inside = found.strip_prefix(mounted_at).map_err(io::Error::other)?;
+    if inside.as_os_str().is_empty() {
+        return Err(io::Error::other("it leads to the root of the container"));
+    }
+    Ok(Path::new("/").join(inside))
+}
+
 /// The text of a regular file inside a root; none if there is none. Links cannot lead out, and neither a device nor a
 /// pipe in its place is opened.
 pub(crate) fn read_text(root: &Root, path: &str) -> io::Result<Option<String>> {

@@ -10,7 +10,7 @@ use libc::sock_filter;
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall, error::SeccompError,
 };
-use rustix::{fs::MemfdFlags, io::Errno};
+use rustix::{fs::MemfdFlags, io::Errno, thread::CapabilitySet};
 
 use crate::system;
 
@@ -37,6 +37,14 @@ impl Filter {
     /// # Errors
     /// When libseccomp cannot build it; there is nothing to run a container with then.
     pub(crate) fn docker_default() -> Result<Self, FilterError> {
+        Self::permitting(CapabilitySet::empty())
+    }
+
+    /// The same with what is of use only to a process with one of these capabilities, as Docker has it.
+    ///
+    /// # Errors
+    /// As [`Filter::docker_default`].
+    pub(crate) fn permitting(capabilities: CapabilitySet) -> Result<Self, FilterError> {
         let (native, others): (u32, &[ScmpArch]) = if cfg!(target_arch = "x86_64") {
             (AUDIT_ARCH_X86_64, &[ScmpArch::X86, ScmpArch::X32])
         } else {
@@ -61,13 +69,21 @@ impl Filter {
             context.add_rule(ScmpAction::Allow, call)?;
         }
         let argument = |number, operator, value| ScmpArgCompare::new(number, operator, value);
+        for (capability, calls) in profile::OF_CAPABILITIES {
+            if capabilities.contains(*capability) {
+                for call in calls.split_whitespace().filter_map(&mut known) {
+                    context.add_rule(ScmpAction::Allow, call)?;
+                }
+            }
+        }
+        let privileged = capabilities.contains(CapabilitySet::SYS_ADMIN);
         if let Some(personality) = known("personality") {
             for value in profile::PERSONALITIES {
                 let rule = argument(0, ScmpCompareOp::Equal, value);
                 context.add_rule_conditional(ScmpAction::Allow, personality, &[rule])?;
             }
         }
-        if let Some(clone) = known("clone") {
+        if let Some(clone) = known("clone").filter(|_| !privileged) {
             let rule = argument(0, ScmpCompareOp::MaskedEqual(profile::CLONE_NAMESPACES), 0);
             context.add_rule_conditional(ScmpAction::Allow, clone, &[rule])?;
         }
@@ -79,7 +95,7 @@ impl Filter {
                 context.add_rule_conditional(ScmpAction::Allow, socket, &[rule])?;
             }
         }
-        if let Some(clone3) = known("clone3") {
+        if let Some(clone3) = known("clone3").filter(|_| !privileged) {
             // Its flags are behind a pointer, which a filter cannot follow; libc falls back to clone.
             context.add_rule(ScmpAction::Errno(libc::ENOSYS), clone3)?;
         }
@@ -178,6 +194,24 @@ mod tests {
                 code => panic!("unknown instruction {code:#x}"),
             }
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn calls_come_with_the_capabilities_that_they_need() {
+        for (capability, call, expected) in [
+            (CapabilitySet::SYS_ADMIN, libc::SYS_mount, ALLOW),
+            (CapabilitySet::SYS_ADMIN, libc::SYS_clone3, ALLOW),
+            (CapabilitySet::SYS_ADMIN, libc::SYS_kexec_load, EPERM),
+            (CapabilitySet::SYS_TIME, libc::SYS_settimeofday, ALLOW),
+            (CapabilitySet::NET_ADMIN, libc::SYS_mount, EPERM),
+            (CapabilitySet::NET_ADMIN, libc::SYS_clone3, ENOSYS),
+        ] {
+            let filter = Filter::permitting(capability).expect("libseccomp builds it");
+            assert_eq!(verdict(&filter, AUDIT_ARCH_X86_64, call, &[0x1000_0000]), expected, "{capability:?} {call}");
+        }
+        let filter = Filter::permitting(CapabilitySet::SYS_ADMIN).expect("libseccomp builds it");
+        assert_eq!(verdict(&filter, AUDIT_ARCH_X86_64, libc::SYS_clone, &[0x1000_0000]), ALLOW);
     }
 
     #[cfg(target_arch = "x86_64")]

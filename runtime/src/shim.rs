@@ -333,6 +333,7 @@ impl Shim {
             Fork::Child => {
                 let job = Job {
                     command,
+                    confinement: self.request.spec.confinement.clone(),
                     streams,
                     already_read,
                     container: self.request.spec.id.to_string(),

@@ -15,6 +15,8 @@ mod bed;
 mod confinement;
 #[path = "containers/life.rs"]
 mod life;
+#[path = "containers/options.rs"]
+mod options;
 #[path = "containers/recovery.rs"]
 mod recovery;
 #[path = "containers/streams.rs"]
@@ -30,7 +32,7 @@ const CASE: &str = "RUNTIME_TEST_CASE";
 fn main() -> ExitCode {
     runtime::run_if_zygote();
     let cases: Vec<Case> =
-        [life::CASES, streams::CASES, terminals::CASES, confinement::CASES, recovery::CASES].concat();
+        [life::CASES, streams::CASES, terminals::CASES, options::CASES, confinement::CASES, recovery::CASES].concat();
     if let Ok(order) = std::env::var(recovery::DAEMON) {
         return recovery::be_the_daemon(&order);
     }

@@ -9,6 +9,7 @@ use model::{
     ParseEnvironmentError, Protocol, PublishRequest, ResolverOption, SearchDomain,
 };
 
+use super::ConfinementArguments;
 use crate::{detach::DetachKeys, filter::Filter};
 
 /// `fabric run`.
@@ -56,6 +57,15 @@ pub(crate) struct CreateArguments {
     /// The directory it starts in [default: the image's].
     #[arg(short, long, value_name = "PATH", value_parser = absolute_path)]
     pub(crate) workdir: Option<PathBuf>,
+    /// The program in place of the image's entry point; empty clears it.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Who runs it, by name or number inside [default: the image's, or root].
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Set the environment variables in a file, one NAME=VALUE or NAME per line; can be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) env_file: Vec<PathBuf>,
     /// Pass standard input on to it.
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -73,6 +83,8 @@ pub(crate) struct CreateArguments {
     /// What to run in place of the image's command.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) confinement: ConfinementArguments,
 }
 
 /// What a container's own resolver is told.
@@ -104,6 +116,9 @@ pub(crate) struct ExecArguments {
     /// Set an environment variable, or pass one on; can be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<EnvironmentArgument>,
+    /// Who runs it, by name or number inside [default: the container's].
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
     /// The directory it starts in [default: the container's].
     #[arg(short, long, value_name = "PATH", value_parser = absolute_path)]
     pub(crate) workdir: Option<PathBuf>,

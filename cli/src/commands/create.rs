@@ -4,6 +4,7 @@ use api::{Client, ContainerCreate};
 use model::ResolverSettings;
 
 use super::environment;
+use crate::env_file;
 use crate::{arguments::CreateArguments, failure::Failure, output::Output};
 
 pub(super) async fn create(client: &Client, output: Output, arguments: CreateArguments) -> Result<(), Failure> {
@@ -13,6 +14,11 @@ pub(super) async fn create(client: &Client, output: Output, arguments: CreateArg
 
 /// What is asked of the daemon; the container is not started by it.
 pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Failure> {
+    let mut variables = Vec::new();
+    for path in &arguments.env_file {
+        variables.extend(environment(env_file::read(path)?)?);
+    }
+    variables.extend(environment(arguments.env)?);
     Ok(ContainerCreate {
         name: arguments.name,
         network: arguments.network,
@@ -26,7 +32,7 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
             options: arguments.resolver.dns_option,
             hosts: arguments.resolver.add_host,
         },
-        env: environment(arguments.env)?,
+        env: variables,
         labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         working_directory: arguments.workdir,
         open_stdin: arguments.interactive,
@@ -34,6 +40,9 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         auto_remove: arguments.remove,
         stop_signal: arguments.stop_signal,
         stop_timeout_seconds: arguments.stop_timeout,
+        entrypoint: arguments.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
+        user: arguments.user,
+        confinement: arguments.confinement.into(),
         ..ContainerCreate::new(arguments.image)
     })
 }

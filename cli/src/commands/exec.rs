@@ -24,7 +24,7 @@ pub(super) async fn exec(client: &Client, arguments: ExecArguments) -> Result<Ex
         working_directory: arguments.workdir,
         stdin: arguments.interactive,
         terminal: arguments.tty.then(|| terminal::size().unwrap_or(UNKNOWN)),
-        user: None,
+        user: arguments.user,
     };
     let input = match (arguments.tty, arguments.interactive) {
         // Who leaves a program that was added to a container ends it, so there are no keys for that.

@@ -47,6 +47,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         terminal: false,
         auto_remove: false,
         stop: Default::default(),
+        confinement: Default::default(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
         namespace: format!("ns-{number}").parse().expect("literal"),

@@ -1,7 +1,9 @@
 //! Which system calls a container may use: what Docker permits to a container with its default capabilities.
 //!
-//! Source: the moby project's default profile, as of 2026, resolved for the capabilities in [`crate::oci`] and for
+//! Source: the moby project's default profile, as of 2026, resolved for the capabilities in [`crate::capabilities`] and for
 //! kernels from 4.8 on. Names that a libseccomp or an architecture does not know are passed over.
+
+use rustix::thread::CapabilitySet;
 
 /// Permitted whatever the arguments.
 pub(super) const PERMITTED: &str = "
@@ -42,6 +44,27 @@ pub(super) const PERMITTED: &str = "
     write writev
     arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2
 ";
+
+/// Permitted in addition to who was given a capability besides the default ones.
+pub(super) const OF_CAPABILITIES: &[(CapabilitySet, &str)] = &[
+    (CapabilitySet::DAC_READ_SEARCH, "open_by_handle_at"),
+    (
+        CapabilitySet::SYS_ADMIN,
+        "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount
+        open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare",
+    ),
+    (CapabilitySet::SYS_BOOT, "reboot"),
+    (CapabilitySet::SYS_MODULE, "delete_module finit_module init_module"),
+    (CapabilitySet::SYS_PACCT, "acct"),
+    (CapabilitySet::SYS_PTRACE, "kcmp pidfd_getfd process_madvise"),
+    (CapabilitySet::SYS_RAWIO, "ioperm iopl"),
+    (CapabilitySet::SYS_TIME, "clock_settime clock_settime64 settimeofday stime"),
+    (CapabilitySet::SYS_TTY_CONFIG, "vhangup"),
+    (CapabilitySet::SYS_NICE, "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
+    (CapabilitySet::SYSLOG, "syslog"),
+    (CapabilitySet::BPF, "bpf"),
+    (CapabilitySet::PERFMON, "perf_event_open"),
+];
 
 /// What `personality` may be asked for: Linux, 32 bits, and each without address space randomisation; or to tell.
 pub(super) const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];

@@ -7,12 +7,16 @@ use std::{
 };
 
 use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
+use model::Ulimit;
 use pathrs::Root;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::{
+    process::{Pid, PidfdFlags},
+    thread::CapabilitySet,
+};
 
 use super::Newborn;
 use crate::{
-    Failure, FailureKind,
+    Failure, FailureKind, capabilities,
     cgroup::{self, Layout},
     diagnosis::Diagnosis,
     executor::{Launcher, path_of},
@@ -56,6 +60,13 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let directory = &spec.command.working_directory;
     rootfs::make_directory(&inside, directory)
         .map_err(Failure::at(format!("make the working directory {}", directory.display())))?;
+    let mut spec = spec.clone();
+    for bind in &mut spec.confinement.binds {
+        fs::metadata(&bind.source).map_err(Failure::at(format!("mount {}", bind.source.display())))?;
+        bind.destination = rootfs::destination(&inside, &root, &bind.destination)
+            .map_err(Failure::at(format!("mount something at {}", bind.destination.display())))?;
+    }
+    let spec = &spec;
     for bind in &spec.mounts {
         fs::metadata(&bind.source).map_err(Failure::at(format!("mount {}", bind.source.display())))?;
         rootfs::replace_dangling_link(&inside, &bind.destination)
@@ -63,9 +74,19 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     }
     drop(inside);
 
+    let confinement = &spec.confinement;
+    capabilities::check(confinement)?;
+    check_ulimits(&confinement.ulimits)?;
+    let added = capabilities::added(confinement);
+    let filter = if added.is_empty() {
+        filter
+    } else {
+        Filter::permitting(added).map_err(|error| Failure::new("compile the seccomp filter", &error))?
+    };
     let layout = Layout::detect().map_err(Failure::at("find out the layout of cgroups"))?;
     let cgroup = directories.cgroup_of(&spec.id);
     cgroup::confine_devices(layout, &cgroup).map_err(Failure::at("confine it to its devices"))?;
+    cgroup::limit(layout, &cgroup, confinement)?;
     let surroundings = Surroundings {
         layout,
         root,
@@ -82,7 +103,8 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
     // Of a size that the first client tells.
     let terminal = spec.terminal.then_some(None);
-    let (launcher, launch) = Launcher::new(filter, surplus, terminal).map_err(Failure::at("prepare its program"))?;
+    let (launcher, launch) = Launcher::new(filter, capabilities::of(confinement), surplus, terminal)
+        .map_err(Failure::at("prepare its program"))?;
     let step = "create it";
     let container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
         .with_root_path(state_directory(request))
@@ -111,6 +133,47 @@ fn keep_last_words(path: &Path) -> Result<(), Failure> {
     let step = "keep a record of its shim";
     let file = File::options().append(true).create(true).open(path).map_err(Failure::at(step))?;
     system::duplicate_to(&file, 2).map_err(Failure::at(step))
+}
+
+/// Refuses limits beyond what this process may grant, which libcontainer would not explain.
+fn check_ulimits(ulimits: &[Ulimit]) -> Result<(), Failure> {
+    let step = "set its resource limits";
+    let own = rustix::thread::capabilities(None).map_err(Failure::at(step))?.permitted;
+    if own.contains(CapabilitySet::SYS_RESOURCE) {
+        return Ok(());
+    }
+    let text = fs::read_to_string("/proc/self/limits").map_err(Failure::at(step))?;
+    for ulimit in ulimits {
+        if let Some(most) = hard_limit(&text, ulimit.name()).filter(|most| ulimit.hard > *most) {
+            let cause = format!("{ulimit}: netd itself may have {most} at most");
+            return Err(Failure::message(FailureKind::Other, step, cause));
+        }
+    }
+    Ok(())
+}
+
+/// The hard limit of that name in `/proc/PID/limits` (`proc_pid_limits(5)`), none if there is none.
+fn hard_limit(table: &str, name: &str) -> Option<u64> {
+    let title = match name {
+        "as" => "Max address space",
+        "core" => "Max core file size",
+        "cpu" => "Max cpu time",
+        "data" => "Max data size",
+        "fsize" => "Max file size",
+        "locks" => "Max file locks",
+        "memlock" => "Max locked memory",
+        "msgqueue" => "Max msgqueue size",
+        "nice" => "Max nice priority",
+        "nofile" => "Max open files",
+        "nproc" => "Max processes",
+        "rss" => "Max resident set",
+        "rtprio" => "Max realtime priority",
+        "rttime" => "Max realtime timeout",
+        "sigpending" => "Max pending signals",
+        _ => "Max stack size",
+    };
+    let line = table.lines().find_map(|line| line.strip_prefix(title))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// A service manager may protect the daemon from the kernel's out-of-memory killer; containers do not inherit that.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Command, ContainerId, Frame, FrameDecoder, Stream};
+use model::{Command, Confinement, ContainerId, Frame, FrameDecoder, Stream};
 use runtime::{BindMount, ContainerSpec, Directories, ExecStreams, Exit, Runtime};
 
 /// One test.
@@ -133,6 +133,7 @@ impl Bed {
             network_namespace: self.namespace(),
             mounts: vec![BindMount { source: own.join("hosts"), destination: "/etc/hosts".into(), read_only: true }],
             open_stdin: false,
+            confinement: Confinement::default(),
             terminal: false,
         }
     }

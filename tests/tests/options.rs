@@ -1,0 +1,110 @@
+//! What a container is given and kept from: mounts, users, limits, capabilities.
+
+use std::fs;
+
+use serde_json::json;
+use tests::Host;
+
+#[test]
+fn files_of_the_host_appear_inside() {
+    let host = Host::new();
+    let data = host.path("shared");
+    fs::create_dir_all(&data).expect("the directory is ours");
+    fs::write(data.join("greeting"), "hello\n").expect("the directory is ours");
+    let writable = format!("{}:/data", data.display());
+    let read_only = format!("{}:/etc/greeting:ro", data.join("greeting").display());
+    let script = "cat /data/greeting /etc/greeting; echo bye >/data/answer; echo x >/etc/greeting || echo refused";
+    let seen = host.ok(&["run", "--rm", "-v", &writable, "-v", &read_only, "busybox", "sh", "-c", script]);
+    assert_eq!(seen, "hello\nhello\nrefused");
+    assert_eq!(fs::read_to_string(data.join("answer")).expect("it was written"), "bye\n");
+    let missing = data.join("missing");
+    let refused = host.fabric(&["run", "-d", "-v", &format!("{}:/data", missing.display()), "busybox", "true"]);
+    let refused = refused.expect_code(125);
+    assert!(refused.stderr.contains("cannot be mounted") && refused.stderr.contains("mkdir -p"), "{refused}");
+    assert!(!missing.exists(), "nothing is made on the host");
+    assert_eq!(host.json(&["ps", "-a"]), json!([]));
+    // What went away since is told by the start, and the container stays as it was.
+    host.ok(&["run", "-d", "--name", "job", "-v", &writable, "busybox", "true"]);
+    host.ok(&["wait", "job"]);
+    fs::rename(&data, host.path("elsewhere")).expect("the directory is ours");
+    let refused = host.fabric(&["start", "job"]).expect_code(1);
+    assert!(refused.stderr.contains("cannot be mounted"), "{refused}");
+    assert_eq!(host.json(&["inspect", "job"])["exit_code"], 0);
+}
+
+#[test]
+fn programs_users_and_variables_are_as_asked_for() {
+    let host = Host::new();
+    let file = host.path("env");
+    fs::write(&file, "# from a file\nA=file\nB=two words\nHOME_OF_FABRIC\n").expect("the directory is ours");
+    let file = file.to_string_lossy();
+    let run = ["run", "--rm", "--env-file", &file, "-e", "A=given", "--user", "7:8", "--entrypoint", "/bin/sh"];
+    let script = "id -u; id -g; echo $A; echo $B; echo ${HOME_OF_FABRIC-unset}";
+    assert_eq!(host.ok(&[&run[..], &["busybox", "-c", script]].concat()), "7\n8\ngiven\ntwo words\nunset");
+    host.ok(&["run", "-d", "--name", "api", "--user", "7", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["exec", "api", "id", "-u"]), "7");
+    assert_eq!(host.ok(&["exec", "-u", "9:10", "api", "sh", "-c", "id -u; id -g"]), "9\n10");
+    host.fabric(&["run", "--rm", "--env-file", "/no/such/file", "busybox", "true"]).expect_code(125);
+    let unknown = host.fabric(&["run", "--rm", "--user", "nobody-here", "busybox", "true"]).expect_code(125);
+    assert!(unknown.stderr.contains("nobody-here"), "{unknown}");
+}
+
+#[test]
+fn confinement_holds_for_run_and_exec_and_after_a_new_start() {
+    let host = Host::new();
+    let options = [
+        "--read-only",
+        "--tmpfs",
+        "/tmp:size=1m",
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "KILL",
+        "--memory",
+        "64m",
+        "--cpus",
+        "0.5",
+        "--pids-limit",
+        "20",
+        "--ulimit",
+        "nofile=64",
+        "--sysctl",
+        "net.core.somaxconn=99",
+    ];
+    host.ok(&[&["run", "-d", "--name", "api"], &options[..], &["busybox", "sleep", "1000"]].concat());
+    let script = "grep CapEff /proc/self/status; ulimit -n; cat /proc/sys/net/core/somaxconn; echo x >/x || echo refused; \
+                  echo y >/tmp/y && cat /tmp/y; dd if=/dev/zero of=/tmp/z bs=1M count=2 2>/dev/null || echo full; \
+                  echo z >/etc/hosts || echo refused";
+    let expected = "CapEff:\t0000000000000020\n64\n99\nrefused\ny\nfull\nrefused";
+    for _ in 0..2 {
+        let seen = host.fabric(&["exec", "api", "sh", "-c", script]);
+        assert_eq!(seen.stdout.trim(), expected, "{seen}");
+        // More memory than it may have ends what wants it, and nobody else.
+        let hungry = host.fabric(&["exec", "api", "sh", "-c", "head -c 200m /dev/zero | tail | wc -c; echo $?"]);
+        assert!(!hungry.stdout.contains("209715200"), "{hungry}");
+        let forks = "for i in $(seq 40); do sleep 3 & done 2>&1; wait";
+        let forks = host.fabric(&["exec", "api", "sh", "-c", forks]);
+        assert!((forks.stdout.clone() + &forks.stderr).contains("fork"), "{forks}");
+        host.ok(&["restart", "-t", "0", "api"]);
+    }
+    let shown = &host.json(&["inspect", "api"])["confinement"];
+    assert_eq!((&shown["memory"], &shown["tmpfs"]), (&json!("64m"), &json!(["/tmp:mode=1777,size=1m"])), "{shown:#}");
+}
+
+#[test]
+fn what_would_reach_the_host_is_refused() {
+    let host = Host::new();
+    for (option, reason) in [
+        (&["--privileged"][..], "--cap-add"),
+        (&["--sysctl", "kernel.panic=1"], "would change the host"),
+        (&["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"], "networks"),
+        (&["-v", "data:/data"], "named volumes"),
+        (&["-v", "/tmp:/proc/x"], "/proc"),
+        (&["--cap-add", "ALL"], "name those"),
+    ] {
+        let run = [&["run", "-d"], option, &["busybox", "true"]].concat();
+        let refused = host.fabric(&run).expect_code(2);
+        assert!(refused.stderr.contains(reason), "{refused}");
+    }
+    assert_eq!(host.json(&["ps", "-a"]), json!([]));
+}
