@@ -97,7 +97,8 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, size) = UNITS.iter().find(|(_, size)| self.0 % size == 0).expect("every number is a multiple of 1");
+        let (name, size) =
+            UNITS.iter().find(|(_, size)| self.0.is_multiple_of(*size)).expect("every number is a multiple of 1");
         write!(f, "{}{name}", self.0 / size)
     }
 }

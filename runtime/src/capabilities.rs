@@ -73,7 +73,10 @@ mod tests {
     fn what_is_added_by_name_counts_more_than_what_is_dropped() {
         // The mask Docker's containers show as CapEff.
         assert_eq!(format!("{:016x}", of_text(&[], &[]).bits()), "00000000a80425fb");
-        assert_eq!(of_text(&["NET_ADMIN"], &["NET_RAW"]), DEFAULT - CapabilitySet::NET_RAW | CapabilitySet::NET_ADMIN);
+        assert_eq!(
+            of_text(&["NET_ADMIN"], &["NET_RAW"]),
+            (DEFAULT - CapabilitySet::NET_RAW) | CapabilitySet::NET_ADMIN
+        );
         assert_eq!(of_text(&["KILL"], &["ALL"]), CapabilitySet::KILL);
         assert_eq!(of_text(&[], &["ALL"]), CapabilitySet::empty());
     }
