@@ -14,6 +14,7 @@ mod host;
 mod image;
 mod logs;
 mod network;
+mod network_create;
 mod problem;
 mod reference;
 pub mod route;
@@ -31,6 +32,7 @@ pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Vers
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};
 pub use model::{ParseSignalError, Signal};
-pub use network::{Mtu, Network, NetworkCreate, NetworkCreateError, NetworkEndpoint, ParseMtuError, Usage};
+pub use network::{Mtu, Network, NetworkEndpoint, ParseMtuError, Usage};
+pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan};
 pub use problem::Problem;
 pub use reference::{ParseReferenceError, Reference};

@@ -2,19 +2,16 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
-use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use model::{
-    ContainerId, ContainerName, Driver, EndpointId, Labels, MacAddress, NameServer, NetworkId, NetworkName, Subnet,
-    SubnetError,
+    ContainerId, ContainerName, Driver, EndpointId, GatewayMode, Labels, MacAddress, NameServer, NetworkId,
+    NetworkName, Reservation, Subnet,
 };
 use serde::{Deserialize, Serialize};
-
-use crate::checked;
 
 /// A network and who is on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +22,15 @@ pub struct Network {
     pub name: NetworkName,
     /// What makes it.
     pub driver: Driver,
-    /// The ranges its endpoints are addressed from, each with its gateway: `{"range", "gateway"}`.
+    /// The ranges its endpoints are addressed from, each with its gateway: `{"range", "gateway"}`, and `"ip_range"` where
+    /// automatic addresses come from a part of it.
     pub subnets: Vec<Subnet>,
+    /// Addresses that no endpoint is given, each `ADDRESS[=WHY]`.
+    pub reserved: Vec<Reservation>,
+    /// Whether nothing is forwarded from or to it.
+    pub internal: bool,
+    /// How its gateway joins it to the rest of the world.
+    pub gateway_mode: GatewayMode,
     /// Maximum transmission unit of its links, in octets.
     pub mtu: u32,
     /// Whom its containers' names that are not containers' are asked of; empty means the host's resolvers.
@@ -66,85 +70,6 @@ pub struct Usage {
     pub capacity: u64,
     /// Addresses that are leased.
     pub used: u64,
-}
-
-/// Asks for a network: `POST /v1/networks`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkCreate {
-    /// Its name.
-    pub name: NetworkName,
-    /// What makes it; a bridge if absent.
-    #[serde(default)]
-    pub driver: Option<Driver>,
-    /// The range to address endpoints from; one that is free on this host if absent.
-    #[serde(default)]
-    pub subnet: Option<Ipv4Net>,
-    /// The gateway's address; the subnet's first host address if absent.
-    #[serde(default)]
-    pub gateway: Option<Ipv4Addr>,
-    /// Maximum transmission unit, in octets; the daemon's choice if absent.
-    #[serde(default)]
-    pub mtu: Option<Mtu>,
-    /// Whom its containers' names that are not containers' are asked of; the host's resolvers if empty.
-    #[serde(default)]
-    pub name_servers: Vec<NameServer>,
-    /// What to attach to it, for people.
-    #[serde(default, deserialize_with = "checked::labels")]
-    pub labels: Labels,
-}
-
-/// Why a network cannot be as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NetworkCreateError {
-    /// The range and the gateway do not fit together, or the range cannot be used.
-    #[error("network `{name}` cannot have the subnet {range}")]
-    Subnet {
-        /// The network.
-        name: NetworkName,
-        /// The range asked for.
-        range: Ipv4Net,
-        /// What is wrong with it.
-        #[source]
-        source: SubnetError,
-    },
-    /// A gateway alone says nothing about the range around it.
-    #[error("network `{name}` has a gateway {gateway} but no subnet; give both, or neither")]
-    GatewayAlone {
-        /// The network.
-        name: NetworkName,
-        /// The gateway asked for.
-        gateway: Ipv4Addr,
-    },
-}
-
-impl NetworkCreate {
-    /// A network with everything but its name chosen by the daemon.
-    pub fn new(name: NetworkName) -> Self {
-        Self {
-            name,
-            driver: None,
-            subnet: None,
-            gateway: None,
-            mtu: None,
-            name_servers: Vec::new(),
-            labels: Labels::new(),
-        }
-    }
-
-    /// The subnet that was asked for; none leaves the choice to the daemon.
-    ///
-    /// # Errors
-    /// [`NetworkCreateError`] says why the range or the gateway cannot be had.
-    pub fn parsed_subnet(&self) -> Result<Option<Subnet>, NetworkCreateError> {
-        match (self.subnet, self.gateway) {
-            (Some(range), gateway) => Subnet::new(range.into(), gateway.map(IpAddr::from))
-                .map(Some)
-                .map_err(|source| NetworkCreateError::Subnet { name: self.name.clone(), range, source }),
-            (None, None) => Ok(None),
-            (None, Some(gateway)) => Err(NetworkCreateError::GatewayAlone { name: self.name.clone(), gateway }),
-        }
-    }
 }
 
 /// A maximum transmission unit that an Ethernet link can have: 68 to 65535 octets (`ETH_MIN_MTU`, `ETH_MAX_MTU` in

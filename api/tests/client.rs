@@ -75,7 +75,7 @@ async fn every_call_is_one_documented_request() {
             "GET /v1/version",
             "GET /v1/networks",
             "GET /v1/networks/web",
-            r#"POST /v1/networks application/json {"name":"web","driver":null,"subnet":null,"gateway":null,"mtu":null,"name_servers":[],"labels":{}}"#,
+            r#"POST /v1/networks application/json {"name":"web","driver":null,"subnets":[],"gateways":[],"ip_ranges":[],"reserve":[],"ipv4":true,"ipv6":false,"internal":false,"gateway_mode":null,"mtu":null,"name_servers":[],"labels":{},"options":{}}"#,
             "DELETE /v1/networks/web",
             "GET /v1/containers?all=true",
             "DELETE /v1/containers/api?force=true",

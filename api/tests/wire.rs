@@ -4,7 +4,7 @@ mod daemon;
 
 use api::{
     Check, CheckResult, Container, ContainerCreate, Doctor, ExecCreate, KillQuery, LogLine, LogsQuery, Mtu,
-    NetworkCreate, NetworkCreateError, Problem, Reference, Signal, StopQuery, WaitQuery,
+    NetworkCreate, Problem, Reference, Signal, StopQuery, WaitQuery,
 };
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -68,7 +68,7 @@ fn answers_may_gain_fields() {
 fn requests_refuse_what_they_do_not_know() {
     for refused in [
         refusal::<ContainerCreate>(minimal(json!({"netwrok": "web"}))),
-        refusal::<NetworkCreate>(json!({"name": "web", "subnets": []})),
+        refusal::<NetworkCreate>(json!({"name": "web", "subnet": "10.1.0.0/24"})),
         refusal::<ExecCreate>(json!({"command": ["sh"], "tty": true})),
         refusal::<StopQuery>(json!({"timeout": 1})),
         refusal::<LogsQuery>(json!({"since": 1})),
@@ -115,17 +115,10 @@ fn a_container_needs_no_more_than_an_image() {
 }
 
 #[test]
-fn a_subnet_is_parsed_with_its_gateway() {
-    let request = |subnet: Value, gateway: Value| {
-        let value = json!({"name": "web", "subnet": subnet, "gateway": gateway});
-        serde_json::from_value::<NetworkCreate>(value).expect("well formed").parsed_subnet()
-    };
-    assert_eq!(request(Value::Null, Value::Null), Ok(None));
-    let subnet = request(json!("10.1.0.0/24"), Value::Null).expect("valid").expect("given");
-    assert_eq!(subnet.gateway().to_string(), "10.1.0.1");
-    assert!(matches!(request(Value::Null, json!("10.1.0.1")), Err(NetworkCreateError::GatewayAlone { .. })));
-    let error = request(json!("10.1.0.7/24"), Value::Null).expect_err("host bits");
-    let problem = Problem::from_error(&error);
+fn what_is_wrong_with_a_subnet_is_told_with_its_network() {
+    let value = json!({"name": "web", "subnets": ["10.1.0.7/24"]});
+    let request: NetworkCreate = serde_json::from_value(value).expect("well formed");
+    let problem = Problem::from_error(&request.plan().expect_err("host bits"));
     assert_eq!(problem.error, "network `web` cannot have the subnet 10.1.0.7/24");
     assert_eq!(problem.causes, ["10.1.0.7/24 is not a network address; did you mean 10.1.0.0/24?"]);
 }

@@ -1,16 +1,29 @@
-//! The bridge driver: a Linux bridge in the host's namespace with the gateway's address on it, routed and
-//! masqueraded towards the outside, and a veth pair for each endpoint.
+//! The bridge driver: a Linux bridge in the host's namespace with the gateways' addresses on it, routed towards the
+//! outside as far as the network reaches, and a veth pair for each endpoint.
 
-use model::{Admin, Bridge, Element, Family, Forwarding, Inside, Publish, Scope, State, Subnet, Switch, Veth};
+use model::{
+    Admin, Bridge, Element, Family, Forwarding, Inside, Ipv6, Publish, Reach, Scope, State, Subnet, Switch, Veth,
+};
 
 use crate::Segment;
 
 pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
     let network = &segment.network;
     let name = network.bridge();
-    state.forwarding = Forwarding::On;
+    let speaks = |family| network.subnets_of(family).next().is_some();
+    if network.reach.is_forwarded() && speaks(Family::Ipv4) {
+        state.forwarding = Forwarding::On;
+    }
+    if network.reach.is_forwarded() && speaks(Family::Ipv6) {
+        state.forwarding6 = Forwarding::On;
+    }
     state.elements.insert(Element::Bridge(name.clone()));
     state.elements.insert(Element::SameBridge(name.clone()));
+    state.elements.extend(match network.reach {
+        Reach::Nat => Some(Element::Masqueraded(name.clone())),
+        Reach::Routed => None,
+        Reach::Internal | Reach::Isolated => Some(Element::Internal(name.clone())),
+    });
     state.bridges.insert(
         name.clone(),
         Bridge {
@@ -18,8 +31,8 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             mac: network.gateway_mac,
             mtu: network.mtu,
             admin: Admin::Up,
-            addresses: network.subnets.iter().map(Subnet::gateway_net).collect(),
-            ipv6: Switch::Off,
+            addresses: network.gateways().map(Subnet::gateway_net).collect(),
+            ipv6: if network.reach.has_gateway() && speaks(Family::Ipv6) { Ipv6::On } else { Ipv6::Off },
             loopback_routing: if segment.published_to_loopback { Switch::On } else { Switch::Off },
         },
     );
@@ -42,6 +55,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
                     mac: endpoint.mac,
                     mtu: network.mtu,
                     admin: Admin::Up,
+                    ipv6: if endpoint.ipv6.is_some() { Ipv6::On } else { Ipv6::Off },
                     addresses: endpoint.addresses().filter_map(with_prefix).collect(),
                     gateway: network.gateway_of(endpoint).filter(|_| has_default(Family::Ipv4)),
                     gateway6: network.gateway6_of(endpoint).filter(|_| has_default(Family::Ipv6)),

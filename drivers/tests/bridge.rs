@@ -6,8 +6,8 @@ use drivers::{Intent, Segment, desired};
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use model::{
-    Admin, Attachment, Change, Driver, Element, Endpoint, EndpointId, Forwarding, MacAddress, Namespace, Network,
-    NetworkId, Observed, Scope, State, Structure, Subnet, diff,
+    Admin, Attachment, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, MacAddress, Namespace,
+    Network, NetworkId, Observed, Reach, Scope, State, Structure, Subnet, diff,
 };
 
 fn network(number: u8, range: &str) -> Network {
@@ -16,6 +16,8 @@ fn network(number: u8, range: &str) -> Network {
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
         subnets: vec![Subnet::new(range.parse().expect("literal"), None).expect("literal")],
+        reserved: Vec::new(),
+        reach: Reach::Nat,
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, number]),
         mtu: 1500,
         name_servers: Vec::new(),
@@ -128,7 +130,7 @@ fn changes_to_remove_one_endpoint() {
 fn changes_to_remove_everything() {
     let mut before = desired(&Scope::Everything, &intent());
     before.forwarding = Forwarding::TurnedOn;
-    before.elements.insert(Element::ForwardingGuard);
+    before.elements.insert(Element::ForwardingGuard(Family::Ipv4));
     assert_snapshot!(lines(&diff(&desired(&Scope::Everything, &Intent::default()), &seen(before))));
 }
 

@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use drivers::{Intent, Segment, desired};
 use jiff::Timestamp;
 use model::{
-    Admin, Attachment, Bridge, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, IfName, Inside,
-    LinkSettings, MacAddress, Namespace, NamespaceName, Network, NetworkId, Observed, Scope, State, Structure, Subnet,
-    Switch, Veth, diff,
+    Admin, Attachment, Bridge, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, IfName, Inside, Ipv6,
+    LinkSettings, MacAddress, Namespace, NamespaceName, Network, NetworkId, Observed, Reach, Scope, State, Structure,
+    Subnet, Switch, Veth, diff,
 };
 use proptest::prelude::*;
 
@@ -22,6 +22,8 @@ fn network(number: u8) -> Network {
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
         subnets: vec![subnet],
+        reserved: Vec::new(),
+        reach: Reach::Nat,
         gateway_mac: MacAddress::of(subnet.gateway()),
         mtu: 1500,
         name_servers: Vec::new(),
@@ -139,7 +141,7 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 alias: String::new(),
                 admin: Admin::Down,
                 addresses: Default::default(),
-                ipv6: Switch::On,
+                ipv6: Ipv6::Credulous,
                 loopback_routing: Switch::Off,
                 ..bridge.clone()
             };
@@ -160,6 +162,7 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 addresses: Default::default(),
                 gateway: None,
                 gateway6: None,
+                ipv6: Ipv6::Off,
                 ..inside.clone()
             };
             let fresh = Veth {
@@ -238,7 +241,8 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
         }
         Change::RemoveElements { elements } => state.elements.retain(|element| !elements.contains(element)),
         Change::ForgetFlows(_) => {}
-        Change::AllowForwarding => state.forwarding = Forwarding::TurnedOn,
+        Change::AllowForwarding(Family::Ipv4) => state.forwarding = Forwarding::TurnedOn,
+        Change::AllowForwarding(Family::Ipv6) => state.forwarding6 = Forwarding::TurnedOn,
     }
     Ok(())
 }
@@ -276,7 +280,7 @@ proptest! {
         let mut state = desired(&Scope::Everything, &before);
         state.forwarding = forwarding;
         if forwarding == Forwarding::TurnedOn {
-            state.elements.insert(Element::ForwardingGuard);
+            state.elements.insert(Element::ForwardingGuard(Family::Ipv4));
         }
         for what in &damages {
             damage(&mut state, *what);
@@ -303,9 +307,9 @@ proptest! {
         prop_assert_eq!(&state.bridges, &wanted.bridges);
         prop_assert_eq!(&state.veths, &wanted.veths);
         prop_assert_eq!(&state.namespaces, &wanted.namespaces);
-        let elements: Vec<_> = state.elements.iter().filter(|element| **element != Element::ForwardingGuard).collect();
+        let elements: Vec<_> = state.elements.iter().filter(|element| **element != Element::ForwardingGuard(Family::Ipv4)).collect();
         prop_assert_eq!(elements, wanted.elements.iter().collect::<Vec<_>>());
-        let guarded = state.elements.contains(&Element::ForwardingGuard);
+        let guarded = state.elements.contains(&Element::ForwardingGuard(Family::Ipv4));
         prop_assert_eq!(guarded, state.forwarding == Forwarding::TurnedOn, "the guard stands where Fabric opened");
         prop_assert_eq!(diff(&wanted, &seen(&state)), vec![], "a second time changes nothing");
     }

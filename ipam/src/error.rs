@@ -58,6 +58,14 @@ pub enum IpamError {
         /// What it is for.
         role: Role,
     },
+    /// The address that was asked for is reserved by the network's owner.
+    #[error("address {address} is reserved{}", reason(.why))]
+    SetAside {
+        /// The address.
+        address: IpAddr,
+        /// What for; empty if nobody said.
+        why: String,
+    },
     /// The address that was asked for is leased.
     #[error("address {address} is in use by endpoint {endpoint}")]
     InUse {
@@ -100,7 +108,9 @@ impl IpamError {
             Self::Outside { .. } | Self::Reserved { .. } => {
                 "ask for a host address of the subnet other than the gateway"
             }
-            Self::InUse { .. } => "ask for another address, or for none to have a free one chosen",
+            Self::InUse { .. } | Self::SetAside { .. } => {
+                "ask for another address, or for none to have a free one chosen"
+            }
             Self::Unreadable { .. } | Self::Misplaced { .. } => "the record was not written by this release of netd",
             Self::Store(error) => error.hint(),
         }
@@ -109,6 +119,10 @@ impl IpamError {
 
 fn searched(pools: &[Pool]) -> String {
     if pools.is_empty() { "no pools".to_owned() } else { joined(pools) }
+}
+
+fn reason(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
 }
 
 fn joined(items: &[impl fmt::Display]) -> String {

@@ -18,5 +18,5 @@ pub use claim::{ClaimError, claim};
 pub use error::{IpamError, Occupant, Role};
 pub use lease::Lease;
 pub use overlap::{HostRange, overlap};
-pub use pool::{Pool, PoolError, choose_subnet, default_pools};
+pub use pool::{Pool, PoolError, choose_subnet, choose_unique_local, default_pools};
 pub use table::{LeaseTable, Request, Usage};

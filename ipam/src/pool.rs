@@ -48,6 +48,11 @@ impl Pool {
         }
         Ok(Self { range, prefix })
     }
+
+    /// The family of its subnets.
+    pub fn family(&self) -> Family {
+        Family::of(self.range.addr())
+    }
 }
 
 /// The longest prefix of an automatic subnet: what leaves room for some containers, or the one that IPv6 has for links
@@ -97,6 +102,27 @@ pub fn choose_subnet(pools: &[Pool], family: Family, taken: &[IpNet]) -> Result<
         let taken = taken.iter().filter(|range| pools.iter().any(|pool| overlaps(pool.range, **range))).count();
         IpamError::SubnetsExhausted { pools, taken }
     })
+}
+
+/// A free /64 for IPv6 among the unique local addresses (RFC 4193): the first of a /48 whose global identifier `draw` draws.
+///
+/// # Errors
+/// [`IpamError::SubnetsExhausted`] when nothing that is drawn is free, because somebody routes all of `fd00::/8`.
+pub fn choose_unique_local(taken: &[IpNet], mut draw: impl FnMut() -> [u8; 5]) -> Result<IpNet, IpamError> {
+    /// Two draws meet by chance once in 2⁴⁰.
+    const DRAWS: usize = 64;
+    let taken: Vec<IpNet> = taken.iter().filter(|range| !is_catch_all(range)).copied().collect();
+    for _ in 0..DRAWS {
+        let [a, b, c, d, e] = draw();
+        let network = [0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let range = Ipv6Net::new(network.into(), 64).expect("64 is a prefix length of IPv6").into();
+        if !taken.iter().any(|taken| overlaps(range, *taken)) {
+            return Ok(range);
+        }
+    }
+    let all: IpNet = "fd00::/8".parse().expect("a literal range");
+    let taken = taken.iter().filter(|range| overlaps(all, **range)).count();
+    Err(IpamError::SubnetsExhausted { pools: vec![Pool { range: all, prefix: 64 }], taken })
 }
 
 /// The first free subnet of `pool`; `taken` is sorted, disjoint, and of the pool's family.

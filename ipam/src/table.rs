@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use model::{EndpointId, Family, NetworkId, Subnet};
+use model::{EndpointId, Family, NetworkId, Reservation, Subnet};
 use store::{Guard, Listing, Revision, Store, Write};
 
 use crate::{IpamError, Lease, range::Range};
@@ -45,8 +45,8 @@ pub struct Usage {
 
 impl LeaseTable {
     /// The table of a network without leases.
-    pub fn new(network: NetworkId, subnets: &[Subnet]) -> Self {
-        let ranges = subnets.iter().map(|subnet| Range::new(*subnet)).collect();
+    pub fn new(network: NetworkId, subnets: &[Subnet], reserved: &[Reservation]) -> Self {
+        let ranges = subnets.iter().map(|subnet| Range::new(*subnet, reserved)).collect();
         Self { network, ranges, leases: BTreeMap::new() }
     }
 
@@ -54,8 +54,18 @@ impl LeaseTable {
     ///
     /// # Errors
     /// [`IpamError::Unreadable`] or [`IpamError::Misplaced`] name the first record that is not a lease of the network.
-    pub fn from_listing(network: NetworkId, subnets: &[Subnet], listing: &Listing) -> Result<Self, IpamError> {
-        let mut table = Self::new(network, subnets);
+    pub fn from_listing(
+        network: NetworkId,
+        subnets: &[Subnet],
+        reserved: &[Reservation],
+        listing: &Listing,
+    ) -> Result<Self, IpamError> {
+        Self::new(network, subnets, reserved).with_leases(listing)
+    }
+
+    /// The table, which has no leases, with those of `listing`.
+    fn with_leases(self, listing: &Listing) -> Result<Self, IpamError> {
+        let mut table = self;
         let mut youngest = vec![Revision::ZERO; table.ranges.len()];
         for (key, entry) in &listing.entries {
             let lease = Lease::parse(key, entry)?;
@@ -79,8 +89,9 @@ impl LeaseTable {
     /// [`IpamError::Store`], or as [`LeaseTable::from_listing`]; the table is then as it was.
     pub async fn refresh(&mut self, store: &dyn Store) -> Result<(), IpamError> {
         let listing = store.list(&Lease::prefix(&self.network)).await?;
-        let subnets: Vec<Subnet> = self.ranges.iter().map(|range| *range.subnet()).collect();
-        let mut next = Self::from_listing(self.network.clone(), &subnets, &listing)?;
+        let ranges = self.ranges.iter().map(Range::emptied).collect();
+        let empty = Self { network: self.network.clone(), ranges, leases: BTreeMap::new() };
+        let mut next = empty.with_leases(&listing)?;
         for (range, known) in next.ranges.iter_mut().zip(&self.ranges) {
             range.go_on_like(known);
         }
@@ -104,7 +115,7 @@ impl LeaseTable {
             Request::Any(family) => self.next_free(family).ok_or_else(|| {
                 let Usage { used, capacity } = self.usage_where(|subnet| subnet.family() == family);
                 let ranges = self.ranges.iter().map(Range::subnet).filter(|subnet| subnet.family() == family);
-                let ranges = ranges.map(Subnet::range).collect();
+                let ranges = ranges.map(|subnet| subnet.pool().unwrap_or_else(|| subnet.range())).collect();
                 IpamError::Exhausted { network: self.network.clone(), ranges, used, capacity }
             }),
             Request::Fixed(address) => self.check(address),
@@ -191,7 +202,7 @@ impl LeaseTable {
     fn usage_where(&self, counts: impl Fn(&Subnet) -> bool) -> Usage {
         self.ranges.iter().filter(|range| counts(range.subnet())).fold(Usage::default(), |usage, range| Usage {
             used: usage.used + range.used(),
-            capacity: usage.capacity.saturating_add(range.subnet().capacity()),
+            capacity: usage.capacity.saturating_add(range.capacity()),
         })
     }
 }

@@ -7,30 +7,32 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Forwarding, IfName};
+use model::{Family, Forwarding, IfName};
 
 use crate::{
     KernelError,
     link::{self, Link},
     netlink::Socket,
     route,
-    sysctl::Setting,
+    sysctl::{self, Setting},
 };
 
-/// The file in the run directory that says it was Fabric who turned forwarding on.
-const NOTE: &str = "forwarding-enabled-by-fabric";
 const ETHERNET_MTU: u32 = 1500;
 
-fn note(run_dir: &Path) -> PathBuf {
-    run_dir.join(NOTE)
+/// The file in the run directory that says it was Fabric who turned forwarding on.
+fn note(run_dir: &Path, family: Family) -> PathBuf {
+    run_dir.join(match family {
+        Family::Ipv4 => "forwarding-enabled-by-fabric",
+        Family::Ipv6 => "ipv6-forwarding-enabled-by-fabric",
+    })
 }
 
-/// Whether the host forwards IPv4, and by whose will.
-pub(crate) fn forwarding(run_dir: &Path) -> Result<Forwarding, KernelError> {
-    if !Setting::Forwarding.is_on()? {
+/// Whether the host forwards packets of a family, and by whose will.
+pub(crate) fn forwarding(run_dir: &Path, family: Family) -> Result<Forwarding, KernelError> {
+    if !Setting::Forwarding(family).is_on()? {
         return Ok(Forwarding::Off);
     }
-    let path = note(run_dir);
+    let path = note(run_dir, family);
     match path.try_exists() {
         Ok(true) => Ok(Forwarding::TurnedOn),
         Ok(false) => Ok(Forwarding::On),
@@ -39,15 +41,24 @@ pub(crate) fn forwarding(run_dir: &Path) -> Result<Forwarding, KernelError> {
 }
 
 /// Turns forwarding on. The note comes first: without it a crash would leave the host open and unguarded.
-pub(crate) fn allow_forwarding(run_dir: &Path) -> Result<(), KernelError> {
-    if Setting::Forwarding.is_on()? {
+pub(crate) fn allow_forwarding(run_dir: &Path, family: Family) -> Result<(), KernelError> {
+    if Setting::Forwarding(family).is_on()? {
         return Ok(());
     }
-    let path = note(run_dir);
-    let text = "Fabric set net.ipv4.ip_forward to 1 and drops what is forwarded between other interfaces.\n\
-                Remove this file to let the host forward for others too.\n";
+    let path = note(run_dir, family);
+    let setting = match family {
+        Family::Ipv4 => "net.ipv4.ip_forward",
+        Family::Ipv6 => "net.ipv6.conf.all.forwarding",
+    };
+    let text = format!(
+        "Fabric set {setting} to 1 and drops what is forwarded between other interfaces.\n\
+         Remove this file to let the host forward for others too.\n"
+    );
     fs::write(&path, text).map_err(|source| KernelError::File { action: "write", path, source })?;
-    Setting::Forwarding.write("1")
+    if family == Family::Ipv6 {
+        sysctl::keep_heeding_routers()?;
+    }
+    Setting::Forwarding(family).write("1")
 }
 
 /// What addresses and routes of interfaces that are not Fabric's occupy, and the interface each leads through; a route

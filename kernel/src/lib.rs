@@ -12,10 +12,11 @@
 //! * `table inet fabric`;
 //! * the files in the directory of namespaces.
 //!
-//! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` is turned on when a network needs it. A
-//! note in the run directory says so, and as long as it is there, what neither comes from nor goes to a network of
-//! Fabric is not forwarded. Forwarding is never turned off again, because by then another program may rely on it;
-//! whoever wants the host to forward for other purposes too removes the note.
+//! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding` are turned
+//! on when a network needs them, the latter after interfaces that heed routers (`accept_ra`) were told to go on. A note in
+//! the run directory says so, and as long as it is there, what neither comes from nor goes to a network of Fabric is not
+//! forwarded. Forwarding is never turned off again, because by then another program may rely on it; whoever wants the host
+//! to forward for other purposes too removes the note.
 
 mod conntrack;
 mod element;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{
-    Attachment, Bridge, Element, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Scope, State,
+    Attachment, Bridge, Element, Family, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Scope, State,
     Structure, Veth,
 };
 use netlink_sys::constants::NETLINK_ROUTE;
@@ -31,7 +31,8 @@ impl Worker {
     /// Looks at what lies within the scope. Firewall elements are looked up by the keys of those desired as well.
     pub(crate) fn observe(&mut self, scope: &Scope, desired: &State) -> Result<Observed, KernelError> {
         let mut state = State::empty();
-        state.forwarding = host::forwarding(&self.run_dir)?;
+        state.forwarding = host::forwarding(&self.run_dir, Family::Ipv4)?;
+        state.forwarding6 = host::forwarding(&self.run_dir, Family::Ipv6)?;
         state.structure = structure::observe(&mut self.netfilter)?;
         let elements_beyond = self.observe_elements(scope, desired, &mut state)?;
         match scope {
@@ -64,8 +65,10 @@ impl Worker {
             return Ok(beyond);
         }
         let mut keys = desired.elements.clone();
-        keys.insert(Element::ForwardingGuard);
+        keys.extend(Family::ALL.map(Element::ForwardingGuard));
         for bridge in scope.networks().map(NetworkId::bridge) {
+            keys.insert(Element::Masqueraded(bridge.clone()));
+            keys.insert(Element::Internal(bridge.clone()));
             keys.insert(Element::SameBridge(bridge.clone()));
             keys.insert(Element::Bridge(bridge));
         }
@@ -151,25 +154,26 @@ impl Worker {
             return Ok(Vec::new());
         };
         // The socket stays in the namespace it was opened in; only the settings must be read there.
-        let (readiness, mut socket) = self.home.visit(&pinned, || {
+        let (readiness, ends) = self.home.visit(&pinned, || {
             let mut socket = Socket::open(NETLINK_ROUTE)?;
-            Ok((namespace::readiness(&mut socket)?, socket))
+            let readiness = namespace::readiness(&mut socket)?;
+            let mut links = Vec::new();
+            match interfaces {
+                Some(interfaces) => {
+                    for interface in interfaces {
+                        links.extend(link::find(&mut socket, interface)?);
+                    }
+                }
+                None => links = link::all(&mut socket)?,
+            }
+            Ok((readiness, ends(name, &mut socket, links)?))
         })??;
         state.namespaces.insert(name.clone(), readiness);
-        let mut links = Vec::new();
-        match interfaces {
-            Some(interfaces) => {
-                for interface in interfaces {
-                    links.extend(link::find(&mut socket, interface)?);
-                }
-            }
-            None => links = link::all(&mut socket)?,
-        }
-        ends(name, &mut socket, links)
+        Ok(ends)
     }
 }
 
-/// Those of a namespace's interfaces that are Fabric's ends of veth pairs.
+/// Those of a namespace's interfaces that are Fabric's ends of veth pairs. The thread and the socket are in the namespace.
 fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<Vec<End>, KernelError> {
     let ours: Vec<_> = links.into_iter().filter(|link| link.ours && link.kind == "veth").collect();
     if ours.is_empty() {
@@ -177,16 +181,20 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
     }
     let addresses = route::addresses(socket, 0)?;
     let routes = route::routes(socket)?;
-    let end = |link: Link| {
+    let mut ends = Vec::new();
+    for link in ours {
+        let (Some(host), Ok(interface), Some(mac)) = (link.peer, link.name.parse(), link.mac) else { continue };
+        let ipv6 = sysctl::ipv6(&interface)?;
         let own = |route: &&Route| route.ours && route.is_default() && route.link == Some(link.index);
         let gateways: Vec<IpAddr> = routes.iter().filter(own).filter_map(|route| route.gateway).collect();
         let own = addresses.iter().filter(|address| address.ours && address.link == link.index);
-        Some(End {
-            host: link.peer?,
+        ends.push(End {
+            host,
             inside: Inside {
                 namespace: name.clone(),
-                interface: link.name.parse().ok()?,
-                mac: link.mac?,
+                interface,
+                mac,
+                ipv6,
                 mtu: link.mtu,
                 admin: link.admin,
                 addresses: own.map(|address| address.net).collect(),
@@ -199,9 +207,9 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<V
                     IpAddr::V6(gateway) => Some(*gateway),
                 }),
             },
-        })
-    };
-    Ok(ours.into_iter().filter_map(end).collect())
+        });
+    }
+    Ok(ends)
 }
 
 fn bridge<'a>(

@@ -120,7 +120,10 @@ impl Worker {
             }
             Change::ConfigureInside { name, inside, remove, leave } => {
                 let namespace = self.namespaces.require(&inside.namespace)?;
-                let mut socket = self.home.visit(&namespace, || Socket::open(NETLINK_ROUTE))??;
+                let mut socket = self.home.visit(&namespace, || {
+                    sysctl::set_ipv6_inside(&inside.interface, inside.ipv6)?;
+                    Socket::open(NETLINK_ROUTE)
+                })??;
                 link::configure_inside(&mut socket, inside, remove, leave)?;
                 link::await_forwarding(&mut self.route, name)
             }
@@ -130,7 +133,7 @@ impl Worker {
             Change::RemoveAddress { name, address } => route::remove_address(&mut self.route, name, *address),
             Change::SetIpv6 { name, to } => sysctl::set_ipv6(name, *to),
             Change::SetLoopbackRouting { name, to } => sysctl::set_loopback_routing(name, *to),
-            Change::AllowForwarding => host::allow_forwarding(&self.run_dir),
+            Change::AllowForwarding(family) => host::allow_forwarding(&self.run_dir, *family),
         }
     }
 }

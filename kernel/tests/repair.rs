@@ -184,6 +184,7 @@ fn wrong_settings() {
             "set BRIDGE loopback routing on",
             "set BRIDGE alias",
             "set PORT master BRIDGE hairpin on",
+            "configure eth0 in c12",
         ],
     );
 }

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::{Admin, Bridge, Element, Flows, IfName, Inside, MacAddress, NamespaceName, Switch, Veth, state::list};
+use crate::{
+    Admin, Bridge, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName, Switch, Veth, state::list,
+};
 
 /// One change to a host's kernel. Each can be applied twice without harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +64,7 @@ pub enum Change {
         /// The bridge.
         name: IfName,
         /// Whether it speaks IPv6.
-        to: Switch,
+        to: Ipv6,
     },
     /// Allow or forbid 127.0.0.0/8 on a bridge.
     SetLoopbackRouting {
@@ -96,8 +98,8 @@ pub enum Change {
     },
     /// Delete conntrack entries.
     ForgetFlows(Flows),
-    /// Let the host forward IPv4, and leave a note that it was Fabric who did.
-    AllowForwarding,
+    /// Let the host forward packets of a family, and leave a note that it was Fabric who did.
+    AllowForwarding(Family),
 }
 
 /// How many elements a line of text still names one by one.
@@ -128,7 +130,7 @@ impl Change {
             Self::InstallFirewall { .. }
             | Self::RemoveElements { .. }
             | Self::ForgetFlows(_)
-            | Self::AllowForwarding => None,
+            | Self::AllowForwarding(_) => None,
             Self::CreateNamespace(name) | Self::PrepareNamespace(name) | Self::RemoveNamespace(name) => {
                 Some(name.as_str())
             }
@@ -227,7 +229,7 @@ impl fmt::Display for Change {
             Self::AddElements { elements, .. } => write!(f, "add {}", list(elements)),
             Self::RemoveElements { elements } => write!(f, "remove {}", list(elements)),
             Self::ForgetFlows(flows) => write!(f, "forget flows {flows}"),
-            Self::AllowForwarding => f.write_str("turn on ipv4 forwarding"),
+            Self::AllowForwarding(family) => write!(f, "turn on {family} forwarding"),
         }
     }
 }

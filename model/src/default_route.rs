@@ -34,6 +34,8 @@ mod tests {
             name: "web".parse().expect("literal"),
             driver: Driver::Bridge,
             subnets: ranges.iter().map(subnet).collect(),
+            reserved: Vec::new(),
+            reach: crate::Reach::Nat,
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
             name_servers: Vec::new(),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Admin, Bridge, Change, Element, Flows, Forwarding, IfName, Inside, LinkSettings, Namespace, Observed, State,
-    Structure, Switch, Veth,
+    Admin, Bridge, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings, Namespace, Observed,
+    State, Structure, Switch, Veth,
 };
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
@@ -34,9 +34,10 @@ pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
 /// The elements desired, and the guard if Fabric has turned on forwarding or is about to.
 fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
     let mut elements = desired.elements.clone();
-    let turns_on = desired.forwarding != Forwarding::Off && observed.forwarding == Forwarding::Off;
-    if turns_on || observed.forwarding == Forwarding::TurnedOn {
-        elements.insert(Element::ForwardingGuard);
+    for family in Family::ALL {
+        if turns_on_forwarding(family, desired, observed) || observed.forwarding(family) == Forwarding::TurnedOn {
+            elements.insert(Element::ForwardingGuard(family));
+        }
     }
     elements
 }
@@ -59,6 +60,10 @@ fn reroute(desired: &State, observed: &State, changes: &mut Vec<Change>) {
         remove: BTreeSet::new(),
         leave: BTreeSet::new(),
     }));
+}
+
+fn turns_on_forwarding(family: Family, desired: &State, observed: &State) -> bool {
+    desired.forwarding(family) != Forwarding::Off && observed.forwarding(family) == Forwarding::Off
 }
 
 /// Links that are no longer desired go down before anything that protects them goes away.
@@ -101,11 +106,11 @@ fn remove_objects(desired: &State, observed: &State, changes: &mut Vec<Change>) 
 
 /// What is missing or differs, in the order of dependence.
 fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, changes: &mut Vec<Change>) {
-    if desired.forwarding != Forwarding::Off && observed.forwarding == Forwarding::Off {
-        if missing.remove(&Element::ForwardingGuard) {
-            add_elements(None, [Element::ForwardingGuard].into(), changes);
+    for family in Family::ALL.into_iter().filter(|family| turns_on_forwarding(*family, desired, observed)) {
+        if missing.remove(&Element::ForwardingGuard(family)) {
+            add_elements(None, [Element::ForwardingGuard(family)].into(), changes);
         }
-        changes.push(Change::AllowForwarding);
+        changes.push(Change::AllowForwarding(family));
     }
     for name in desired.namespaces.keys() {
         match observed.namespaces.get(name) {
@@ -143,11 +148,12 @@ fn by_owner(desired: &State, elements: BTreeSet<Element>) -> BTreeMap<Option<&If
     let mut owned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for element in elements {
         let owner = match &element {
-            Element::Bridge(name) | Element::SameBridge(name) => {
-                desired.bridges.get_key_value(name).map(|(name, _)| name)
-            }
+            Element::Bridge(name)
+            | Element::SameBridge(name)
+            | Element::Masqueraded(name)
+            | Element::Internal(name) => desired.bridges.get_key_value(name).map(|(name, _)| name),
             Element::Published(published) => holders.get(&published.to.ip()).copied(),
-            Element::ForwardingGuard => None,
+            Element::ForwardingGuard(_) => None,
         };
         owned.entry(owner).or_default().insert(element);
     }
@@ -178,7 +184,7 @@ fn raise_bridge(
         alias: String::new(),
         admin: Admin::Down,
         addresses: BTreeSet::new(),
-        ipv6: Switch::On,
+        ipv6: Ipv6::Credulous,
         loopback_routing: Switch::Off,
         ..desired.clone()
     };
@@ -223,6 +229,7 @@ fn raise_veth(
         admin: Admin::Down,
         inside: desired.inside.clone().map(|inside| Inside {
             admin: Admin::Down,
+            ipv6: Ipv6::Off,
             addresses: BTreeSet::new(),
             gateway: None,
             gateway6: None,

@@ -5,19 +5,24 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{IfName, PortRange, Protocol, Publish};
+use crate::{Family, IfName, PortRange, Protocol, Publish};
 
 /// One element of a set or map of `table inet fabric`. The rules that look it up never change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Element {
-    /// Set `bridges`: the interface is a network's bridge, so traffic through it is filtered and masqueraded.
+    /// Set `bridges`: the interface is a network's bridge, so traffic through it is filtered.
     Bridge(IfName),
+    /// Set `masqueraded`: what comes from this bridge and leaves the host does so with the host's address.
+    Masqueraded(IfName),
+    /// Set `internal`: nothing is forwarded from or to this bridge.
+    Internal(IfName),
     /// Set `same_bridge`: what enters and leaves by this one bridge stays inside a network.
     SameBridge(IfName),
     /// Maps `published…`: a port of the host, or a range of them, leads to a container.
     Published(Published),
-    /// Set `guarded`: Fabric opened the host's forwarding, so what has nothing to do with Fabric is not forwarded.
-    ForwardingGuard,
+    /// Set `guarded`: Fabric opened the host's forwarding of this family, so what has nothing to do with Fabric is not
+    /// forwarded.
+    ForwardingGuard(Family),
 }
 
 /// Host ports that lead to a container's address of one family: either one port, or a range in which each leads to the
@@ -119,8 +124,10 @@ impl fmt::Display for Element {
         match self {
             Self::Bridge(name) => write!(f, "bridge {name}"),
             Self::SameBridge(name) => write!(f, "inside {name}"),
+            Self::Masqueraded(name) => write!(f, "masquerade {name}"),
+            Self::Internal(name) => write!(f, "internal {name}"),
             Self::Published(published) => write!(f, "publish {published}"),
-            Self::ForwardingGuard => f.write_str("forwarding guard"),
+            Self::ForwardingGuard(family) => write!(f, "forwarding guard of {family}"),
         }
     }
 }

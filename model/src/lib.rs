@@ -21,6 +21,8 @@ mod namespace;
 mod network;
 mod port;
 mod publish;
+mod reach;
+mod reservation;
 mod resolver;
 mod scope;
 mod signal;
@@ -47,12 +49,14 @@ pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use network::{Driver, Network, ParseDriverError};
 pub use port::{PortRange, Protocol};
 pub use publish::{ParsePublishError, Publish, PublishRequest};
+pub use reach::{GatewayMode, ParseGatewayModeError, Reach};
+pub use reservation::{ParseReservationError, Reservation};
 pub use resolver::{
     ExtraHost, HostAddress, NameServer, ParseResolverError, ResolverOption, ResolverSettings, SearchDomain,
 };
 pub use scope::{Attachment, Scope};
 pub use signal::{ParseSignalError, Signal};
-pub use state::{Admin, Bridge, Forwarding, Inside, Namespace, Observed, State, Switch, Veth};
+pub use state::{Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Observed, State, Switch, Veth};
 pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream, TerminalSize};
 pub use subnet::{Family, Subnet, SubnetError};
 pub use sysctl::{ParseSysctlError, Sysctl};

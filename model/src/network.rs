@@ -9,7 +9,9 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, Subnet};
+use crate::{
+    Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, Reach, Reservation, Subnet,
+};
 
 /// A network as it was asked for and completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,10 @@ pub struct Network {
     /// The subnets its endpoints are addressed from: each has an address of every family there is one of, from the first
     /// subnet that has room.
     pub subnets: Vec<Subnet>,
+    /// Addresses of the subnets that no endpoint is given.
+    pub reserved: Vec<Reservation>,
+    /// How far its containers get.
+    pub reach: Reach,
     /// MAC address of the gateway, that is of the bridge.
     pub gateway_mac: MacAddress,
     /// Maximum transmission unit of every link of the network, in octets.
@@ -47,22 +53,27 @@ impl Network {
         self.subnets.iter().filter(move |subnet| subnet.family() == family)
     }
 
+    /// The subnets whose gateways' addresses the host has.
+    pub fn gateways(&self) -> impl Iterator<Item = &Subnet> {
+        self.subnets.iter().filter(|_| self.reach.has_gateway())
+    }
+
     /// The subnet that holds an address.
     pub fn subnet_with(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.range().contains(&address))
     }
 
-    /// The gateway of the subnet that holds an endpoint's IPv4 address.
+    /// Where an endpoint sends IPv4 packets to the rest of the world: the gateway of its subnet, if anything is forwarded.
     pub fn gateway_of(&self, endpoint: &Endpoint) -> Option<Ipv4Addr> {
-        match self.subnet_with(endpoint.ipv4?.into())?.gateway() {
+        match self.subnet_with(endpoint.ipv4.filter(|_| self.reach.is_forwarded())?.into())?.gateway() {
             IpAddr::V4(gateway) => Some(gateway),
             IpAddr::V6(_) => None,
         }
     }
 
-    /// The gateway of the subnet that holds an endpoint's IPv6 address.
+    /// The same for IPv6.
     pub fn gateway6_of(&self, endpoint: &Endpoint) -> Option<Ipv6Addr> {
-        match self.subnet_with(endpoint.ipv6?.into())?.gateway() {
+        match self.subnet_with(endpoint.ipv6.filter(|_| self.reach.is_forwarded())?.into())?.gateway() {
             IpAddr::V4(_) => None,
             IpAddr::V6(gateway) => Some(gateway),
         }

@@ -107,8 +107,14 @@ impl Scope {
     /// Whether a firewall element is in scope.
     pub fn covers_element(&self, element: &Element) -> bool {
         match (self, element) {
-            (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard) => true,
-            (_, Element::Bridge(name) | Element::SameBridge(name)) => self.networks().any(|id| id.bridge() == *name),
+            (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard(_)) => true,
+            (
+                _,
+                Element::Bridge(name)
+                | Element::SameBridge(name)
+                | Element::Masqueraded(name)
+                | Element::Internal(name),
+            ) => self.networks().any(|id| id.bridge() == *name),
             (_, Element::Published(published)) => {
                 self.attachments().iter().any(|attachment| attachment.endpoint.holds(published.to.ip()))
             }

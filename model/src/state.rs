@@ -8,13 +8,15 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{Element, EndpointId, IfName, MacAddress, NamespaceName, NetworkId, Scope, Structure};
+use crate::{Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Scope, Structure};
 
 /// What Fabric owns in a host's kernel. The same type says how it should be and how it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// Whether the host forwards IPv4.
     pub forwarding: Forwarding,
+    /// Whether the host forwards IPv6.
+    pub forwarding6: Forwarding,
     /// Whether the rules of `table inet fabric` stand.
     pub structure: Structure,
     /// What its sets and maps hold.
@@ -37,7 +39,7 @@ pub struct Observed {
     pub elements_beyond: BTreeSet<Element>,
 }
 
-/// Whether a host forwards IPv4 packets (`net.ipv4.ip_forward`).
+/// Whether a host forwards packets of a family (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forwarding {
     /// It does not; as a wish: it need not.
@@ -55,7 +57,7 @@ pub enum Namespace {
     Unpinned,
     /// Pinned, but its loopback is down or a setting is wrong.
     Unprepared,
-    /// Pinned, loopback up, IPv6 off, unprivileged ports and ping allowed.
+    /// Pinned, loopback up, IPv6 off unless an interface has it, unprivileged ports and ping allowed.
     Ready,
 }
 
@@ -77,6 +79,17 @@ pub enum Switch {
     Off,
 }
 
+/// Whether an interface speaks IPv6 (`net.ipv6.conf.IF.disable_ipv6` and `accept_ra`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// It does not.
+    Off,
+    /// It does, and believes whoever says that he is a router: what the kernel makes of a new interface.
+    Credulous,
+    /// It does, with the addresses and routes that it is given.
+    On,
+}
+
 /// A network's bridge in the host's namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
@@ -90,8 +103,8 @@ pub struct Bridge {
     pub admin: Admin,
     /// Addresses that Fabric put on it, or should.
     pub addresses: BTreeSet<IpNet>,
-    /// Whether it speaks IPv6 (the negation of `net.ipv6.conf.IF.disable_ipv6`).
-    pub ipv6: Switch,
+    /// Whether it speaks IPv6.
+    pub ipv6: Ipv6,
     /// Whether 127.0.0.0/8 may be routed over it (`net.ipv4.conf.IF.route_localnet`); ports published to the host's
     /// loopback need it.
     pub loopback_routing: Switch,
@@ -130,6 +143,8 @@ pub struct Inside {
     pub mtu: u32,
     /// Whether it was told to be up.
     pub admin: Admin,
+    /// Whether it speaks IPv6; if it does, the namespace's loopback interface does, too.
+    pub ipv6: Ipv6,
     /// Addresses that Fabric put on it, or should.
     pub addresses: BTreeSet<IpNet>,
     /// The gateway of the namespace's IPv4 default route over this interface.
@@ -160,10 +175,19 @@ impl Veth {
 }
 
 impl State {
+    /// Whether the host forwards packets of a family.
+    pub fn forwarding(&self, family: Family) -> Forwarding {
+        match family {
+            Family::Ipv4 => self.forwarding,
+            Family::Ipv6 => self.forwarding6,
+        }
+    }
+
     /// The state that needs nothing: the rules stand, and nothing else is there.
     pub fn empty() -> Self {
         Self {
             forwarding: Forwarding::Off,
+            forwarding6: Forwarding::Off,
             structure: Structure::Current,
             elements: BTreeSet::new(),
             namespaces: BTreeMap::new(),
@@ -211,6 +235,16 @@ impl fmt::Display for Switch {
     }
 }
 
+impl fmt::Display for Ipv6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Credulous => "on, from any router",
+            Self::On => "on",
+        })
+    }
+}
+
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -251,6 +285,9 @@ impl fmt::Display for Inside {
         if !self.addresses.is_empty() {
             write!(f, " address {}", list(&self.addresses))?;
         }
+        if self.ipv6 != Ipv6::Off {
+            write!(f, " ipv6 {}", self.ipv6)?;
+        }
         if let Some(gateway) = self.gateway {
             write!(f, " default via {gateway}")?;
         }
@@ -264,12 +301,14 @@ impl fmt::Display for Inside {
 /// One object on a line, in the order in which they are made.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let forwarding = match self.forwarding {
-            Forwarding::Off => "off",
-            Forwarding::On => "on",
-            Forwarding::TurnedOn => "on, turned on by fabric",
-        };
-        writeln!(f, "forwarding {forwarding}")?;
+        for (family, forwarding) in [(Family::Ipv4, self.forwarding), (Family::Ipv6, self.forwarding6)] {
+            let forwarding = match forwarding {
+                Forwarding::Off => "off",
+                Forwarding::On => "on",
+                Forwarding::TurnedOn => "on, turned on by fabric",
+            };
+            writeln!(f, "{family} forwarding {forwarding}")?;
+        }
         let structure = match self.structure {
             Structure::Current => "current",
             Structure::Missing => "missing",

@@ -54,6 +54,7 @@ impl fmt::Display for Family {
 pub struct Subnet {
     range: IpNet,
     gateway: IpAddr,
+    pool: Option<IpNet>,
 }
 
 /// Why a range and a gateway are not a subnet.
@@ -75,6 +76,22 @@ pub enum SubnetError {
         range: IpNet,
         /// The address that was to be its gateway.
         gateway: IpAddr,
+    },
+    /// The range for automatic addresses is not part of the subnet.
+    #[error("the range {pool} for automatic addresses does not lie within {range}")]
+    PoolOutside {
+        /// The subnet.
+        range: IpNet,
+        /// The range that was to be part of it.
+        pool: IpNet,
+    },
+    /// No endpoint can have any address of the range for automatic addresses.
+    #[error("the range {pool} for automatic addresses of {range} has none that a container can have")]
+    PoolUseless {
+        /// The subnet.
+        range: IpNet,
+        /// The part of it.
+        pool: IpNet,
     },
 }
 
@@ -120,11 +137,36 @@ impl Subnet {
             }
         }
         let gateway = gateway.unwrap_or_else(|| first_host(range));
-        let subnet = Self { range, gateway };
+        let subnet = Self { range, gateway, pool: None };
         if !range.contains(&gateway) || subnet.is_edge(gateway) {
             return Err(SubnetError::GatewayOutside { range, gateway });
         }
         Ok(subnet)
+    }
+
+    /// The subnet with automatic addresses from `pool` only, if there is one.
+    ///
+    /// # Errors
+    /// [`SubnetError::HostBits`], [`SubnetError::PoolOutside`], [`SubnetError::PoolUseless`].
+    pub fn with_pool(self, pool: Option<IpNet>) -> Result<Self, SubnetError> {
+        let Some(pool) = pool else { return Ok(Self { pool: None, ..self }) };
+        let range = self.range;
+        if pool.addr() != pool.network() {
+            return Err(SubnetError::HostBits(pool));
+        }
+        if !range.contains(&pool) {
+            return Err(SubnetError::PoolOutside { range, pool });
+        }
+        // Of more than a few addresses not all can be the gateway or an edge.
+        if pool.hosts().take(4).all(|address| !self.is_endpoint_address(address)) {
+            return Err(SubnetError::PoolUseless { range, pool });
+        }
+        Ok(Self { pool: Some(pool), ..self })
+    }
+
+    /// Where automatic addresses come from, if not from the whole range.
+    pub fn pool(&self) -> Option<IpNet> {
+        self.pool
     }
 
     /// The range of addresses.
@@ -197,19 +239,21 @@ impl fmt::Display for Subnet {
 struct SubnetFields {
     range: IpNet,
     gateway: IpAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ip_range: Option<IpNet>,
 }
 
 impl TryFrom<SubnetFields> for Subnet {
     type Error = SubnetError;
 
     fn try_from(fields: SubnetFields) -> Result<Self, SubnetError> {
-        Self::new(fields.range, Some(fields.gateway))
+        Self::new(fields.range, Some(fields.gateway))?.with_pool(fields.ip_range)
     }
 }
 
 impl From<Subnet> for SubnetFields {
     fn from(subnet: Subnet) -> Self {
-        Self { range: subnet.range, gateway: subnet.gateway }
+        Self { range: subnet.range, gateway: subnet.gateway, ip_range: subnet.pool }
     }
 }
 
@@ -262,6 +306,31 @@ mod tests {
             assert_eq!(subnet.gateway_net().to_string(), gateway);
             let free = range.hosts().filter(|address| subnet.is_endpoint_address(*address)).count();
             assert_eq!((free as u64, free), (subnet.capacity(), capacity), "{range}");
+        }
+    }
+
+    #[test]
+    fn automatic_addresses_come_from_a_part_of_the_subnet() {
+        for (range, pool, ok) in [
+            ("10.1.0.0/24", "10.1.0.128/25", true),
+            ("10.1.0.0/24", "10.1.0.0/24", true),
+            ("10.1.0.0/24", "10.1.0.9/32", true),
+            ("10.1.0.0/24", "10.1.0.1/32", false),
+            ("10.1.0.0/24", "10.1.0.0/31", false),
+            ("10.1.0.0/24", "10.1.0.255/32", false),
+            ("10.1.0.0/24", "10.1.0.129/25", false),
+            ("10.1.0.0/24", "10.1.1.0/25", false),
+            ("10.1.0.0/24", "10.1.0.0/23", false),
+            ("10.1.0.0/24", "fd00::/64", false),
+            ("fd00:1::/64", "fd00:1::100/120", true),
+            ("fd00:1::/64", "fd00:2::/120", false),
+        ] {
+            let subnet = Subnet::new(range.parse().expect("literal"), None).expect("literal");
+            let with_pool = subnet.with_pool(Some(pool.parse().expect("literal")));
+            assert_eq!(with_pool.is_ok(), ok, "{range} {pool}");
+            let Ok(subnet) = with_pool else { continue };
+            let text = serde_json::to_string(&subnet).expect("serialises");
+            assert_eq!(serde_json::from_str::<Subnet>(&text).expect("reads its own form"), subnet);
         }
     }
 

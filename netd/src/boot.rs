@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{ContainerId, Network, Scope};
 use sha2::{Digest, Sha256};
@@ -131,13 +132,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     };
     let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone(), config.dns_ttl));
     let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig::new(upstreams), config.dns_query_log);
-    let pools = match &config.pools {
-        Some(ranges) => ranges
-            .iter()
-            .map(|range| ipam::Pool::new((*range).into(), range.prefix_len().max(24)))
-            .collect::<Result<Vec<_>, _>>()?,
-        None => ipam::default_pools().into(),
-    };
+    let pools = pools(config.pools.as_deref().unwrap_or_default())?;
     Ok(Arc::new(Daemon {
         events: Events::load(&directories.events()),
         directories,
@@ -159,13 +154,23 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     }))
 }
 
+/// The pools that automatic subnets are cut from: those configured, and Fabric's own if none of them is of IPv4.
+fn pools(ranges: &[IpNet]) -> Result<Vec<ipam::Pool>, ipam::PoolError> {
+    let configured = ranges.iter().map(|range| {
+        let prefix = if range.addr().is_ipv4() { 24 } else { 64 };
+        ipam::Pool::new(*range, range.prefix_len().max(prefix))
+    });
+    let own = if ranges.iter().any(|range| range.addr().is_ipv4()) { Vec::new() } else { ipam::default_pools().into() };
+    configured.chain(own.into_iter().map(Ok)).collect()
+}
+
 /// The world as the store has it.
 async fn load(store: &dyn Store) -> Result<World, StartError> {
     let mut world = World::default();
     for (key, entry) in &store.list(record::NETWORKS).await?.entries {
         let network: Network = record::parse(key, &entry.value)?;
         let leases = store.list(&ipam::Lease::prefix(&network.id)).await?;
-        let leases = ipam::LeaseTable::from_listing(network.id.clone(), &network.subnets, &leases)?;
+        let leases = ipam::LeaseTable::from_listing(network.id.clone(), &network.subnets, &network.reserved, &leases)?;
         world.insert_committed_network(network, leases);
     }
     for (key, entry) in &store.list(record::CONTAINERS).await?.entries {

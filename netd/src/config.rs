@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use model::NameServer;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -26,8 +26,8 @@ pub(crate) struct Config {
     /// The domain under which networks are zones.
     #[serde(deserialize_with = "domain")]
     pub(crate) domain: dns::Domain,
-    /// Ranges that automatic subnets are cut from; none means Fabric's own.
-    pub(crate) pools: Option<Vec<Ipv4Net>>,
+    /// Ranges that automatic subnets are cut from; none of a family means Fabric's own.
+    pub(crate) pools: Option<Vec<IpNet>>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`: `info`, `netd=debug,info`.
     pub(crate) log: String,
     /// How many network namespaces are kept ready for the next containers.

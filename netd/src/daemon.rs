@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use kernel::Removal;
-use model::{NamespaceName, Scope};
+use model::{NamespaceName, Network, Scope};
 use store::{Revision, Store, Transaction};
 use tokio::sync::RwLock;
 
@@ -101,7 +101,7 @@ impl Daemon {
         let _listening = self.listening.lock().await;
         let gateways: BTreeSet<SocketAddr> = {
             let world = self.world();
-            let subnets = world.networks().flat_map(|network| &network.subnets);
+            let subnets = world.networks().flat_map(Network::gateways);
             subnets.map(|subnet| (subnet.gateway(), 53).into()).collect()
         };
         let host = self.config.dns_host_listener.map(|address| address.0);

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Endpoint, ExtraHost, HostAddress, Hostname, Network, ResolverSettings};
+use model::{Endpoint, ExtraHost, HostAddress, Hostname, Network, ResolverSettings, Subnet};
 
 /// What the content of the files depends on.
 #[derive(Clone, Copy)]
@@ -98,14 +98,15 @@ impl Surroundings<'_> {
     }
 }
 
-/// The gateways of the endpoint's subnets, that of IPv4 first.
+/// The gateways of the endpoint's subnets that the host has the addresses of, that of IPv4 first.
 fn gateways(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
-    endpoint.addresses().filter_map(|address| Some(network.subnet_with(address)?.gateway()))
+    let holds = |subnet: &&Subnet| endpoint.addresses().any(|address| subnet.range().contains(&address));
+    network.gateways().filter(holds).map(Subnet::gateway)
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Driver, EndpointId, MacAddress, NetworkId, Subnet};
+    use model::{Driver, EndpointId, MacAddress, NetworkId, Reach};
 
     use super::*;
 
@@ -118,6 +119,8 @@ mod tests {
             subnets: ["10.1.0.0/24", "fd00:1::/64"]
                 .map(|range| Subnet::new(range.parse().expect("literal"), None).expect("literal"))
                 .into(),
+            reserved: Vec::new(),
+            reach: Reach::Nat,
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
             name_servers: Vec::new(),

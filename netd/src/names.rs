@@ -11,6 +11,7 @@ impl Daemon {
             network: network.name.clone(),
             subnets: network.subnets.iter().map(Subnet::range).collect(),
             forwarding: match &network.name_servers[..] {
+                _ if !network.reach.is_forwarded() => dns::Forwarding::Never,
                 [] => dns::Forwarding::Host,
                 servers => dns::Forwarding::To(servers.iter().map(|server| server.address()).collect()),
             },

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use api::{EventAction, NetworkCreate};
+use api::{EventAction, NetworkCreate, NetworkPlan};
 use ipam::HostRange;
 use jiff::Timestamp;
-use model::{Driver, Family, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
+use model::{Family, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
 
 use crate::{
     daemon::{Daemon, chain},
@@ -18,29 +18,24 @@ use crate::{
 impl Daemon {
     /// Creates a network: when this returns its bridge stands, and its gateway answers DNS.
     pub(crate) async fn create_network(self: Arc<Self>, request: NetworkCreate) -> Result<Network, Failure> {
-        let asked = request.parsed_subnet()?;
+        let plan = request.plan()?;
         let routes = self.host_ranges().await?;
-        let mtu = match request.mtu {
+        let mtu = match plan.mtu {
             Some(mtu) => mtu.octets(),
             None => self.uplink_mtu().await?,
         };
         let network = {
             let mut world = self.world();
-            let subnet = match asked {
-                Some(subnet) => {
-                    ipam::overlap(subnet.range(), world.reserved_networks(), &routes).map_err(|source| {
-                        Failure::Range { network: request.name.clone(), range: subnet.range(), source: source.into() }
-                    })?;
-                    subnet
-                }
-                None => self.choose_subnet(&request.name, &world, &routes)?,
-            };
+            let subnets = self.choose_subnets(&request.name, &plan, &world, &routes)?;
+            let first = subnets.first().expect("a plan has a subnet, or a family to choose one of");
             let network = Network {
                 id: NetworkId::from_bytes(self.random()),
                 name: request.name,
-                driver: request.driver.unwrap_or(Driver::Bridge),
-                subnets: vec![subnet],
-                gateway_mac: MacAddress::of(subnet.gateway()),
+                driver: plan.driver,
+                gateway_mac: MacAddress::of(first.gateway()),
+                subnets,
+                reserved: plan.reserved,
+                reach: plan.reach,
                 mtu,
                 name_servers: request.name_servers,
                 labels: request.labels,
@@ -112,12 +107,37 @@ impl Daemon {
         cleared
     }
 
-    fn choose_subnet(&self, network: &NetworkName, world: &World, routes: &[HostRange]) -> Result<Subnet, Failure> {
-        let networks = world.reserved_networks().flat_map(|network| &network.subnets).map(Subnet::range);
-        let taken: Vec<_> = networks.chain(routes.iter().map(|route| route.range)).collect();
-        let range = ipam::choose_subnet(&self.pools, Family::Ipv4, &taken)
-            .map_err(|source| Failure::NoRange { network: network.clone(), source: source.into() })?;
-        Ok(Subnet::new(range, None).expect("pools hold only ranges that containers can live in"))
+    /// The subnets that were asked for, if they are free, and a free one of each family without.
+    fn choose_subnets(
+        &self,
+        network: &NetworkName,
+        plan: &NetworkPlan,
+        world: &World,
+        routes: &[HostRange],
+    ) -> Result<Vec<Subnet>, Failure> {
+        for subnet in &plan.subnets {
+            ipam::overlap(subnet.range(), world.reserved_networks(), routes).map_err(|source| Failure::Range {
+                network: network.clone(),
+                range: subnet.range(),
+                source: source.into(),
+            })?;
+        }
+        let networks = world.reserved_networks().flat_map(|network| &network.subnets).chain(&plan.subnets);
+        let taken: Vec<_> = networks.map(Subnet::range).chain(routes.iter().map(|route| route.range)).collect();
+        let pooled = |family| self.pools.iter().any(|pool| pool.family() == family);
+        let chosen = plan.automatic.iter().map(|family| {
+            let range = match family {
+                Family::Ipv6 if !pooled(Family::Ipv6) => ipam::choose_unique_local(&taken, || self.random()),
+                family => ipam::choose_subnet(&self.pools, *family, &taken),
+            };
+            let range = range.map_err(|source| Failure::NoRange { network: network.clone(), source: source.into() })?;
+            Ok(Subnet::new(range, None).expect("pools hold only ranges that containers can live in"))
+        });
+        // IPv4 first, as asked for within a family.
+        let mut subnets = plan.subnets.clone();
+        subnets.extend(chosen.collect::<Result<Vec<_>, Failure>>()?);
+        subnets.sort_by_key(Subnet::family);
+        Ok(subnets)
     }
 
     /// Where the host's routes lead.

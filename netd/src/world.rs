@@ -97,7 +97,7 @@ impl World {
 
     fn insert_network(&mut self, network: Network, committed: bool) {
         self.network_names.insert(network.name.clone(), network.id.clone());
-        let leases = LeaseTable::new(network.id.clone(), &network.subnets);
+        let leases = LeaseTable::new(network.id.clone(), &network.subnets, &network.reserved);
         self.networks.insert(
             network.id.clone(),
             NetworkEntry { network, leases, containers: BTreeSet::new(), published_to_loopback: 0, committed },
@@ -148,7 +148,7 @@ impl World {
 
     /// How many of the network's addresses are leased.
     pub(crate) fn usage(&self, network: &Network) -> ipam::Usage {
-        let unused = || LeaseTable::new(network.id.clone(), &network.subnets).usage();
+        let unused = || LeaseTable::new(network.id.clone(), &network.subnets, &network.reserved).usage();
         self.networks.get(&network.id).map_or_else(unused, |entry| entry.leases.usage())
     }
 

@@ -36,7 +36,10 @@ pub enum RecordType {
 /// # Errors
 /// No answer within two seconds, or one that is none.
 pub fn ask(namespace: &Namespace, server: SocketAddr, name: &str, kind: RecordType) -> Result<Answer> {
-    let socket = namespace.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+    let socket = namespace.enter(|| match server {
+        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+    })?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     // Identifier 0x4642, recursion desired, one question.
     let mut question = vec![0x46, 0x42, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Error, ErrorKind, Read, Result, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     thread::JoinHandle,
     time::Duration,
 };
@@ -16,13 +16,13 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 ///
 /// # Errors
 /// Whatever the connection met: refused, timed out, or an answer other than 200.
-pub fn fetch(namespace: &Namespace, address: Ipv4Addr, port: u16, path: &str) -> Result<String> {
+pub fn fetch(namespace: &Namespace, address: impl Into<IpAddr>, port: u16, path: &str) -> Result<String> {
+    let to = SocketAddr::new(address.into(), port);
     namespace.enter(|| {
-        let to = SocketAddr::V4(SocketAddrV4::new(address, port));
         let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         // In one write, and so in one segment: `serve` reads once.
-        stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+        stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {to}\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::InvalidData)?;
@@ -32,7 +32,8 @@ pub fn fetch(namespace: &Namespace, address: Ipv4Addr, port: u16, path: &str) ->
 }
 
 /// Answers one request on `address:port` in `namespace` with the address of who asked.
-pub fn serve(namespace: &Namespace, address: Ipv4Addr, port: u16) -> JoinHandle<()> {
+pub fn serve(namespace: &Namespace, address: impl Into<IpAddr>, port: u16) -> JoinHandle<()> {
+    let address = address.into();
     let listener = namespace.enter(|| TcpListener::bind((address, port)).expect("the port is free"));
     std::thread::spawn(move || {
         let (mut stream, peer) = listener.accept().expect("a client comes");

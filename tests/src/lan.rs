@@ -29,6 +29,9 @@ impl Lan {
         };
         let (name, peer) = (format!("lan{number}"), lan.namespace.path().display().to_string());
         host.run(&["ip", "link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &peer]);
+        // A cable that has been there for a while has link-local addresses that are known to be unique.
+        host.run(&["sysctl", "-qw", &format!("net.ipv6.conf.{name}.accept_dad=0")]);
+        lan.namespace.run(&["sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0"]);
         host.run(&["ip", "address", "add", &format!("{}/24", lan.host_address), "dev", &name]);
         host.run(&["ip", "link", "set", &name, "up"]);
         lan.namespace.run(&["ip", "address", "add", &format!("{}/24", lan.address), "dev", "eth0"]);

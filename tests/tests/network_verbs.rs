@@ -42,8 +42,21 @@ fn a_network_is_created_listed_inspected_and_removed() {
     assert_eq!(web["usage"]["used"], 0);
     assert_eq!(web["endpoints"], serde_json::json!([]));
     let fields: BTreeSet<&str> = web.as_object().expect("one object").keys().map(String::as_str).collect();
-    let expected =
-        ["created_at", "driver", "endpoints", "id", "labels", "mtu", "name", "name_servers", "subnets", "usage"];
+    let expected = [
+        "created_at",
+        "driver",
+        "endpoints",
+        "gateway_mode",
+        "id",
+        "internal",
+        "labels",
+        "mtu",
+        "name",
+        "name_servers",
+        "reserved",
+        "subnets",
+        "usage",
+    ];
     assert_eq!(fields, BTreeSet::from(expected));
 
     let addresses = host.namespace().run(&["ip", "-4", "-o", "address"]);

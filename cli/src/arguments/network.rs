@@ -1,11 +1,11 @@
 //! Arguments about networks.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use api::{Mtu, Network};
 use clap::{Args, Subcommand};
-use ipnet::Ipv4Net;
-use model::{Driver, Label, NameServer, NetworkName};
+use ipnet::IpNet;
+use model::{Driver, GatewayMode, Label, NameServer, NetworkName, Reservation};
 
 use crate::filter::Filter;
 
@@ -30,18 +30,40 @@ pub(crate) struct CreateNetworkArguments {
     /// What makes the network.
     #[arg(long)]
     pub(crate) driver: Option<Driver>,
-    /// The addresses of its containers, such as 10.1.2.0/24 [default: a free range].
-    #[arg(long, value_name = "RANGE")]
-    pub(crate) subnet: Option<Ipv4Net>,
-    /// The gateway's address [default: the first of the subnet].
-    #[arg(long, value_name = "ADDRESS", requires = "subnet")]
-    pub(crate) gateway: Option<Ipv4Addr>,
-    /// The maximum transmission unit, in octets.
+    /// The addresses of its containers, such as 10.1.2.0/24 or fd00:1:2::/64; can be repeated [default: a free range].
+    #[arg(long = "subnet", value_name = "RANGE")]
+    pub(crate) subnets: Vec<IpNet>,
+    /// The gateway's address in one of the subnets; can be repeated [default: the first of each].
+    #[arg(long = "gateway", value_name = "ADDRESS", requires = "subnets")]
+    pub(crate) gateways: Vec<IpAddr>,
+    /// The part of a subnet that automatic addresses come from; can be repeated [default: all of each].
+    #[arg(long = "ip-range", value_name = "RANGE", requires = "subnets")]
+    pub(crate) ip_ranges: Vec<IpNet>,
+    /// An address of a subnet that no container is given, and why; can be repeated.
+    #[arg(long, value_name = "ADDRESS[=WHY]", requires = "subnets")]
+    pub(crate) reserve: Vec<Reservation>,
+    /// With IPv6: in a free unique local range (RFC 4193) unless a subnet is given.
+    #[arg(long)]
+    pub(crate) ipv6: bool,
+    /// Without IPv4.
+    #[arg(long)]
+    pub(crate) no_ipv4: bool,
+    /// Without a way out or in: containers reach each other and the host, DNS knows containers only.
+    #[arg(long)]
+    pub(crate) internal: bool,
+    /// How it is joined to the outside: nat (behind the host's address), routed (with its own), isolated (not even to the host)
+    /// [default: nat].
+    #[arg(long, value_name = "MODE")]
+    pub(crate) gateway_mode: Option<GatewayMode>,
+    /// The maximum transmission unit, in octets [default: the uplink's].
     #[arg(long, value_name = "OCTETS")]
     pub(crate) mtu: Option<Mtu>,
     /// Ask this server for names that are not containers' [default: the host's]; can be repeated.
     #[arg(long = "dns", value_name = "ADDRESS[:PORT]")]
     pub(crate) name_servers: Vec<NameServer>,
+    /// An option of the driver, mtu or gateway-mode; can be repeated.
+    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<Label>,
     /// Attach a label; can be repeated.
     #[arg(short, long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<Label>,

@@ -1,8 +1,8 @@
 //! `fabric network`.
 
-use api::{Client, Network, NetworkCreate, NetworkEndpoint};
+use api::{Client, Network, NetworkCreate, NetworkEndpoint, Usage};
 use jiff::Timestamp;
-use model::Family;
+use model::{Family, GatewayMode};
 
 use super::{each, show};
 use crate::{
@@ -27,10 +27,17 @@ pub(super) async fn network(client: &Client, output: Output, command: NetworkCom
 async fn create(client: &Client, output: Output, arguments: CreateNetworkArguments) -> Result<(), Failure> {
     let request = NetworkCreate {
         driver: arguments.driver,
-        subnet: arguments.subnet,
-        gateway: arguments.gateway,
+        subnets: arguments.subnets,
+        gateways: arguments.gateways,
+        ip_ranges: arguments.ip_ranges,
+        reserve: arguments.reserve,
+        ipv4: !arguments.no_ipv4,
+        ipv6: arguments.ipv6,
+        internal: arguments.internal,
+        gateway_mode: arguments.gateway_mode,
         mtu: arguments.mtu,
         name_servers: arguments.name_servers,
+        options: arguments.options.into_iter().map(|option| (option.key, option.value)).collect(),
         labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         ..NetworkCreate::new(arguments.name)
     };
@@ -70,27 +77,47 @@ fn render_list(networks: &[Network], now: Timestamp) -> String {
     )
 }
 
+/// What is as it is on most networks is left out.
 fn render(network: &Network) -> String {
-    let mut text = fields(
-        [
-            ["id", network.id.as_str()],
-            ["name", network.name.as_str()],
-            ["driver", &network.driver.to_string()],
-            ["subnet", &joined(network.subnets.iter().map(|subnet| subnet.range().to_string()))],
-            ["gateway", &joined(network.subnets.iter().map(|subnet| subnet.gateway().to_string()))],
-            ["mtu", &network.mtu.to_string()],
-            ["dns", &joined(network.name_servers.iter().map(ToString::to_string))],
-            ["addresses", &format!("{} of {} used", network.usage.used, network.usage.capacity)],
-            ["created", &network.created_at.to_string()],
-            ["labels", &joined(network.labels.iter().map(|(key, value)| format!("{key}={value}")))],
-        ]
-        .map(|row| row.map(str::to_owned)),
-    );
+    let subnets = || network.subnets.iter();
+    let pools = subnets().filter_map(|subnet| subnet.pool());
+    let isolated = network.gateway_mode == GatewayMode::Isolated;
+    let rows = [
+        Some(["id", network.id.as_str()].map(str::to_owned)),
+        Some(["name", network.name.as_str()].map(str::to_owned)),
+        row("driver", Some(network.driver)),
+        row("subnet", subnets().map(|subnet| subnet.range())),
+        if isolated { None } else { row("gateway", subnets().map(|subnet| subnet.gateway())) },
+        row("ip range", pools),
+        row("reserved", &network.reserved),
+        network.internal.then(|| ["internal", "yes"].map(str::to_owned)),
+        row("gateway mode", Some(network.gateway_mode).filter(|mode| *mode != GatewayMode::Nat)),
+        row("mtu", Some(network.mtu)),
+        Some(["dns".to_owned(), joined(network.name_servers.iter().map(ToString::to_string))]),
+        Some(["addresses".to_owned(), used(network.usage)]),
+        row("created", Some(network.created_at)),
+        Some(["labels".to_owned(), joined(network.labels.iter().map(|(key, value)| format!("{key}={value}")))]),
+    ];
+    let mut text = fields(rows.into_iter().flatten());
     if !network.endpoints.is_empty() {
         text.push('\n');
         text.push_str(&endpoints(network));
     }
     text
+}
+
+/// A field with its values; none without a value.
+fn row(name: &str, values: impl IntoIterator<Item = impl ToString>) -> Option<[String; 2]> {
+    let values: Vec<_> = values.into_iter().map(|value| value.to_string()).collect();
+    (!values.is_empty()).then(|| [name.to_owned(), values.join(", ")])
+}
+
+/// How full the network is. What no host can fill has no end worth telling.
+fn used(usage: Usage) -> String {
+    match u32::try_from(usage.capacity) {
+        Ok(capacity) => format!("{} of {capacity} used", usage.used),
+        Err(_) => format!("{} used", usage.used),
+    }
 }
 
 /// Who is on the network; IPv6 has a column only where the network has it.

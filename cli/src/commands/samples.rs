@@ -51,7 +51,7 @@ pub(crate) fn containers() -> Vec<Container> {
 pub(crate) fn networks() -> Vec<Network> {
     let network = |id: &str, name: &str, subnet: &str, gateway: &str, rest: serde_json::Value| {
         let mut value = json!({
-            "id": id.repeat(8), "name": name, "driver": "bridge", "subnets": [{"range": subnet, "gateway": gateway}],
+            "id": id.repeat(8), "name": name, "driver": "bridge", "subnets": [{"range": subnet, "gateway": gateway}], "reserved": [], "internal": false, "gateway_mode": "nat",
             "mtu": 1500, "labels": {}, "created_at": "2026-11-19T10:00:00Z", "endpoints": [],
             "usage": {"capacity": 253, "used": 0},
         });

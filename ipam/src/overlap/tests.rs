@@ -15,6 +15,8 @@ fn network(name: &str, range: &str, range6: &str) -> Network {
             Subnet::new(net(range), None).expect("literal"),
             Subnet::new(net(range6), None).expect("literal"),
         ],
+        reserved: Vec::new(),
+        reach: model::Reach::Nat,
         gateway_mac: "02:00:00:00:00:01".parse::<MacAddress>().expect("literal"),
         mtu: 1500,
         name_servers: Vec::new(),

@@ -87,6 +87,16 @@ fn the_end_of_the_address_space_is_no_special_place() {
 }
 
 #[test]
+fn a_unique_local_subnet_is_drawn_until_it_is_free() {
+    let mut draws = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 14, 15]].into_iter();
+    let taken = ["fd01:203:405::/48", "fd06:708:90a:0::7/64", "::/0", "10.0.0.0/8"].map(net);
+    let chosen = choose_unique_local(&taken, || draws.next().expect("one is free")).expect("one is free");
+    assert_eq!(chosen, net("fd0b:c0d:e0f::/64"));
+    let error = choose_unique_local(&[net("fd00::/8")], || [1; 5]).expect_err("all is routed").to_string();
+    assert_eq!(error, "no free subnet in fd00::/8 (in /64): 1 ranges in them are taken by networks or by the host");
+}
+
+#[test]
 fn families_do_not_mix() {
     let pools = [pool("fd00:1::/48", 64), pool("10.1.0.0/23", 24)];
     let taken = ["10.1.0.0/24", "fd00:1::7/64"].map(net);

@@ -35,7 +35,7 @@ fn take(table: &mut LeaseTable, number: u64) -> IpAddr {
 
 #[test]
 fn addresses_come_in_order_and_a_freed_one_rests() {
-    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/29")]);
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/29")], &[]);
     let taken: Vec<String> = (0..3).map(|number| take(&mut table, number).to_string()).collect();
     assert_eq!(taken, ["10.1.0.2", "10.1.0.3", "10.1.0.4"], "the gateway is not handed out");
     table.remove(address("10.1.0.3"));
@@ -50,7 +50,7 @@ fn addresses_come_in_order_and_a_freed_one_rests() {
 
 #[test]
 fn a_fixed_address_does_not_wake_those_that_rest() {
-    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/28")]);
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/28")], &[]);
     assert_eq!(take(&mut table, 0), address("10.1.0.2"));
     table.insert(&lease(address("10.1.0.14"), 1), Revision::from_number(2));
     table.remove(address("10.1.0.2"));
@@ -59,7 +59,7 @@ fn a_fixed_address_does_not_wake_those_that_rest() {
 
 #[test]
 fn a_fixed_address_is_given_or_refused_with_the_reason() {
-    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/24")]);
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/24")], &[]);
     table.insert(&lease(address("10.1.0.9"), 3), Revision::from_number(1));
     for (asked, expected) in [
         ("10.1.0.10", None),
@@ -80,7 +80,7 @@ fn gateways_anywhere_are_spared() {
     for gateway in ["10.1.0.1", "10.1.0.4", "10.1.0.6"] {
         let range = "10.1.0.0/29".parse().expect("literal");
         let subnet = Subnet::new(range, Some(address(gateway))).expect("literal");
-        let mut table = LeaseTable::new(network(), &[subnet]);
+        let mut table = LeaseTable::new(network(), &[subnet], &[]);
         let taken: Vec<_> = (0..5).map(|number| take(&mut table, number)).collect();
         assert!(taken.iter().all(|address| subnet.is_endpoint_address(*address)), "{taken:?}");
         assert!(table.choose(Request::Any(Family::Ipv4)).is_err());
@@ -89,7 +89,7 @@ fn gateways_anywhere_are_spared() {
 
 #[test]
 fn leases_elsewhere_are_remembered_and_do_not_count() {
-    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/29")]);
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/29")], &[]);
     for outside in ["10.1.0.1", "10.9.0.1", "255.255.255.255", "0.0.0.0"] {
         table.insert(&lease(address(outside), 1), Revision::from_number(1));
     }
@@ -105,7 +105,7 @@ fn leases_elsewhere_are_remembered_and_do_not_count() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it measures what it tests")]
 fn a_full_subnet_costs_no_more_than_an_empty_one() {
-    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/16")]);
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/16")], &[]);
     let started = Instant::now();
     for number in 0..table.usage().capacity {
         take(&mut table, number);
@@ -128,7 +128,7 @@ fn a_full_subnet_costs_no_more_than_an_empty_one() {
 #[test]
 fn families_and_subnets_fill_one_after_the_other() {
     let subnets = ["10.1.0.0/29", "fd00:1::/126", "10.2.0.0/29", "fd00:2::/64"].map(subnet);
-    let mut table = LeaseTable::new(network(), &subnets);
+    let mut table = LeaseTable::new(network(), &subnets, &[]);
     let given: Vec<_> = (0..7).map(|number| take(&mut table, number).to_string()).collect();
     assert_eq!(given[4..], ["10.1.0.6", "10.2.0.2", "10.2.0.3"], "the second subnet when the first is full");
     for (number, expected) in [(7, "fd00:1::2"), (8, "fd00:1::3"), (9, "fd00:2::2")] {
@@ -145,7 +145,7 @@ fn families_and_subnets_fill_one_after_the_other() {
 
 #[test]
 fn a_fixed_ipv6_address_is_given_or_refused_with_the_reason() {
-    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/24"), subnet("fd00:1::/64")]);
+    let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/24"), subnet("fd00:1::/64")], &[]);
     table.insert(&lease(address("fd00:1::9"), 3), Revision::from_number(1));
     for (asked, expected) in [
         ("fd00:1::10", None),
@@ -159,4 +159,27 @@ fn a_fixed_ipv6_address_is_given_or_refused_with_the_reason() {
         assert_eq!(found.as_ref().ok().copied(), expected.is_none().then(|| address(asked)));
         assert_eq!(found.err().map(|error| error.to_string()).as_deref(), expected);
     }
+}
+
+#[test]
+fn reserved_addresses_are_nobodys_and_automatic_ones_come_from_their_part() {
+    let pool = subnet("10.1.0.0/24").with_pool(Some("10.1.0.128/30".parse().expect("literal"))).expect("a part");
+    let reserved = ["10.1.0.129=the printer", "10.1.0.7", "10.9.0.1"].map(|text| text.parse().expect("literal"));
+    let mut table = LeaseTable::new(network(), &[pool], &reserved);
+    assert_eq!(table.usage().capacity, 251, "what is elsewhere takes nothing");
+    let taken: Vec<_> = (0..3).map(|number| take(&mut table, number).to_string()).collect();
+    assert_eq!(taken, ["10.1.0.128", "10.1.0.130", "10.1.0.131"]);
+    let error = table.choose(Request::Any(Family::Ipv4)).expect_err("the part is full").to_string();
+    assert!(error.contains("10.1.0.128/30"), "{error}");
+    for (asked, expected) in [
+        ("10.1.0.9", None),
+        ("10.1.0.129", Some("address 10.1.0.129 is reserved: the printer")),
+        ("10.1.0.7", Some("address 10.1.0.7 is reserved")),
+    ] {
+        let found = table.choose(Request::Fixed(address(asked))).err().map(|error| error.to_string());
+        assert_eq!(found.as_deref(), expected);
+    }
+    table.insert(&lease(address("10.1.0.9"), 9), Revision::from_number(9));
+    table.remove(address("10.1.0.128"));
+    assert_eq!(table.choose(Request::Any(Family::Ipv4)).expect("room"), address("10.1.0.128"));
 }

@@ -20,8 +20,13 @@ pub(super) struct Entry {
     pub(super) value: Option<Vec<u8>>,
 }
 
-/// `NFPROTO_IPV4`
-const IPV4: u8 = 2;
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
+fn protocol_family(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 2,
+        Family::Ipv6 => 10,
+    }
+}
 
 impl Entry {
     /// The entries of an element: one, or for a published port the address and the port that it leads to.
@@ -30,7 +35,9 @@ impl Entry {
         match element {
             Element::Bridge(name) => member(Set::Bridges, interface(name)),
             Element::SameBridge(name) => member(Set::SameBridge, interface(name).repeat(2)),
-            Element::ForwardingGuard => member(Set::Guarded, vec![IPV4]),
+            Element::Masqueraded(name) => member(Set::Masqueraded, interface(name)),
+            Element::Internal(name) => member(Set::Internal, interface(name)),
+            Element::ForwardingGuard(family) => member(Set::Guarded, vec![protocol_family(*family)]),
             Element::Published(published) => {
                 let Published { host_ip, protocol, host_ports, to } = *published;
                 let key = |address: Option<IpAddr>, port| {
@@ -121,6 +128,12 @@ impl Contents {
             Set::Bridges => {
                 self.members.insert(Element::Bridge(name(key)?));
             }
+            Set::Masqueraded => {
+                self.members.insert(Element::Masqueraded(name(key)?));
+            }
+            Set::Internal => {
+                self.members.insert(Element::Internal(name(key)?));
+            }
             Set::SameBridge => {
                 let (first, second) = key.split_at_checked(16)?;
                 if first == second {
@@ -128,9 +141,8 @@ impl Contents {
                 }
             }
             Set::Guarded => {
-                if key == [IPV4] {
-                    self.members.insert(Element::ForwardingGuard);
-                }
+                let family = Family::ALL.into_iter().find(|family| key == [protocol_family(*family)])?;
+                self.members.insert(Element::ForwardingGuard(family));
             }
             Set::AddressOfOne(family) | Set::AddressOfAny(family) => {
                 let to = address(family, value?)?;
@@ -211,7 +223,10 @@ mod tests {
         for element in [
             Element::Bridge("fb-0123456789ab".parse().expect("literal")),
             Element::SameBridge("fb-0123456789ab".parse().expect("literal")),
-            Element::ForwardingGuard,
+            Element::Masqueraded("fb-0123456789ab".parse().expect("literal")),
+            Element::Internal("fb-0123456789ab".parse().expect("literal")),
+            Element::ForwardingGuard(Family::Ipv4),
+            Element::ForwardingGuard(Family::Ipv6),
             published("8080:80", "10.1.0.2"),
             published("127.0.0.1:53:5353/udp", "10.1.0.2"),
             published("8080:80/sctp", "fd00::2"),

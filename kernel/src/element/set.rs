@@ -14,6 +14,8 @@ use model::{Family, Published};
 pub(crate) enum Set {
     Bridges,
     SameBridge,
+    Masqueraded,
+    Internal,
     Guarded,
     /// Of ports published on one address of the host: the container's address.
     AddressOfOne(Family),
@@ -28,9 +30,11 @@ pub(crate) enum Set {
 }
 
 impl Set {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Bridges,
         Self::SameBridge,
+        Self::Masqueraded,
+        Self::Internal,
         Self::Guarded,
         Self::AddressOfOne(Family::Ipv4),
         Self::PortOfOne(Family::Ipv4),
@@ -48,6 +52,8 @@ impl Set {
         match self {
             Self::Bridges => "bridges",
             Self::SameBridge => "same_bridge",
+            Self::Masqueraded => "masqueraded",
+            Self::Internal => "internal",
             Self::Guarded => "guarded",
             Self::AddressOfOne(Family::Ipv4) => "published_at_address",
             Self::PortOfOne(Family::Ipv4) => "published_at_port",
@@ -75,7 +81,7 @@ impl Set {
     /// The family of addresses that it leads to.
     pub(super) fn family(self) -> Option<Family> {
         match self {
-            Self::Bridges | Self::SameBridge | Self::Guarded => None,
+            Self::Bridges | Self::SameBridge | Self::Masqueraded | Self::Internal | Self::Guarded => None,
             Self::AddressOfOne(family)
             | Self::PortOfOne(family)
             | Self::AddressOfAny(family)

@@ -26,8 +26,8 @@ use super::{
     words::{
         Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat, dport, dport_is, drop,
         iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, ip6_daddr, jump, l4proto, l4proto_one_of, leave,
-        masquerade, nfproto_in, nfproto_is, not_from_the_host, oifname_in, oifname_not_in, rule, to_the_host,
-        to_the_host_here, vmap,
+        masquerade, nfproto_in, not_from_the_host, oifname_in, oifname_not_in, rule, to_the_host, to_the_host_here,
+        vmap,
     },
 };
 use crate::element::{Set, TABLE};
@@ -60,7 +60,11 @@ fn sets() -> Vec<Value> {
         set("bridges", &[Ifname]),
         // Each bridge with itself: what enters and leaves by it stays inside a network.
         set("same_bridge", &[Ifname, Ifname]),
-        // Holds `ipv4` if Fabric turned on forwarding. The crate has no word for this type of set.
+        // Bridges whose containers leave the host with its address.
+        set("masqueraded", &[Ifname]),
+        // Bridges that nothing is forwarded from or to.
+        set("internal", &[Ifname]),
+        // Holds `ipv4` and `ipv6` where Fabric turned on forwarding. The crate has no word for this type of set.
         json!({ "add": { "set": { "family": "inet", "table": TABLE, "name": "guarded", "type": "nf_proto" } } }),
         // 1: hash of these commands; 2: hash of what the kernel made of them.
         map(MARKER, &[Mark], Mark),
@@ -152,7 +156,7 @@ fn postrouting() -> Chain {
             rule([iif_is_none(), oifname_in("bridges"), ct_status_is_dnat(), not_from_the_host(), masquerade()])
                 .comment("the same where bridges call iptables"),
             rule([ip_saddr_in(LOOPBACK), oifname_in("bridges"), masquerade()]),
-            rule([nfproto_is("ipv4"), iifname_in("bridges"), oifname_not_in("bridges"), masquerade()]),
+            rule([iifname_in("masqueraded"), oifname_not_in("bridges"), masquerade()]),
         ],
     )
 }
@@ -165,6 +169,8 @@ fn forward() -> Chain {
         FILTER,
         [
             rule([both_interfaces_in("same_bridge"), accept()]),
+            rule([iifname_in("internal"), drop()]),
+            rule([oifname_in("internal"), drop()]),
             rule([oifname_in("bridges"), jump("inward")]),
             rule([iifname_in("bridges"), ct_state_is("invalid"), drop()]),
             rule([iifname_in("bridges"), accept()]),

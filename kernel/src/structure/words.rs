@@ -169,10 +169,6 @@ pub(super) fn iif_is_none() -> Statement<'static> {
     matches(meta(MetaKey::Iif), Operator::EQ, Expression::Number(0))
 }
 
-pub(super) fn nfproto_is(family: &'static str) -> Statement<'static> {
-    matches(meta(MetaKey::Nfproto), Operator::EQ, Expression::String(family.into()))
-}
-
 pub(super) fn nfproto_in(set: &'static str) -> Statement<'static> {
     matches(meta(MetaKey::Nfproto), Operator::EQ, named(set))
 }

@@ -15,7 +15,7 @@ use std::{
 
 use kernel::{Kernel, KernelError, Removal, Report};
 use model::{
-    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Namespace, NetworkId,
+    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Ipv6, Namespace, NetworkId,
     Publish, Scope, State, Switch, Veth,
 };
 use rustix::{
@@ -217,7 +217,8 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
         let [_, _, net, _] = ipv4.octets();
         let from_loopback = attachment.publishes.iter().any(Publish::reaches_from_loopback);
         state.forwarding = Forwarding::On;
-        state.elements.extend([Element::Bridge(bridge.clone()), Element::SameBridge(bridge.clone())]);
+        let of_network = [Element::Bridge, Element::SameBridge, Element::Masqueraded];
+        state.elements.extend(of_network.map(|element| element(bridge.clone())));
         state.elements.extend(attachment.elements());
         state.namespaces.insert(attachment.namespace.clone(), Namespace::Ready);
         let entry = state.bridges.entry(bridge.clone()).or_insert(Bridge {
@@ -226,7 +227,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
             mtu: 1500,
             admin: Admin::Up,
             addresses: [with_prefix(gateway(net))].into(),
-            ipv6: Switch::Off,
+            ipv6: Ipv6::Off,
             loopback_routing: Switch::Off,
         });
         if from_loopback {
@@ -249,6 +250,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
                     addresses: [with_prefix(ipv4)].into(),
                     gateway: Some(gateway(net)),
                     gateway6: None,
+                    ipv6: Ipv6::Off,
                 }),
             },
         );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::Difference;
-use model::{Change, Element, LinkSettings};
+use model::{Change, Element, Family, LinkSettings};
 
 use crate::world::World;
 
@@ -99,8 +99,11 @@ pub(super) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
         Change::SetIpv6 { name, to } => link(name, format!("should have ipv6 {to}")),
         Change::SetLoopbackRouting { name, to } => link(name, format!("should have loopback routing {to}")),
         Change::ConfigureInside { name, inside, .. } => link(name, format!("its other end should be {inside}")),
-        Change::AllowForwarding => {
+        Change::AllowForwarding(Family::Ipv4) => {
             one(Part::Settings, "net.ipv4.ip_forward".to_owned(), "is 0 and should be 1".to_owned())
+        }
+        Change::AllowForwarding(Family::Ipv6) => {
+            one(Part::Settings, "net.ipv6.conf.all.forwarding".to_owned(), "is 0 and should be 1".to_owned())
         }
         // These follow from differences of the objects they belonged to.
         Change::ForgetFlows(_) => Vec::new(),
@@ -138,7 +141,8 @@ mod tests {
                 "element bridge fb-000000000001: is in table inet fabric and should not be",
             ),
             (Change::InstallFirewall { elements: Default::default() }, "table inet fabric: is missing or was altered"),
-            (Change::AllowForwarding, "net.ipv4.ip_forward: is 0 and should be 1"),
+            (Change::AllowForwarding(Family::Ipv4), "net.ipv4.ip_forward: is 0 and should be 1"),
+            (Change::AllowForwarding(Family::Ipv6), "net.ipv6.conf.all.forwarding: is 0 and should be 1"),
             (Change::RemoveNamespace("ns-1".parse().expect("literal")), "namespace ns-1: belongs to no container"),
         ];
         for (change, expected) in cases {

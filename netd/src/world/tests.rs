@@ -11,6 +11,8 @@ fn network(number: u8, name: &str) -> Network {
         name: name.parse().expect("literal"),
         driver: Driver::Bridge,
         subnets: vec![Subnet::new(range, None).expect("literal")],
+        reserved: Vec::new(),
+        reach: model::Reach::Nat,
         gateway_mac: MacAddress::local([number; 6]),
         mtu: 1500,
         name_servers: Vec::new(),

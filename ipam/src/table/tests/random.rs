@@ -41,7 +41,7 @@ fn record(lease: &Lease) -> Transaction {
 
 async fn listed(store: &dyn Store, subnet: Subnet) -> LeaseTable {
     let listing = store.list(&Lease::prefix(&network())).await.expect("reads");
-    LeaseTable::from_listing(network(), &[subnet], &listing).expect("all records are leases")
+    LeaseTable::from_listing(network(), &[subnet], &[], &listing).expect("all records are leases")
 }
 
 struct World {
@@ -59,7 +59,7 @@ impl World {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Embedded::open(directory.path()).expect("opens"));
         let subnet = subnet("10.1.0.0/28");
-        let table = LeaseTable::new(network(), &[subnet]);
+        let table = LeaseTable::new(network(), &[subnet], &[]);
         Self { directory, store, subnet, table, held: BTreeMap::new(), endpoints: 0 }
     }
 
@@ -183,7 +183,7 @@ proptest! {
     #[test]
     fn choices_depend_on_nothing_but_what_was_done(steps in prop::collection::vec(any::<Option<u8>>(), 0..60)) {
         let run = || {
-            let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/27")]);
+            let mut table = LeaseTable::new(network(), &[subnet("10.1.0.0/27")], &[]);
             let mut choices = Vec::new();
             for (number, step) in (0..).zip(&steps) {
                 match step {

@@ -12,7 +12,7 @@ fn store() -> (tempfile::TempDir, Embedded) {
 
 async fn listed(store: &dyn Store) -> Result<LeaseTable, IpamError> {
     let listing = store.list(&Lease::prefix(&network())).await.expect("reads");
-    LeaseTable::from_listing(network(), &[subnet("10.1.0.0/24")], &listing)
+    LeaseTable::from_listing(network(), &[subnet("10.1.0.0/24")], &[], &listing)
 }
 
 #[tokio::test]
