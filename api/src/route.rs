@@ -10,6 +10,8 @@ pub const VERSION: &str = "/v1/version";
 pub const STATUS: &str = "/v1/status";
 /// `GET` → [`Doctor`](crate::Doctor); `POST` the same, once what can be mended is.
 pub const DOCTOR: &str = "/v1/doctor";
+/// `GET` → metrics in the text format of Prometheus.
+pub const METRICS: &str = "/metrics";
 /// `GET` with [`EventsQuery`](crate::EventsQuery) → one [`Event`](crate::Event) per line.
 pub const EVENTS: &str = "/v1/events";
 /// `GET` with [`DnsQuery`](crate::DnsQuery) → [`DnsAnswer`](crate::DnsAnswer).

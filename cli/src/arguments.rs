@@ -9,7 +9,7 @@ mod network;
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     confinement::ConfinementArguments,
@@ -89,6 +89,15 @@ pub(crate) enum ContainerCommand {
     Prune(PruneArguments),
 }
 
+/// The shells that `fabric completion` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShellArgument {
+    // No documentation, which clap would print: their names say what they are.
+    Bash,
+    Zsh,
+    Fish,
+}
+
 /// `fabric doctor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArguments {
@@ -152,6 +161,17 @@ pub(crate) enum Command {
     Status,
     /// Hold what should be against what is; exits with 1 if there are problems.
     Doctor(DoctorArguments),
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell.
+        shell: ShellArgument,
+    },
+    /// Write the man pages of all commands into a directory.
+    #[command(hide = true)]
+    Man {
+        /// The directory, such as /usr/local/share/man/man1.
+        directory: PathBuf,
+    },
     /// Show the versions of fabric and netd.
     Version,
 }

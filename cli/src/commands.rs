@@ -1,6 +1,7 @@
 //! What each command does. Every one returns what to exit with, or why it failed.
 
 mod attach;
+mod completion;
 mod create;
 mod dns;
 mod doctor;
@@ -68,6 +69,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Image(image) => image::image(&client, output, image).await,
         Command::Dns(dns) => dns::dns(&client, output, dns).await,
         Command::Events(events) => events::events(&client, output, events).await,
+        Command::Completion { shell } => completion::completion(shell),
+        Command::Man { directory } => completion::man(&directory),
         Command::Status => status::status(&client, output).await,
         Command::Version => version::version(&client, output).await,
     }

@@ -49,6 +49,7 @@ fn every_verb_explains_itself() {
         "dns query",
         "dns log",
         "events",
+        "completion",
         "status",
         "doctor",
         "version",

@@ -21,6 +21,7 @@ use crate::{
     directories::{Directories, DirectoryError},
     events::Events,
     failure::Failure,
+    notify::Manager,
     record::{self, Record, RecordError},
     server,
     step::Steps,
@@ -58,6 +59,8 @@ pub(crate) enum StartError {
     Image(#[from] image::ImageError),
     #[error("`pools` in the configuration cannot be used")]
     Pools(#[from] ipam::PoolError),
+    #[error("NOTIFY_SOCKET names no socket of a service manager")]
+    Notify(#[source] io::Error),
     #[error("cannot open {} for crash tests", .0)]
     Steps(&'static str, #[source] io::Error),
     #[error("cannot serve the API on {}", .path.display())]
@@ -89,6 +92,7 @@ impl StartError {
 pub(crate) async fn run(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Threads)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
+    let manager = Manager::from_environment().map_err(StartError::Notify)?;
     let socket = directories.socket();
     let daemon = wire(config, directories, zygote).await?;
     // Before the first look: nothing is missed after it.
@@ -100,11 +104,14 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
     let listener = server::listen(&socket, group("fabric"))
         .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
     tracing::info!(socket = %socket.display(), "ready");
+    manager.ready();
     tokio::select! {
         () = server::serve(daemon.clone(), listener) => {}
+        () = manager.watch(&daemon) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    manager.stopping();
     daemon.stop().await;
     let _ = std::fs::remove_file(&socket);
     Ok(())
@@ -134,6 +141,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig::new(upstreams), config.dns_query_log);
     let pools = pools(config.pools.as_deref().unwrap_or_default())?;
     Ok(Arc::new(Daemon {
+        metrics: Default::default(),
         events: Events::load(&directories.events()),
         directories,
         config,

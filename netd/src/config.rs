@@ -87,6 +87,11 @@ pub(crate) enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    #[error(
+        "configuration file {}: `pools` is empty, so no network could get a subnet; name a range, or leave the key out",
+        .path.display()
+    )]
+    NoPools { path: PathBuf },
     #[error("configuration file {}: namespace_pool is {size}; at most 256 make sense", .path.display())]
     Pool { path: PathBuf, size: usize },
     #[error("configuration file {}: dns_ttl is {seconds} s; names move with containers, so at most 3600", .path.display())]
@@ -106,6 +111,9 @@ impl Config {
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text)
             .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        if config.pools.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ConfigError::NoPools { path: path.into() });
+        }
         if config.namespace_pool > 256 {
             return Err(ConfigError::Pool { path: path.into(), size: config.namespace_pool });
         }

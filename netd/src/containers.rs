@@ -1,6 +1,10 @@
 //! What can be asked of containers.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
 use jiff::Timestamp;
@@ -29,6 +33,7 @@ impl Daemon {
         self: Arc<Self>,
         mut request: ContainerCreate,
     ) -> Result<ContainerId, Failure> {
+        let begun = Instant::now();
         self.runtime.expect_create();
         let goal = if request.start { Goal::Running } else { Goal::Created };
         let using = self.image_use.read().await;
@@ -77,6 +82,9 @@ impl Daemon {
         if let Err(failure) = made {
             self.withdraw(&id).await;
             return Err(failure);
+        }
+        if goal == Goal::Running {
+            self.metrics.start.observe(begun.elapsed());
         }
         Ok(id)
     }

@@ -12,7 +12,10 @@ use model::{NamespaceName, Network, Scope};
 use store::{Revision, Store, Transaction};
 use tokio::sync::RwLock;
 
-use crate::{config::Config, directories::Directories, events::Events, failure::Failure, step::Steps, world::World};
+use crate::{
+    config::Config, directories::Directories, events::Events, failure::Failure, metrics::Metrics, step::Steps,
+    world::World,
+};
 
 /// The daemon. One value for the whole process, shared by every request.
 pub(crate) struct Daemon {
@@ -26,6 +29,7 @@ pub(crate) struct Daemon {
     pub(crate) dns: dns::Server,
     pub(crate) steps: Steps,
     pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
     pub(crate) started_at: Timestamp,
     /// Where automatic subnets are cut from.
     pub(crate) pools: Vec<ipam::Pool>,
@@ -74,11 +78,16 @@ impl Daemon {
         let steps = self.steps.clone();
         let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
         let report = self.kernel.reconcile(scope.clone(), removal, self.desired(scope.clone()), after.clone()).await;
+        self.metrics.reconciles.add(1);
         let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.into(), source: source.into() };
         let report = match report {
             Ok(report) => report,
-            Err(error) => return Err(fail(error)),
+            Err(error) => {
+                self.metrics.reconcile_failures.add(1);
+                return Err(fail(error));
+            }
         };
+        self.metrics.changes.add(report.changes.len() as u64);
         let restored = report.changes.iter().any(|change| matches!(change, model::Change::InstallFirewall { .. }));
         if restored && scope != Scope::Firewall {
             // What lies beyond this scope went with the rules, and who came in meanwhile is to go.

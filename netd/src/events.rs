@@ -80,6 +80,11 @@ impl Events {
         self.last.send_replace(sequence);
     }
 
+    /// How many events there were since the first.
+    pub(crate) fn count(&self) -> u64 {
+        *self.last.borrow()
+    }
+
     /// Whether just this was the last that happened to this container. An end or a removal that a crash kept from the
     /// store is seen once more by the next daemon; another name can be given twice in a row.
     fn was_last(&self, event: &Event) -> bool {

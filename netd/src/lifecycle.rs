@@ -8,7 +8,11 @@
 //!
 //! Each step may be repeated. Whoever calls holds the container's work lock ([`crate::life::Life::work`]).
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::EventAction;
 use jiff::Timestamp;
@@ -33,12 +37,18 @@ impl Daemon {
     /// Makes the container, as far as the moment before its own program.
     pub(crate) async fn bring_up(self: &Arc<Self>, container: &Container, image: &image::Image) -> Result<(), Failure> {
         let spec = self.write_files(container, image).await?;
+        let attach = async {
+            let begun = Instant::now();
+            self.attach(container).await?;
+            self.metrics.attach.observe(begun.elapsed());
+            Ok(())
+        };
         if spec.network_namespace.exists() {
             // Neither needs the other: the namespace both work on was made ahead of time.
-            let (attached, created) = tokio::join!(self.attach(container), self.create(container, &spec));
+            let (attached, created) = tokio::join!(attach, self.create(container, &spec));
             attached.and(created)?;
         } else {
-            self.attach(container).await?;
+            attach.await?;
             self.create(container, &spec).await?;
         }
         self.publish_names(container)?;

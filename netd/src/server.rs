@@ -47,6 +47,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::VERSION, get(version))
         .route(route::STATUS, get(status))
         .route(route::DOCTOR, get(doctor).post(mend))
+        .route(route::METRICS, get(metrics))
         .route(route::EVENTS, get(events))
         .route(route::DNS_QUERY, get(query_dns))
         .route(route::DNS_LOG, get(dns_log))
@@ -169,6 +170,11 @@ async fn doctor(State(daemon): Shared) -> Json<api::Doctor> {
 
 async fn mend(State(daemon): Shared) -> Json<api::Doctor> {
     Json(undisturbed(async move { daemon.mend().await }).await)
+}
+
+async fn metrics(State(daemon): Shared) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (headers, daemon.metrics_text().await).into_response()
 }
 
 async fn events(State(daemon): Shared, Query(query): Query<EventsQuery>) -> Response {
