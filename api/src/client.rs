@@ -21,9 +21,10 @@ pub use self::{
     upload::{Upload, UploadWriter, upload},
 };
 use crate::{
-    Container, ContainerCreate, ContainersQuery, DnsAnswer, DnsLogEntry, DnsLogQuery, DnsQuery, Doctor, Event,
-    EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine, LogsQuery, Network, NetworkCreate, Process,
-    Pruned, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
+    Container, ContainerCreate, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery, DnsQuery,
+    Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine, LogsQuery, Network,
+    NetworkCreate, Process, Pruned, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery,
+    Waited, route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -106,6 +107,16 @@ impl Client {
     /// Removes a container.
     pub async fn remove_container(&self, reference: &Reference, query: RemoveQuery) -> Result<(), ClientError> {
         self.delete(&route::fill(route::CONTAINER, reference.as_str())).with_query(&query).empty().await
+    }
+
+    /// Attaches a container to another network, whether it runs or not.
+    pub async fn connect(&self, reference: &Reference, create: &EndpointCreate) -> Result<Container, ClientError> {
+        self.post(&route::fill(route::CONTAINER_ENDPOINTS, reference.as_str())).with_json(create).json().await
+    }
+
+    /// Ends a container's attachment to a network.
+    pub async fn disconnect(&self, reference: &Reference, query: &DisconnectQuery) -> Result<Container, ClientError> {
+        self.delete(&route::fill(route::CONTAINER_ENDPOINTS, reference.as_str())).with_query(query).json().await
     }
 
     /// Starts a container, also one that has ended.

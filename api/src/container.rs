@@ -4,12 +4,12 @@ use std::{net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
 
 use jiff::Timestamp;
 use model::{
-    Confinement, ContainerId, ContainerName, EndpointId, EnvironmentVariable, Hostname, IfName, ImageName, Labels,
-    MacAddress, NetworkName, Publish, PublishRequest, ResolverSettings, TerminalSize,
+    Confinement, ContainerId, ContainerName, EndpointId, EnvironmentVariable, Family, Hostname, IfName, ImageName,
+    Labels, MacAddress, NetworkName, Publish, PublishRequest, ResolverSettings, TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Signal, checked};
+use crate::{EndpointCreate, Signal, checked};
 
 /// A container and what it does at the moment of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +50,14 @@ pub struct Container {
     pub open_stdin: bool,
     /// What a person attached to it.
     pub labels: Labels,
-    /// Host ports that lead to its first endpoint until it has exited, each
+    /// Host ports that lead to the endpoint with the default route until it has exited, each
     /// `[HOST_ADDRESS:]HOST_PORTS:CONTAINER_PORTS/PROTOCOL`.
     #[serde(with = "checked::text_list")]
     pub publishes: Vec<Publish>,
     /// What its own resolver is told besides what its network and its host have.
     #[serde(default)]
     pub resolver: ResolverSettings,
-    /// Its attachments, the first of which has the default route.
+    /// Its attachments, in the order in which they were asked for.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -115,6 +115,10 @@ pub struct Endpoint {
     pub aliases: Vec<ContainerName>,
     /// The interface's name inside the container.
     pub interface: IfName,
+    /// How much the container's default route is to lead over it: the highest of its endpoints has it.
+    pub gateway_priority: i32,
+    /// The families whose default route in the container leads over it.
+    pub default_routes: Vec<Family>,
 }
 
 /// Asks for a container: `POST /v1/containers`.
@@ -126,9 +130,9 @@ pub struct ContainerCreate {
     pub name: Option<ContainerName>,
     /// An image of the local content store.
     pub image: ImageName,
-    /// The network to attach it to; absent means no endpoint, only the loopback interface.
+    /// The networks to attach it to, each once; none means no endpoint, only the loopback interface.
     #[serde(default)]
-    pub network: Option<NetworkName>,
+    pub networks: Vec<EndpointCreate>,
     /// Arguments in place of the image's command; empty keeps the image's.
     #[serde(default, deserialize_with = "checked::arguments")]
     pub command: Vec<String>,
@@ -190,7 +194,7 @@ impl ContainerCreate {
         Self {
             name: None,
             image,
-            network: None,
+            networks: Vec::new(),
             command: Vec::new(),
             entrypoint: None,
             hostname: None,

@@ -9,6 +9,7 @@ mod checked;
 mod client;
 mod container;
 mod dns;
+mod endpoint;
 mod event;
 mod host;
 mod image;
@@ -27,6 +28,7 @@ pub use container::{
     StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
 pub use dns::{DnsAnswer, DnsLogEntry, DnsLogQuery, DnsOrigin, DnsQuery, DnsRecord};
+pub use endpoint::{DisconnectQuery, EndpointCreate, ParseEndpointError};
 pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};
 pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Version};
 pub use image::{Image, ImportQuery};

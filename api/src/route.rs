@@ -27,6 +27,9 @@ pub const NETWORK: &str = "/v1/networks/{name}";
 pub const CONTAINERS: &str = "/v1/containers";
 /// `GET` → [`Container`](crate::Container); `DELETE` with [`RemoveQuery`](crate::RemoveQuery) → 204.
 pub const CONTAINER: &str = "/v1/containers/{reference}";
+/// `POST` [`EndpointCreate`](crate::EndpointCreate) → 201 with the [`Container`](crate::Container); `DELETE` with
+/// [`DisconnectQuery`](crate::DisconnectQuery) → [`Container`](crate::Container).
+pub const CONTAINER_ENDPOINTS: &str = "/v1/containers/{reference}/endpoints";
 /// `POST` with [`StartQuery`](crate::StartQuery) → [`Container`](crate::Container).
 pub const CONTAINER_START: &str = "/v1/containers/{reference}/start";
 /// `POST` with [`StopQuery`](crate::StopQuery) → [`Container`](crate::Container).

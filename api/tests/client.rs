@@ -10,8 +10,8 @@ use std::{
 };
 
 use api::{
-    Client, ClientError, ContainersQuery, ExecCreate, ImportQuery, KillQuery, LogsQuery, NetworkCreate, Problem,
-    Reference, RemoveQuery, Rename, StartQuery, StopQuery, Until, WaitQuery, upload,
+    Client, ClientError, ContainersQuery, DisconnectQuery, EndpointCreate, ExecCreate, ImportQuery, KillQuery,
+    LogsQuery, NetworkCreate, Problem, Reference, RemoveQuery, Rename, StartQuery, StopQuery, Until, WaitQuery, upload,
 };
 use daemon::{Daemon, answer, body, container, json, upgrade};
 use http_body_util::{BodyExt, StreamBody};
@@ -60,6 +60,10 @@ async fn every_call_is_one_documented_request() {
     let _ = client.start_container(&api_container(), StartQuery { prepare: true }).await;
     let _ = client.restart_container(&api_container(), StopQuery { timeout_seconds: None }).await;
     let _ = client.rename_container(&api_container(), &Rename { name: "other".parse().expect("literal") }).await;
+    let mut endpoint = EndpointCreate::new(name.clone());
+    endpoint.aliases.push("db".parse().expect("literal"));
+    let _ = client.connect(&api_container(), &endpoint).await;
+    let _ = client.disconnect(&api_container(), &DisconnectQuery { network: name.clone() }).await;
     let _ = client.processes(&api_container()).await;
     let _ = client.prune_containers().await;
     let _ = client.stop_container(&api_container(), StopQuery { timeout_seconds: Some(3) }).await;
@@ -83,6 +87,8 @@ async fn every_call_is_one_documented_request() {
             "POST /v1/containers/api/start?prepare=true",
             "POST /v1/containers/api/restart",
             r#"POST /v1/containers/api/rename application/json {"name":"other"}"#,
+            r#"POST /v1/containers/api/endpoints application/json {"network":"web","ipv4":null,"ipv6":null,"mac":null,"aliases":["db"],"gateway_priority":0}"#,
+            "DELETE /v1/containers/api/endpoints?network=web",
             "GET /v1/containers/api/top",
             "POST /v1/prune/containers",
             "POST /v1/containers/api/stop?timeout_seconds=3",

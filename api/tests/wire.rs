@@ -52,7 +52,22 @@ fn a_container_is_written_as_documented() {
     assert_eq!(keys, expected);
     let mut endpoint: Vec<_> = value["endpoints"][0].as_object().expect("an object").keys().collect();
     endpoint.sort_unstable();
-    assert_eq!(endpoint, ["aliases", "gateway", "gateway6", "id", "interface", "ipv4", "ipv6", "mac", "network"]);
+    assert_eq!(
+        endpoint,
+        [
+            "aliases",
+            "default_routes",
+            "gateway",
+            "gateway6",
+            "gateway_priority",
+            "id",
+            "interface",
+            "ipv4",
+            "ipv6",
+            "mac",
+            "network"
+        ]
+    );
     assert_eq!(value["publishes"], json!(["8080:80/tcp"]));
     assert_eq!(serde_json::from_value::<Container>(value).expect("reads its own form"), container);
 }
@@ -82,7 +97,7 @@ fn requests_refuse_what_they_do_not_know() {
 fn requests_are_parsed_at_the_edge() {
     for (extra, reason) in [
         (json!({"name": "Web"}), "container name `Web` is not valid"),
-        (json!({"network": "a b"}), "network name `a b` is not valid"),
+        (json!({"networks": [{"network": "a b"}]}), "network name `a b` is not valid"),
         (json!({"publish": ["80:"]}), "does not publish a port"),
         (json!({"env": ["=x"]}), "not an environment variable"),
         (json!({"env": ["A=\u{0}"]}), "not an environment variable"),

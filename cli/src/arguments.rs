@@ -21,7 +21,10 @@ pub(crate) use self::{
     dns::{DnsCommand, DnsLogArguments, DnsQueryArguments},
     event::EventsArguments,
     image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
-    network::{CreateNetworkArguments, ListNetworksArguments, NetworkCommand, RemoveNetworksArguments},
+    network::{
+        ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,
+        RemoveNetworksArguments,
+    },
 };
 
 use crate::template::Template;

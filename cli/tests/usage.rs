@@ -23,6 +23,8 @@ fn every_verb_explains_itself() {
         "network ls",
         "network inspect",
         "network rm",
+        "network connect",
+        "network disconnect",
         "run",
         "attach",
         "create",

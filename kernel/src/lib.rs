@@ -18,6 +18,7 @@
 //! forwarded. Forwarding is never turned off again, because by then another program may rely on it; whoever wants the host
 //! to forward for other purposes too removes the note.
 
+mod announce;
 mod conntrack;
 mod element;
 mod error;

@@ -319,14 +319,14 @@ pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
     socket.call(Request::new(message, 0)).map(drop).map_err(refused(|| "set lo up".into()))
 }
 
-/// Addresses a container's end, brings it up and sets the default route, all in one system call. `socket` is of the
-/// container's namespace.
+/// Addresses a container's end, brings it up and sets the default route, all in one system call, and returns the
+/// interface's index. `socket` is of the container's namespace.
 pub(crate) fn configure_inside(
     socket: &mut Socket,
     inside: &Inside,
     remove: &BTreeSet<IpNet>,
     leave: &BTreeSet<IpAddr>,
-) -> Result<(), KernelError> {
+) -> Result<u32, KernelError> {
     let name = &inside.interface;
     let link = find_ours(socket, name)?;
     let mut requests = Vec::new();
@@ -373,5 +373,5 @@ pub(crate) fn configure_inside(
             }
         }
     }
-    Ok(())
+    Ok(link.index)
 }

@@ -11,7 +11,9 @@ use model::{Change, Scope, State, diff};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use crate::{
-    Failure, KernelError, Removal, Report, conntrack, element, host, link,
+    Failure, KernelError, Removal, Report,
+    announce::Announcer,
+    conntrack, element, host, link,
     namespace::{Home, Namespaces},
     netlink::Socket,
     route, structure,
@@ -120,12 +122,19 @@ impl Worker {
             }
             Change::ConfigureInside { name, inside, remove, leave } => {
                 let namespace = self.namespaces.require(&inside.namespace)?;
-                let mut socket = self.home.visit(&namespace, || {
+                let open = || {
                     sysctl::set_ipv6_inside(&inside.interface, inside.ipv6)?;
-                    Socket::open(NETLINK_ROUTE)
-                })??;
-                link::configure_inside(&mut socket, inside, remove, leave)?;
-                link::await_forwarding(&mut self.route, name)
+                    Ok::<_, KernelError>((Socket::open(NETLINK_ROUTE)?, Announcer::open()?))
+                };
+                let (mut socket, announcer) = self.home.visit(&namespace, open)??;
+                let index = link::configure_inside(&mut socket, inside, remove, leave)?;
+                link::await_forwarding(&mut self.route, name)?;
+                // Not before: a bridge drops what comes in by a port that does not forward yet.
+                if let Err(error) = announcer.announce(index, inside) {
+                    // The container's own first packets tell the same.
+                    tracing::warn!(%error, "neighbours are not told of an endpoint");
+                }
+                Ok(())
             }
             Change::SetLink { name, settings } => link::set(&mut self.route, name, settings),
             Change::RemoveLink(name) => link::remove(&mut self.route, name),

@@ -1,7 +1,6 @@
 //! What can be asked of containers.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,8 +8,8 @@ use std::{
 use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
 use jiff::Timestamp;
 use model::{
-    Bind, Command, Container, ContainerId, ContainerState, Endpoint, EndpointId, EnvironmentVariable, HostAddress,
-    Hostname, MacAddress, StopPolicy,
+    Bind, Command, Container, ContainerId, ContainerState, EndpointId, EnvironmentVariable, HostAddress, Hostname,
+    StopPolicy,
 };
 
 use store::Durability;
@@ -39,11 +38,11 @@ impl Daemon {
         let using = self.image_use.read().await;
         let image = self.find_image(&request.image).await.map_err(Failure::wanted)?;
         request.publish = ports::requested(request.publish, request.publish_all, &image);
-        if let Some(publish) = request.publish.first().filter(|_| request.network.is_none()) {
+        if let Some(publish) = request.publish.first().filter(|_| request.networks.is_empty()) {
             return Err(Failure::PublishWithoutNetwork { publish: *publish });
         }
         let gateway = request.resolver.hosts.iter().find(|host| host.address == HostAddress::Gateway);
-        if let Some(host) = gateway.filter(|_| request.network.is_none()) {
+        if let Some(host) = gateway.filter(|_| request.networks.is_empty()) {
             return Err(Failure::GatewayWithoutNetwork { name: host.name.to_string() });
         }
         for bind in &request.confinement.binds {
@@ -122,25 +121,6 @@ impl Daemon {
                 .unwrap_or_else(|| "/".into()),
             user: request.user.or_else(|| image.config.user.clone()),
         };
-        let mut world = self.world();
-        let mut endpoints = Vec::new();
-        if let Some(network) = &request.network {
-            let network = world.network_by_name(network).map_err(Failure::wanted)?;
-            let (ipv4, ipv6) = world.choose_addresses(network)?;
-            let address = ipv4.map(IpAddr::from).or(ipv6.map(IpAddr::from));
-            endpoints.push(Endpoint {
-                id: EndpointId::from_bytes(self.random()),
-                network: network.id.clone(),
-                ipv4,
-                ipv6,
-                mac: MacAddress::of(address.expect("a network has a subnet, and so an address to give")),
-                aliases: Vec::new(),
-                interface: "eth0".parse().expect("a literal interface name"),
-                gateway_priority: 0,
-            });
-        }
-        let publishes = world.choose_ports(&request.publish, host_ports, u16::from_ne_bytes(self.random()))?;
-        world.check_listeners(&publishes, &endpoints, host_ports)?;
         // An image whose stop signal means nothing here is stopped as any other.
         let from_image = || image.config.stop_signal.as_deref().and_then(|signal| signal.parse().ok());
         let default = StopPolicy::default();
@@ -150,7 +130,7 @@ impl Daemon {
         };
         let mut labels = image.config.labels.clone();
         labels.extend(request.labels);
-        let container = Container {
+        let mut container = Container {
             id,
             name,
             image: request.image,
@@ -165,12 +145,20 @@ impl Daemon {
             labels,
             created_at: Timestamp::now(),
             namespace,
-            endpoints,
-            publishes,
+            endpoints: Vec::new(),
+            publishes: Vec::new(),
             resolver: request.resolver,
         };
+        let mut world = self.world();
+        for request in &request.networks {
+            let endpoint = world.plan_endpoint(EndpointId::from_bytes(self.random()), &container, request)?;
+            container.endpoints.push(endpoint);
+        }
+        container.publishes = world.choose_ports(&request.publish, host_ports, u16::from_ne_bytes(self.random()))?;
+        world.check_listeners(&container.publishes, &container.endpoints, host_ports)?;
         let incarnation = self.directories.incarnation().to_owned();
-        let record = Record { container, goal, incarnation, started_at: None, exit: None, last_exit: None };
+        let record =
+            Record { container, goal, incarnation, started_at: None, exit: None, last_exit: None, leaving: Vec::new() };
         let life = world.reserve_container(record.clone())?;
         Ok((record, life))
     }

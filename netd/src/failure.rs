@@ -13,7 +13,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use model::{ImageName, NetworkName, Publish, PublishRequest};
+use model::{ContainerName, ImageName, MacAddress, NetworkName, Publish, PublishRequest};
 
 /// What a name can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,23 @@ pub(crate) enum Failure {
         #[source]
         source: Box<ipam::IpamError>,
     },
+    #[error("network `{network}` cannot give address {address}: container `{holder}` has it")]
+    AddressTaken { network: NetworkName, address: IpAddr, holder: String },
+    #[error("network `{network}` cannot give address {address}")]
+    AddressRefused {
+        network: NetworkName,
+        address: IpAddr,
+        #[source]
+        source: Box<ipam::IpamError>,
+    },
+    #[error("MAC address {mac} is taken on network `{network}`: {holder} has it")]
+    MacTaken { network: NetworkName, mac: MacAddress, holder: String },
+    #[error("container `{container}` is already connected to network `{network}`")]
+    AlreadyConnected { container: ContainerName, network: NetworkName },
+    #[error("container `{container}` is not connected to network `{network}`")]
+    NotConnected { container: ContainerName, network: NetworkName },
+    #[error("container `{container}` is not yet disconnected from network `{network}`")]
+    StillLeaving { container: ContainerName, network: NetworkName },
     #[error("cannot publish {publish}: host port {port} is already published by container `{holder}`")]
     PortTaken { publish: Publish, port: NonZeroU16, holder: String },
     #[error("cannot publish {publish}: host port {port} is given twice")]
@@ -216,6 +233,11 @@ impl Failure {
             | Self::Range { .. }
             | Self::NoRange { .. }
             | Self::Address { .. }
+            | Self::AddressTaken { .. }
+            | Self::MacTaken { .. }
+            | Self::AlreadyConnected { .. }
+            | Self::NotConnected { .. }
+            | Self::StillLeaving { .. }
             | Self::PortTaken { .. }
             | Self::PortInUse { .. }
             | Self::AddressNotHere { .. }
@@ -230,6 +252,7 @@ impl Failure {
             Self::PublishedTwice { .. }
             | Self::AddressUnusable { .. }
             | Self::PublishLeadsNowhere { .. }
+            | Self::AddressRefused { .. }
             | Self::PublishWithoutNetwork { .. }
             | Self::GatewayWithoutNetwork { .. }
             | Self::NoDns { .. }
@@ -266,6 +289,16 @@ impl Failure {
             }
             Self::Range { source, .. } | Self::NoRange { source, .. } | Self::Address { source, .. } => {
                 source.hint().into()
+            }
+            Self::AddressRefused { source, .. } => source.hint().into(),
+            Self::AddressTaken { .. } => "ask for another address, or for none to have a free one chosen".into(),
+            Self::MacTaken { .. } => "ask for another MAC address, or for none to have one derived".into(),
+            Self::AlreadyConnected { container, network } => {
+                format!("to change the attachment, end it first: `fabric network disconnect {network} {container}`")
+            }
+            Self::NotConnected { container, .. } => format!("`fabric inspect {container}` shows its networks"),
+            Self::StillLeaving { container, network } => {
+                format!("complete that first: `fabric network disconnect {network} {container}`")
             }
             Self::Commit { source, .. } => match &**source {
                 store::CommitError::Store(error) => error.hint().into(),

@@ -3,8 +3,9 @@
 //! Their content is decided purely; they are written to the container's data directory and mounted from there.
 
 use std::{
-    fmt::Write,
-    io,
+    fmt::Write as _,
+    fs::File,
+    io::{self, Write as _},
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -15,8 +16,8 @@ use model::{Endpoint, ExtraHost, HostAddress, Hostname, Network, ResolverSetting
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) hostname: &'a Hostname,
-    /// The first endpoint with its network; none for a container without a network.
-    pub(crate) attachment: Option<(&'a Network, &'a Endpoint)>,
+    /// Its endpoints with their networks, the one with the default route first.
+    pub(crate) attachments: &'a [(Network, Endpoint)],
     /// The host's own search domains, so that short names mean in the container what they mean on the host.
     pub(crate) search: &'a [String],
     /// What was asked for instead.
@@ -32,17 +33,17 @@ impl Surroundings<'_> {
     fn resolv_conf(&self) -> String {
         let mut text = String::new();
         let mut line = |words: String| writeln!(text, "{words}").expect("writing to a String never fails");
-        match self.attachment {
-            Some((network, endpoint)) => {
-                gateways(network, endpoint).for_each(|gateway| line(format!("nameserver {gateway}")))
-            }
+        if self.attachments.is_empty() {
             // The file has no place for ports.
-            None => {
-                self.settings.servers.iter().for_each(|server| line(format!("nameserver {}", server.address().ip())))
-            }
+            self.settings.servers.iter().for_each(|server| line(format!("nameserver {}", server.address().ip())));
+        } else {
+            // As many as a resolver asks (`MAXNS` of resolv.h); each knows the names of all the container's networks.
+            const MOST: usize = 3;
+            let all = self.attachments.iter().flat_map(|(network, endpoint)| gateways(network, endpoint));
+            all.take(MOST).for_each(|gateway| line(format!("nameserver {gateway}")));
         }
         let search = match &self.settings.search[..] {
-            [] if self.attachment.is_some() => self.search.to_vec(),
+            [] if !self.attachments.is_empty() => self.search.to_vec(),
             given => given.iter().filter(|domain| !domain.is_root()).map(ToString::to_string).collect(),
         };
         if !search.is_empty() {
@@ -50,7 +51,7 @@ impl Surroundings<'_> {
         }
         let given: Vec<_> = self.settings.options.iter().map(ToString::to_string).collect();
         let has_ndots = self.settings.options.iter().any(|option| option.word() == "ndots");
-        let own = if has_ndots || self.attachment.is_none() { None } else { Some("ndots:0".to_owned()) };
+        let own = if has_ndots || self.attachments.is_empty() { None } else { Some("ndots:0".to_owned()) };
         let options: Vec<_> = own.into_iter().chain(given).collect();
         if !options.is_empty() {
             line(format!("options {}", options.join(" ")));
@@ -60,15 +61,14 @@ impl Surroundings<'_> {
 
     fn hosts(&self) -> String {
         let mut text = String::from("127.0.0.1\tlocalhost\n");
-        if let Some((_, endpoint)) = self.attachment {
-            for address in endpoint.addresses() {
-                writeln!(text, "{address}\t{}", self.hostname).expect("writing to a String never fails");
-            }
-        } else if self.hostname.as_str() != "localhost" {
+        for address in self.attachments.iter().flat_map(|(_, endpoint)| endpoint.addresses()) {
+            writeln!(text, "{address}\t{}", self.hostname).expect("writing to a String never fails");
+        }
+        if self.attachments.is_empty() && self.hostname.as_str() != "localhost" {
             writeln!(text, "127.0.1.1\t{}", self.hostname).expect("writing to a String never fails");
         }
         for ExtraHost { name, address } in &self.settings.hosts {
-            let addresses: Vec<IpAddr> = match (address, self.attachment) {
+            let addresses: Vec<IpAddr> = match (address, self.attachments.first()) {
                 (HostAddress::Given(address), _) => vec![*address],
                 (HostAddress::Gateway, Some((network, endpoint))) => gateways(network, endpoint).collect(),
                 (HostAddress::Gateway, None) => Vec::new(),
@@ -78,6 +78,21 @@ impl Surroundings<'_> {
             }
         }
         text
+    }
+
+    /// Brings the files that depend on endpoints up to date where a container may have them mounted: they stay the files
+    /// they are.
+    pub(crate) fn refresh(&self, directory: &Path) -> io::Result<()> {
+        for (name, text) in [("resolv.conf", self.resolv_conf()), ("hosts", self.hosts())] {
+            let mut file = match File::options().read(true).write(true).open(directory.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file?,
+            };
+            // Cut to length afterwards: whoever reads meanwhile never finds it empty.
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)?;
+        }
+        Ok(())
     }
 
     /// Writes the files into `directory`; each is returned with the path it is mounted to.
@@ -140,7 +155,7 @@ mod tests {
         let hostname = "api".parse().expect("literal");
         let surroundings = Surroundings {
             hostname: &hostname,
-            attachment: Some((&network, &endpoint)),
+            attachments: &[(network, endpoint)],
             search: &["corp.example".to_owned()],
             settings: &ResolverSettings::default(),
         };
@@ -164,12 +179,12 @@ mod tests {
             other.hosts(),
             "127.0.0.1\tlocalhost\n10.1.0.2\tapi\nfd00:1::2\tapi\n192.0.2.7\tdb\n10.1.0.1\thost\nfd00:1::1\thost\n"
         );
-        let nowhere = Surroundings { attachment: None, ..other };
+        let nowhere = Surroundings { attachments: &[], ..other };
         assert_eq!(nowhere.resolv_conf(), "nameserver 192.0.2.53\nsearch lab.example\noptions ndots:2 rotate\n");
         let no_search = ResolverSettings { search: vec![".".parse().expect("literal")], ..Default::default() };
         let plain = Surroundings { settings: &no_search, ..surroundings };
         assert_eq!(plain.resolv_conf(), "nameserver 10.1.0.1\nnameserver fd00:1::1\noptions ndots:0\n");
-        let alone = Surroundings { attachment: None, search: &[], ..surroundings };
+        let alone = Surroundings { attachments: &[], search: &[], ..surroundings };
         assert_eq!(alone.resolv_conf(), "");
         assert_eq!(alone.hosts(), "127.0.0.1\tlocalhost\n127.0.1.1\tapi\n");
     }

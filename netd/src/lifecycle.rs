@@ -58,7 +58,7 @@ impl Daemon {
 
     async fn write_files(&self, container: &Container, image: &image::Image) -> Result<ContainerSpec, Failure> {
         let directory = self.directories.containers().join(container.id.as_str());
-        let network = container.endpoints.first().and_then(|endpoint| self.world().network(&endpoint.network).cloned());
+        let attachments = self.world().surroundings(container);
         let lower = self.images.layers(image);
         let (image, container, resolver) = (image.clone(), container.clone(), self.host_resolver.clone());
         let namespace = self.directories.netns().join(container.namespace.as_str());
@@ -68,7 +68,7 @@ impl Daemon {
             let snapshot = image::Snapshot::prepare(&image, &directory)?;
             let surroundings = Surroundings {
                 hostname: &container.hostname,
-                attachment: network.as_ref().zip(container.endpoints.first()),
+                attachments: &attachments,
                 search: &resolver.current().search,
                 settings: &container.resolver,
             };
@@ -94,8 +94,29 @@ impl Daemon {
         Ok(spec)
     }
 
+    /// Brings the container's files up to date with its endpoints. What it wrote into them itself goes.
+    pub(crate) async fn refresh_files(&self, container: &Container) -> Result<(), Failure> {
+        let directory = self.directories.containers().join(container.id.as_str());
+        let attachments = self.world().surroundings(container);
+        let (hostname, settings) = (container.hostname.clone(), container.resolver.clone());
+        let resolver = self.host_resolver.clone();
+        let refreshed = blocking(move || {
+            let search = &resolver.current().search;
+            let surroundings =
+                Surroundings { hostname: &hostname, attachments: &attachments, search, settings: &settings };
+            surroundings.refresh(&directory).map_err(|source| Failure::File {
+                doing: "write",
+                path: directory.clone(),
+                source,
+            })
+        });
+        refreshed.await?;
+        self.steps.after("files refreshed");
+        Ok(())
+    }
+
     /// Makes the kernel fit the container's attachments: there while it lives, gone afterwards.
-    async fn attach(&self, container: &Container) -> Result<(), Failure> {
+    pub(crate) async fn attach(&self, container: &Container) -> Result<(), Failure> {
         // A container that has ended is in nobody's way: nobody waits for the kernel to take its links apart.
         let scope = self.world().scope_of(container);
         self.reconcile_with(format!("attach container `{}`", container.name), scope, Removal::Swept).await
@@ -227,13 +248,14 @@ impl Daemon {
         self.world().change_container(id, |record| record.goal = Goal::Removed);
         self.steps.after("removal intended");
         self.withdraw_names(container);
+        self.withdraw_endpoints(&record.leaving);
         let deleted = self.runtime.delete(id).await;
         deleted.map_err(|source| runtime_failure("remove", container, source))?;
         self.steps.after("container deleted");
         self.attach(container).await?;
         self.remove_files(&self.directories.containers().join(id.as_str())).await?;
         self.steps.after("files removed");
-        let releases = self.world().releases(container);
+        let releases = self.world().releases(record.held());
         let doing = format!("forget container `{}`", container.name);
         self.commit(doing, record::delete_container(container, releases)).await?;
         self.steps.after("container forgotten");
@@ -264,6 +286,9 @@ impl Daemon {
         let _work = life.work().await;
         if record.goal == Goal::Removed {
             return self.take_down(id, Durability::Relaxed).await;
+        }
+        if !record.leaving.is_empty() {
+            self.finish_parting(&record).await?;
         }
         if let Some(exit) = record.exit {
             life.set_state(exited(exit));

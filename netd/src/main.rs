@@ -9,6 +9,7 @@ mod containers;
 mod daemon;
 mod directories;
 mod doctor;
+mod endpoints;
 mod events;
 mod failure;
 mod files;

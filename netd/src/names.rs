@@ -54,7 +54,12 @@ impl Daemon {
 
     /// The container's names can be resolved no more.
     pub(crate) fn withdraw_names(&self, container: &Container) {
-        for address in container.endpoints.iter().flat_map(Endpoint::addresses) {
+        self.withdraw_endpoints(&container.endpoints);
+    }
+
+    /// The names of these endpoints can be resolved no more.
+    pub(crate) fn withdraw_endpoints(&self, endpoints: &[Endpoint]) {
+        for address in endpoints.iter().flat_map(Endpoint::addresses) {
             let withdrawn = self.zones.update(|snapshot| Ok(snapshot.without_attachment(address)));
             withdrawn.expect("taking a name out of a snapshot has no way to fail");
         }

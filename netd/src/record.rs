@@ -10,7 +10,7 @@
 //! Names and leases are keys of their own because a guard on one key is what makes two of a kind impossible.
 
 use jiff::Timestamp;
-use model::{Container, ContainerId, ContainerName, Network, NetworkId, NetworkName};
+use model::{Container, ContainerId, ContainerName, Endpoint, EndpointId, Network, NetworkId, NetworkName};
 use runtime::Exit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use store::{Durability, Guard, Key, Transaction, Write};
@@ -30,6 +30,9 @@ pub(crate) struct Record {
     /// How the run before ended; none in the first.
     #[serde(default)]
     pub(crate) last_exit: Option<Exit>,
+    /// Endpoints that are no longer the container's, and keep their addresses until nothing of them is left.
+    #[serde(default)]
+    pub(crate) leaving: Vec<Endpoint>,
 }
 
 /// What is to become of a container.
@@ -45,6 +48,17 @@ pub(crate) enum Goal {
 }
 
 impl Record {
+    /// The endpoints that hold addresses: its container's, and those that are leaving.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Endpoint> {
+        self.container.endpoints.iter().chain(&self.leaving)
+    }
+
+    /// The endpoint is to leave.
+    pub(crate) fn part(&mut self, id: &EndpointId) {
+        let leaves = |endpoint: &mut Endpoint| endpoint.id == *id;
+        self.leaving.extend(self.container.endpoints.extract_if(.., leaves));
+    }
+
     /// Whether it is, or is about to be, attached to its networks.
     pub(crate) fn is_live(&self) -> bool {
         self.goal != Goal::Removed && self.exit.is_none()
@@ -129,6 +143,21 @@ pub(crate) fn update_container(record: &Record, durability: Durability) -> Trans
     let transaction = Transaction { durability, ..Transaction::durable() };
     let key = container_key(&record.container.id);
     transaction.guard(Guard::Present(key.clone())).put(key, value(record))
+}
+
+/// The container's record, which has another endpoint, changes, if the endpoint's addresses are free and its network is
+/// still there.
+pub(crate) fn connect(record: &Record, endpoint: &Endpoint) -> Transaction {
+    let transaction =
+        update_container(record, Durability::Durable).guard(Guard::Present(network_key(&endpoint.network)));
+    crate::world::leases(endpoint).map(|lease| lease.claim()).fold(transaction, Transaction::guarded)
+}
+
+/// Nothing is left of the endpoints that the container was leaving, and `releases` give their addresses back. Relaxed: if
+/// a crash loses this, they are still leaving, and clearing them away once more finds nothing to do.
+pub(crate) fn forget_leaving(record: &Record, releases: Vec<(Guard, Write)>) -> Transaction {
+    let record = Record { leaving: Vec::new(), ..record.clone() };
+    releases.into_iter().fold(update_container(&record, Durability::Relaxed), Transaction::guarded)
 }
 
 /// The container, whose record has its new name, is no longer called `old`.

@@ -3,8 +3,8 @@
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use api::{
-    ContainerCreate, ContainersQuery, DnsLogQuery, DnsQuery, EventsQuery, ExecCreate, ImportQuery, KillQuery,
-    LogsQuery, NetworkCreate, RemoveQuery, StartQuery, StopQuery, WaitQuery, Waited, route,
+    ContainerCreate, ContainersQuery, DisconnectQuery, DnsLogQuery, DnsQuery, EndpointCreate, EventsQuery, ExecCreate,
+    ImportQuery, KillQuery, LogsQuery, NetworkCreate, RemoveQuery, StartQuery, StopQuery, WaitQuery, Waited, route,
 };
 use axum::{
     Json, Router,
@@ -55,6 +55,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::NETWORK, get(network).delete(remove_network))
         .route(route::CONTAINERS, get(containers).post(create_container))
         .route(route::CONTAINER, get(container).delete(remove_container))
+        .route(route::CONTAINER_ENDPOINTS, post(connect).delete(disconnect))
         .route(route::CONTAINER_START, post(start))
         .route(route::CONTAINER_STOP, post(stop))
         .route(route::CONTAINER_RESTART, post(restart))
@@ -257,6 +258,27 @@ async fn remove_container(
 ) -> Result<StatusCode, Failure> {
     undisturbed(async move { daemon.remove_container(reference.as_str(), query.force).await }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn connect(
+    State(daemon): Shared,
+    Parameter(reference): Parameter<api::Reference>,
+    JsonBody(request): JsonBody<EndpointCreate>,
+) -> Result<(StatusCode, Json<api::Container>), Failure> {
+    let connector = daemon.clone();
+    let id = undisturbed(async move { connector.connect_container(reference.as_str(), request).await }).await?;
+    Ok((StatusCode::CREATED, shown(&daemon, id.as_str())?))
+}
+
+async fn disconnect(
+    State(daemon): Shared,
+    Parameter(reference): Parameter<api::Reference>,
+    Query(query): Query<DisconnectQuery>,
+) -> Result<Json<api::Container>, Failure> {
+    let connector = daemon.clone();
+    let id =
+        undisturbed(async move { connector.disconnect_container(reference.as_str(), query.network).await }).await?;
+    shown(&daemon, id.as_str())
 }
 
 async fn start(

@@ -1,6 +1,6 @@
 //! What the API shows of the world.
 
-use model::{ContainerState, Network};
+use model::{ContainerState, Endpoint, Family, Network};
 
 use crate::{record::Record, world::World};
 
@@ -17,6 +17,11 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
             started_at = record.exit.and_then(|exit| exit.started_at);
         }
     }
+    let defaults = Family::ALL.map(|family| (family, world.default_endpoint(container, family)));
+    let default_routes = |endpoint: &Endpoint| {
+        let own = defaults.iter().filter(|(_, default)| default.is_some_and(|default| default.id == endpoint.id));
+        own.map(|(family, _)| *family).collect()
+    };
     let endpoints = container.endpoints.iter().filter_map(|endpoint| {
         let network = world.network(&endpoint.network)?;
         Some(api::Endpoint {
@@ -29,6 +34,8 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
             gateway6: network.gateway6_of(endpoint),
             aliases: endpoint.aliases.clone(),
             interface: endpoint.interface.clone(),
+            gateway_priority: endpoint.gateway_priority,
+            default_routes: default_routes(endpoint),
         })
     });
     api::Container {

@@ -5,21 +5,21 @@
 
 mod attachments;
 mod desired;
+mod endpoints;
 mod ports;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
-use ipam::{Lease, LeaseTable, Request};
+use ipam::{Lease, LeaseTable};
 use model::{
-    Container, ContainerId, ContainerName, Digest, Endpoint, Family, NamespaceName, Network, NetworkId, NetworkName,
-    Protocol,
+    Container, ContainerId, ContainerName, Digest, Endpoint, EndpointId, Family, MacAddress, NamespaceName, Network,
+    NetworkId, NetworkName, Protocol,
 };
 use runtime::Exit;
-use store::{Guard, Revision, Write};
+use store::Revision;
 
 pub(crate) use ports::PortSet;
 use ports::Ports;
@@ -50,6 +50,8 @@ struct NetworkEntry {
     network: Network,
     leases: LeaseTable,
     containers: BTreeSet<ContainerId>,
+    /// Whose MAC address is whose.
+    macs: BTreeMap<MacAddress, EndpointId>,
     /// How many of its live containers' ports can be reached from the host's loopback address.
     published_to_loopback: usize,
     committed: bool,
@@ -58,6 +60,8 @@ struct NetworkEntry {
 #[derive(Debug)]
 struct ContainerEntry {
     record: Record,
+    /// An endpoint that is being committed.
+    arriving: Option<Endpoint>,
     committed: bool,
     life: Arc<Life>,
 }
@@ -100,7 +104,14 @@ impl World {
         let leases = LeaseTable::new(network.id.clone(), &network.subnets, &network.reserved);
         self.networks.insert(
             network.id.clone(),
-            NetworkEntry { network, leases, containers: BTreeSet::new(), published_to_loopback: 0, committed },
+            NetworkEntry {
+                network,
+                leases,
+                containers: BTreeSet::new(),
+                macs: BTreeMap::new(),
+                published_to_loopback: 0,
+                committed,
+            },
         );
     }
 
@@ -152,10 +163,12 @@ impl World {
         self.networks.get(&network.id).map_or_else(unused, |entry| entry.leases.usage())
     }
 
-    /// Every endpoint, those of containers that are being created included, with its container's name.
+    /// Every endpoint, those that are being made or are leaving included, with its container.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, &Container)> {
-        let containers = self.containers.values().map(|entry| &entry.record.container);
-        containers.flat_map(|container| container.endpoints.iter().map(move |endpoint| (endpoint, container)))
+        self.containers.values().flat_map(|entry| {
+            let endpoints = entry.record.held().chain(&entry.arriving);
+            endpoints.map(|endpoint| (endpoint, &entry.record.container))
+        })
     }
 
     /// The lease is held by nobody any more.
@@ -184,24 +197,6 @@ impl World {
 
     // --- containers ---
 
-    /// Chooses an address that is free now of each family of the network. The caller reserves them with the container in
-    /// the same lock.
-    pub(crate) fn choose_addresses(&self, network: &Network) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), Failure> {
-        let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
-        let mut chosen = (None, None);
-        for family in Family::ALL.into_iter().filter(|family| network.subnets_of(*family).next().is_some()) {
-            let address = entry
-                .leases
-                .choose(Request::Any(family))
-                .map_err(|source| Failure::Address { network: network.name.clone(), source: source.into() })?;
-            match address {
-                IpAddr::V4(address) => chosen.0 = Some(address),
-                IpAddr::V6(address) => chosen.1 = Some(address),
-            }
-        }
-        Ok(chosen)
-    }
-
     /// Takes the container's name, addresses and host ports; it exists once it is confirmed.
     pub(crate) fn reserve_container(&mut self, record: Record) -> Result<Arc<Life>, Failure> {
         let container = &record.container;
@@ -216,12 +211,8 @@ impl World {
     pub(crate) fn confirm_container(&mut self, id: &ContainerId, revision: Revision) {
         let Some(entry) = self.containers.get_mut(id) else { return };
         entry.committed = true;
-        for endpoint in &entry.record.container.endpoints {
-            if let Some(network) = self.networks.get_mut(&endpoint.network) {
-                for lease in leases(endpoint) {
-                    network.leases.insert(&lease, revision);
-                }
-            }
+        for endpoint in entry.record.container.endpoints.clone() {
+            self.confirm_leases(&endpoint, revision);
         }
     }
 
@@ -230,24 +221,10 @@ impl World {
         self.insert_container(record, true);
     }
 
-    /// What a transaction needs in it to give the container's addresses back.
-    pub(crate) fn releases(&self, container: &Container) -> Vec<(Guard, Write)> {
-        let leases = container.endpoints.iter().flat_map(leases);
-        leases.filter_map(|lease| self.networks.get(&lease.network)?.leases.release(lease.address)).collect()
-    }
-
     fn insert_container(&mut self, record: Record, committed: bool) -> Arc<Life> {
         let container = &record.container;
-        for endpoint in &container.endpoints {
-            if let Some(entry) = self.networks.get_mut(&endpoint.network) {
-                for lease in leases(endpoint) {
-                    // The revision of the claim is known once it is committed; until then nobody can release it.
-                    if entry.leases.lease(lease.address).is_none() {
-                        entry.leases.insert(&lease, Revision::ZERO);
-                    }
-                }
-                entry.containers.insert(container.id.clone());
-            }
+        for endpoint in record.held() {
+            self.hold_endpoint(endpoint, &container.id);
         }
         self.namespaces.forget(&container.namespace);
         self.inhabited.insert(container.namespace.clone(), container.id.clone());
@@ -256,7 +233,10 @@ impl World {
             self.claim_ports(&record.container);
         }
         let life = Arc::new(Life::new());
-        self.containers.insert(record.container.id.clone(), ContainerEntry { record, committed, life: life.clone() });
+        self.containers.insert(
+            record.container.id.clone(),
+            ContainerEntry { record, arriving: None, committed, life: life.clone() },
+        );
         life
     }
 
@@ -269,22 +249,24 @@ impl World {
         }
         self.container_names.remove(&record.container.name);
         self.inhabited.remove(&record.container.namespace);
-        for endpoint in &record.container.endpoints {
-            if let Some(entry) = self.networks.get_mut(&endpoint.network) {
-                endpoint.addresses().for_each(|address| entry.leases.remove(address));
-                entry.containers.remove(id);
-            }
+        for endpoint in record.held() {
+            self.free_endpoint(endpoint, id);
         }
     }
 
     /// Changes what is remembered of a container and returns its record as it is now; none if it is gone.
     pub(crate) fn change_container(&mut self, id: &ContainerId, change: impl FnOnce(&mut Record)) -> Option<Record> {
         let entry = self.containers.get_mut(id)?;
-        let was_live = entry.record.is_live();
+        let before = entry.record.clone();
         change(&mut entry.record);
         let record = entry.record.clone();
-        if was_live && !record.is_live() {
-            self.release_ports(&record.container);
+        // Ports are counted where they lead, and that may be elsewhere now.
+        let moves = before.container.endpoints != record.container.endpoints;
+        if before.is_live() && (moves || !record.is_live()) {
+            self.release_ports(&before.container);
+            if record.is_live() {
+                self.claim_ports(&record.container);
+            }
         }
         Some(record)
     }
@@ -321,6 +303,7 @@ impl World {
             started_at: None,
             exit: None,
             last_exit: entry.record.exit,
+            leaving: entry.record.leaving.clone(),
         };
         let record = entry.record.clone();
         self.claim_ports(&record.container);

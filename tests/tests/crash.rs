@@ -29,6 +29,7 @@ impl Baseline {
         });
         let used = &host.json(&["network", "inspect", "web"])["usage"]["used"];
         assert_eq!(*used, 2, "{when}: leases of the two bystanders");
+        assert_eq!(host.json(&["network", "inspect", "back"])["usage"]["used"], 0, "{when}: nobody is left there");
         if reached.is_none() {
             assert_eq!(seen.1, self.holdings, "{when}: mounts, processes and groups");
             panic!("{when}: links, addresses, routes and rules:\n{}", difference(&self.kernel, &seen.0));
@@ -92,9 +93,22 @@ fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
         assert!(is("running") || is("created") || (ends && is("exited")), "{when}: in no state to be in\n{outcome}");
         if is("running") {
             assert_works(host, when, name);
+            assert_reaches_its_gateways(host, when, name);
         }
         host.ok(&["rm", "-f", name]);
     }
+}
+
+/// Every network that the victim is said to be on answers it, and it has one default route.
+fn assert_reaches_its_gateways(host: &Host, when: &str, name: &str) {
+    let victim = host.json(&["inspect", name]);
+    for endpoint in victim["endpoints"].as_array().expect("a list") {
+        let gateway = endpoint["gateway"].as_str().expect("an address");
+        let answer = host.fabric(&["exec", name, "ping", "-c", "1", "-W", "1", gateway]);
+        assert_eq!(answer.code, 0, "{when}: {gateway} does not answer\n{answer}");
+    }
+    let routes = host.ok(&["exec", name, "ip", "route"]);
+    assert_eq!(routes.lines().filter(|line| line.starts_with("default")).count(), 1, "{when}:\n{routes}");
 }
 
 fn assert_works(host: &Host, when: &str, name: &str) {
@@ -108,17 +122,31 @@ fn assert_works(host: &Host, when: &str, name: &str) {
 }
 
 fn crash_after_each_step_of(scenario: &[Vec<&str>]) {
+    crash_after_each_step(&[], scenario, 15);
+}
+
+/// The same where something is done before the daemon that crashes is started; `least` kinds of steps are to be seen.
+fn crash_after_each_step(setup: &[Vec<&str>], scenario: &[Vec<&str>], least: usize) {
     let host = Host::with_config("upstreams = []");
     let lan = host.lan();
     host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "back"]);
     let (flow, ping) = bystanders(&host, &lan);
+    let prepare = || setup.iter().for_each(|request| drop(host.ok(request)));
+    prepare();
     let steps = take_steps(&host, scenario, None);
     host.start();
+    if !setup.is_empty() {
+        host.ok(&["rm", "-f", "victim"]);
+    }
+    // Links that are still on their way out are none of the baseline.
+    host.assert_healthy();
     let baseline = Baseline::of(&host);
 
     let mut missing: BTreeSet<String> = steps.iter().map(|step| kind(step)).collect();
-    assert!(missing.len() > 15, "too few kinds of steps to be all: {missing:#?}");
+    assert!(missing.len() > least, "too few kinds of steps to be all: {missing:#?}");
     let crash = |number: usize| {
+        prepare();
         let taken = take_steps(&host, scenario, Some(number));
         let last = taken.last().expect("a daemon that starts takes a step");
         let when = format!("after step {number}, {last}");
@@ -184,4 +212,18 @@ fn another_name_then_pruning() {
         vec!["prune", "-f"],
     ];
     crash_after_each_step_of(&scenario);
+}
+
+#[test]
+fn a_connection_to_another_network() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
+    let connect = ["network", "connect", "--gw-priority", "1", "--alias", "other", "back", "victim"];
+    crash_after_each_step(&[[&run, &SERVER[..]].concat()], &[connect.to_vec()], 8);
+}
+
+#[test]
+fn a_disconnection_from_the_network_with_the_default_route() {
+    let networks = ["--network", "web", "--network", "back:gw-priority=1"];
+    let run = [&["run", "-d", "--name", "victim", "-p", "8081:80"], &networks[..], &SERVER[..]].concat();
+    crash_after_each_step(&[run], &[vec!["network", "disconnect", "back", "victim"]], 8);
 }

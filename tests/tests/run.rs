@@ -173,7 +173,7 @@ fn a_container_has_the_fields_that_were_promised() {
         assert!(container.get(field).is_some(), "{field} in {container:#}");
     }
     let endpoint = &container["endpoints"][0];
-    for field in ["id", "network", "ipv4", "ipv6", "mac", "gateway", "aliases", "interface"] {
+    for field in ["id", "network", "ipv4", "ipv6", "mac", "gateway", "aliases", "interface", "gateway_priority"] {
         assert!(endpoint.get(field).is_some(), "{field} in {endpoint:#}");
     }
     assert_eq!((&container["image"], &endpoint["network"]), (&json!("busybox"), &json!("web")));

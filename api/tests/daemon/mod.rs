@@ -111,7 +111,7 @@ pub(crate) fn container() -> api::Container {
             "mac": "02:42:0a:59:00:02",
             "gateway": "10.89.0.1",
             "gateway6": null,
-            "aliases": [],
+            "aliases": [], "gateway_priority": 0, "default_routes": ["ipv4"],
             "interface": "eth0",
         }],
     }))

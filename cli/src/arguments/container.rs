@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroU16, path::PathBuf, str::FromStr};
 
-use api::{Container, Reference, Signal};
+use api::{Container, EndpointCreate, Reference, Signal};
 use clap::Args;
 use model::{
-    ContainerName, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, NameServer, NetworkName,
-    ParseEnvironmentError, Protocol, PublishRequest, ResolverOption, SearchDomain,
+    ContainerName, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, NameServer, ParseEnvironmentError,
+    Protocol, PublishRequest, ResolverOption, SearchDomain,
 };
 
 use super::ConfinementArguments;
@@ -34,17 +34,18 @@ pub(crate) struct CreateArguments {
     /// The container's name: lower-case letters, digits and hyphens [default: drawn at random].
     #[arg(long)]
     pub(crate) name: Option<ContainerName>,
-    /// The network to attach it to [default: none, only the loopback interface].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) network: Option<NetworkName>,
+    /// A network to attach it to, with options `ip=`, `ip6=`, `mac=`, `alias=` and `gw-priority=`; can be repeated
+    /// [default: none, only the loopback interface].
+    #[arg(long = "network", value_name = "NAME[:OPTION=VALUE,...]")]
+    pub(crate) networks: Vec<EndpointCreate>,
     /// The host name it sees [default: its name].
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<Hostname>,
     /// Lead ports of the host to it, PORT or PORT-PORT; those that are not named are chosen; can be repeated.
-    #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp]", requires = "network")]
+    #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp]", requires = "networks")]
     pub(crate) publish: Vec<PublishRequest>,
     /// Lead a port of the host to each port that the image exposes.
-    #[arg(short = 'P', long, requires = "network")]
+    #[arg(short = 'P', long, requires = "networks")]
     pub(crate) publish_all: bool,
     #[command(flatten)]
     pub(crate) resolver: ResolverArguments,

@@ -1,11 +1,11 @@
 //! Arguments about networks.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use api::{Mtu, Network};
+use api::{Mtu, Network, Reference};
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
-use model::{Driver, GatewayMode, Label, NameServer, NetworkName, Reservation};
+use model::{ContainerName, Driver, GatewayMode, Label, MacAddress, NameServer, NetworkName, Reservation};
 
 use crate::filter::Filter;
 
@@ -18,6 +18,10 @@ pub(crate) enum NetworkCommand {
     Ls(ListNetworksArguments),
     /// Show everything about networks.
     Inspect(InspectNetworksArguments),
+    /// Attach a container to a network, while it runs or not.
+    Connect(ConnectArguments),
+    /// End a container's attachment to a network.
+    Disconnect(DisconnectArguments),
     /// Remove networks that no container is attached to.
     Rm(RemoveNetworksArguments),
 }
@@ -86,6 +90,39 @@ pub(crate) struct ListNetworksArguments {
     /// Only those with this driver, id, label or name; can be repeated.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub(crate) filters: Vec<Filter<Network>>,
+}
+
+/// `fabric network connect`.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArguments {
+    /// The IPv4 address to have [default: a free one].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// The IPv6 address to have [default: a free one].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip6: Option<Ipv6Addr>,
+    /// The MAC address to have [default: one that follows from its address].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mac: Option<MacAddress>,
+    /// Another name that DNS answers for on this network; can be repeated.
+    #[arg(long = "alias", value_name = "NAME")]
+    pub(crate) aliases: Vec<ContainerName>,
+    /// The default route leads over the endpoint with the highest; of several, over the oldest.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) gw_priority: i32,
+    /// The network's name.
+    pub(crate) network: NetworkName,
+    /// The container's name or id.
+    pub(crate) container: Reference,
+}
+
+/// `fabric network disconnect`.
+#[derive(Debug, Args)]
+pub(crate) struct DisconnectArguments {
+    /// The network's name.
+    pub(crate) network: NetworkName,
+    /// The container's name or id.
+    pub(crate) container: Reference,
 }
 
 /// `fabric network rm`.

@@ -21,7 +21,7 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
     variables.extend(environment(arguments.env)?);
     Ok(ContainerCreate {
         name: arguments.name,
-        network: arguments.network,
+        networks: arguments.networks,
         command: arguments.command,
         hostname: arguments.hostname,
         publish: arguments.publish,

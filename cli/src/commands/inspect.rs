@@ -36,7 +36,18 @@ fn render(container: &Container) -> String {
     if !container.endpoints.is_empty() {
         text.push('\n');
         text.push_str(&table(
-            ["ENDPOINT", "NETWORK", "INTERFACE", "IPV4", "IPV6", "MAC", "GATEWAY", "ALIASES"],
+            [
+                "ENDPOINT",
+                "NETWORK",
+                "INTERFACE",
+                "IPV4",
+                "IPV6",
+                "MAC",
+                "GATEWAY",
+                "DEFAULT ROUTE",
+                "GW-PRIORITY",
+                "ALIASES",
+            ],
             container.endpoints.iter().map(|endpoint| {
                 [
                     endpoint.id.short().to_owned(),
@@ -46,6 +57,8 @@ fn render(container: &Container) -> String {
                     or_nothing(endpoint.ipv6.map(|address| address.to_string())),
                     endpoint.mac.to_string(),
                     joined(gateways(endpoint)),
+                    joined(endpoint.default_routes.iter().map(ToString::to_string)),
+                    endpoint.gateway_priority.to_string(),
                     joined(endpoint.aliases.iter().map(ToString::to_string)),
                 ]
             }),

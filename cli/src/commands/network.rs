@@ -1,12 +1,17 @@
 //! `fabric network`.
 
-use api::{Client, Network, NetworkCreate, NetworkEndpoint, Usage};
+use std::net::IpAddr;
+
+use api::{Client, DisconnectQuery, EndpointCreate, Network, NetworkCreate, NetworkEndpoint, Usage};
 use jiff::Timestamp;
 use model::{Family, GatewayMode};
 
 use super::{each, show};
 use crate::{
-    arguments::{CreateNetworkArguments, ListNetworksArguments, NetworkCommand, RemoveNetworksArguments},
+    arguments::{
+        ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,
+        RemoveNetworksArguments,
+    },
     failure::Failure,
     filter::passes,
     output::Output,
@@ -20,6 +25,8 @@ pub(super) async fn network(client: &Client, output: Output, command: NetworkCom
         NetworkCommand::Inspect(arguments) => {
             show(output, &arguments.names, async |name| client.network(name).await, render).await
         }
+        NetworkCommand::Connect(arguments) => connect(client, output, arguments).await,
+        NetworkCommand::Disconnect(arguments) => disconnect(client, output, arguments).await,
         NetworkCommand::Rm(arguments) => remove(client, output, arguments).await,
     }
 }
@@ -51,6 +58,30 @@ async fn list(client: &Client, output: Output, arguments: ListNetworksArguments)
     let names = || networks.iter().map(|network| format!("{}\n", network.name)).collect();
     let table = || render_list(&networks, Timestamp::now());
     output.print(&networks, || if arguments.quiet { names() } else { table() })
+}
+
+async fn connect(client: &Client, output: Output, arguments: ConnectArguments) -> Result<(), Failure> {
+    let request = EndpointCreate {
+        network: arguments.network,
+        ipv4: arguments.ip,
+        ipv6: arguments.ip6,
+        mac: arguments.mac,
+        aliases: arguments.aliases,
+        gateway_priority: arguments.gw_priority,
+    };
+    let container = client.connect(&arguments.container, &request).await?;
+    let endpoint = container.endpoints.iter().find(|endpoint| endpoint.network == request.network);
+    let addresses = endpoint.map(|endpoint| {
+        let addresses = [endpoint.ipv4.map(IpAddr::from), endpoint.ipv6.map(IpAddr::from)];
+        joined(addresses.into_iter().flatten().map(|address| address.to_string()))
+    });
+    output.print(&container, || format!("{}\n", addresses.unwrap_or_default()))
+}
+
+async fn disconnect(client: &Client, output: Output, arguments: DisconnectArguments) -> Result<(), Failure> {
+    let query = DisconnectQuery { network: arguments.network };
+    let container = client.disconnect(&arguments.container, &query).await?;
+    output.print(&container, || format!("{}\n", query.network))
 }
 
 async fn remove(client: &Client, output: Output, arguments: RemoveNetworksArguments) -> Result<(), Failure> {

@@ -31,6 +31,7 @@ pub(crate) fn containers() -> Vec<Container> {
                 "endpoints": [{
                     "id": "0123456789abcdef", "network": "web", "ipv4": "10.89.0.2", "ipv6": null,
                     "mac": "02:42:0a:59:00:02", "gateway": "10.89.0.1", "gateway6": null, "aliases": ["www"], "interface": "eth0",
+                    "gateway_priority": 5, "default_routes": ["ipv4"],
                 }],
             }),
         ),

@@ -1,3 +1,4 @@
+use api::EndpointCreate;
 use jiff::Timestamp;
 use model::{Command, Driver, EndpointId, MacAddress, Scope, Subnet};
 
@@ -26,7 +27,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
     let endpoint = Endpoint {
         id: EndpointId::from_bytes([number; 8]),
         network: network.id.clone(),
-        ipv4: world.choose_addresses(network).expect("one is free").0,
+        ipv4: world.choose_addresses(network, &EndpointCreate::new(network.name.clone())).expect("one is free").0,
         ipv6: None,
         mac: MacAddress::local([number; 6]),
         aliases: Vec::new(),
@@ -57,7 +58,15 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
         resolver: Default::default(),
     };
-    Record { container, goal: Goal::Running, incarnation: String::new(), started_at: None, exit: None, last_exit: None }
+    Record {
+        container,
+        goal: Goal::Running,
+        incarnation: String::new(),
+        started_at: None,
+        exit: None,
+        last_exit: None,
+        leaving: Vec::new(),
+    }
 }
 
 fn world_with(name: &str) -> (World, Network) {

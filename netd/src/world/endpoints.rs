@@ -1,0 +1,222 @@
+//! Endpoints as they come and go: what a new one is given, and what an old one gives back.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use api::EndpointCreate;
+use ipam::{IpamError, Request};
+use model::{Container, ContainerId, Endpoint, EndpointId, Family, MacAddress, Network};
+use store::{Guard, Revision, Write};
+
+use super::{World, leases};
+use crate::{
+    failure::{Failure, Noun},
+    record::Record,
+};
+
+/// A locally administered MAC address that is an endpoint's own: made of its identifier.
+fn own(id: &EndpointId) -> MacAddress {
+    let number = u64::from_str_radix(id.as_str(), 16).expect("an identifier is 16 hexadecimal digits");
+    let [.., a, b, c, d, e, g] = number.to_be_bytes();
+    MacAddress::local([a, b, c, d, e, g])
+}
+
+impl World {
+    /// Decides what the container's next endpoint is like. Nothing is taken yet: the caller reserves it in the same lock.
+    pub(crate) fn plan_endpoint(
+        &self,
+        id: EndpointId,
+        container: &Container,
+        request: &EndpointCreate,
+    ) -> Result<Endpoint, Failure> {
+        let network = self.network_by_name(&request.network).map_err(Failure::wanted)?;
+        if container.endpoints.iter().any(|endpoint| endpoint.network == network.id) {
+            return Err(Failure::AlreadyConnected { container: container.name.clone(), network: network.name.clone() });
+        }
+        let (ipv4, ipv6) = self.choose_addresses(network, request)?;
+        let address = ipv4.map(IpAddr::from).or(ipv6.map(IpAddr::from));
+        let address = address.expect("a network has a subnet, and so an address to give");
+        let mut aliases = Vec::new();
+        for alias in &request.aliases {
+            if !aliases.contains(alias) {
+                aliases.push(alias.clone());
+            }
+        }
+        // The lowest that is free: the kernel may still have those of endpoints that are on their way out.
+        let leaving = self.containers.get(&container.id).map(|entry| entry.record.leaving.as_slice());
+        let held: Vec<_> = container.endpoints.iter().chain(leaving.unwrap_or_default()).collect();
+        let name = |number: usize| format!("eth{number}").parse().expect("three letters and a short number");
+        let free = (0..).map(name).find(|name| held.iter().all(|endpoint| endpoint.interface != *name));
+        Ok(Endpoint {
+            mac: self.choose_mac(network, request.mac, address, &id)?,
+            id,
+            network: network.id.clone(),
+            ipv4,
+            ipv6,
+            aliases,
+            interface: free.expect("a container has fewer endpoints than there are numbers"),
+            gateway_priority: request.gateway_priority,
+        })
+    }
+
+    /// Chooses an address of each family of the network: the one asked for, or one that is free now.
+    pub(crate) fn choose_addresses(
+        &self,
+        network: &Network,
+        request: &EndpointCreate,
+    ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), Failure> {
+        let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
+        let mut chosen = (None, None);
+        let has = |family: &Family| network.subnets_of(*family).next().is_some();
+        let asked = |family: Family| request.addresses().find(|address| Family::of(*address) == family);
+        for family in Family::ALL.into_iter().filter(|family| has(family) || asked(*family).is_some()) {
+            let address = match asked(family) {
+                Some(address) => entry.leases.choose(Request::Fixed(address)).map_err(|source| match source {
+                    IpamError::InUse { endpoint, .. } => Failure::AddressTaken {
+                        network: network.name.clone(),
+                        address,
+                        holder: self.holder(network, &endpoint),
+                    },
+                    source => Failure::AddressRefused { network: network.name.clone(), address, source: source.into() },
+                })?,
+                None => entry
+                    .leases
+                    .choose(Request::Any(family))
+                    .map_err(|source| Failure::Address { network: network.name.clone(), source: source.into() })?,
+            };
+            match address {
+                IpAddr::V4(address) => chosen.0 = Some(address),
+                IpAddr::V6(address) => chosen.1 = Some(address),
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// The MAC address asked for, or the one that follows from the address; if another endpoint of the network has that,
+    /// one that follows from the endpoint's identifier.
+    fn choose_mac(
+        &self,
+        network: &Network,
+        asked: Option<MacAddress>,
+        address: IpAddr,
+        id: &EndpointId,
+    ) -> Result<MacAddress, Failure> {
+        let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
+        let holder = |mac: &MacAddress| {
+            (*mac == network.gateway_mac)
+                .then(|| "the gateway".to_owned())
+                .or_else(|| entry.macs.get(mac).map(|holder| format!("container `{}`", self.holder(network, holder))))
+        };
+        match asked {
+            Some(mac) => match holder(&mac) {
+                Some(holder) => Err(Failure::MacTaken { network: network.name.clone(), mac, holder }),
+                None => Ok(mac),
+            },
+            None => {
+                let derived = MacAddress::of(address);
+                Ok(if holder(&derived).is_none() { derived } else { own(id) })
+            }
+        }
+    }
+
+    /// The name of the container that has an endpoint of the network.
+    fn holder(&self, network: &Network, endpoint: &EndpointId) -> String {
+        let mut records = self.on_network(&network.id);
+        let has = |record: &&Record| record.held().any(|held| held.id == *endpoint);
+        records.find(has).map_or_else(|| "?".to_owned(), |record| record.container.name.to_string())
+    }
+
+    /// Takes what an endpoint needs on its network, for a container that is there or about to be.
+    pub(super) fn hold_endpoint(&mut self, endpoint: &Endpoint, container: &ContainerId) {
+        let Some(entry) = self.networks.get_mut(&endpoint.network) else { return };
+        for lease in leases(endpoint) {
+            // The revision of the claim is known once it is committed; until then nobody can release it.
+            if entry.leases.lease(lease.address).is_none() {
+                entry.leases.insert(&lease, Revision::ZERO);
+            }
+        }
+        entry.macs.insert(endpoint.mac, endpoint.id.clone());
+        entry.containers.insert(container.clone());
+    }
+
+    /// Its claims have been committed.
+    pub(super) fn confirm_leases(&mut self, endpoint: &Endpoint, revision: Revision) {
+        if let Some(network) = self.networks.get_mut(&endpoint.network) {
+            for lease in leases(endpoint) {
+                network.leases.insert(&lease, revision);
+            }
+        }
+    }
+
+    /// Gives back what an endpoint had on its network.
+    pub(super) fn free_endpoint(&mut self, endpoint: &Endpoint, container: &ContainerId) {
+        if let Some(entry) = self.networks.get_mut(&endpoint.network) {
+            endpoint.addresses().for_each(|address| entry.leases.remove(address));
+            if entry.macs.get(&endpoint.mac) == Some(&endpoint.id) {
+                entry.macs.remove(&endpoint.mac);
+            }
+            entry.containers.remove(container);
+        }
+    }
+
+    /// Takes what another endpoint of the container needs, and returns the container's record as it is to become. The
+    /// endpoint exists once it is confirmed.
+    pub(crate) fn reserve_endpoint(
+        &mut self,
+        container: &ContainerId,
+        id: EndpointId,
+        request: &EndpointCreate,
+    ) -> Result<(Record, Endpoint), Failure> {
+        let unknown = || Failure::unknown(Noun::Container, container.short(), std::iter::empty());
+        let mut record = self.record(container).ok_or_else(unknown)?.clone();
+        let network = &self.network_by_name(&request.network).map_err(Failure::wanted)?.id;
+        if record.leaving.iter().any(|endpoint| endpoint.network == *network) {
+            return Err(Failure::StillLeaving {
+                container: record.container.name.clone(),
+                network: request.network.clone(),
+            });
+        }
+        let endpoint = self.plan_endpoint(id, &record.container, request)?;
+        self.hold_endpoint(&endpoint, container);
+        self.set_arriving(container, Some(endpoint.clone()));
+        record.container.endpoints.push(endpoint.clone());
+        Ok((record, endpoint))
+    }
+
+    /// The endpoint has been committed, and its leases with it.
+    pub(crate) fn confirm_endpoint(&mut self, container: &ContainerId, endpoint: &Endpoint, revision: Revision) {
+        self.confirm_leases(endpoint, revision);
+        self.set_arriving(container, None);
+        self.change_container(container, |record| record.container.endpoints.push(endpoint.clone()));
+    }
+
+    /// The endpoint never came to be.
+    pub(crate) fn forget_endpoint(&mut self, container: &ContainerId, endpoint: &Endpoint) {
+        self.set_arriving(container, None);
+        self.free_endpoint(endpoint, container);
+    }
+
+    fn set_arriving(&mut self, container: &ContainerId, endpoint: Option<Endpoint>) {
+        if let Some(entry) = self.containers.get_mut(container) {
+            entry.arriving = endpoint;
+        }
+    }
+
+    /// The endpoint is intended no more; it keeps what it has until [`World::forget_leaving`].
+    pub(crate) fn part_endpoint(&mut self, container: &ContainerId, endpoint: &EndpointId) {
+        self.change_container(container, |record| record.part(endpoint));
+    }
+
+    /// Nothing is left of the endpoints that the container was leaving.
+    pub(crate) fn forget_leaving(&mut self, container: &ContainerId) {
+        let Some(entry) = self.containers.get_mut(container) else { return };
+        for endpoint in std::mem::take(&mut entry.record.leaving) {
+            self.free_endpoint(&endpoint, container);
+        }
+    }
+
+    /// What a transaction needs in it to give the addresses of endpoints back.
+    pub(crate) fn releases<'a>(&self, endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Vec<(Guard, Write)> {
+        let leases = endpoints.into_iter().flat_map(leases);
+        leases.filter_map(|lease| self.networks.get(&lease.network)?.leases.release(lease.address)).collect()
+    }
+}
