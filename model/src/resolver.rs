@@ -115,12 +115,15 @@ impl FromStr for SearchDomain {
     type Err = ParseResolverError;
 
     fn from_str(text: &str) -> Result<Self, ParseResolverError> {
-        let name = if text == "." { text } else { text.strip_suffix('.').unwrap_or(text) };
+        let name = text.strip_suffix('.').unwrap_or(text);
         let label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
-        if name == "." || name.len() <= 253 && name.split('.').all(label) {
+        if text == "." {
+            return Ok(Self(text.to_owned()));
+        }
+        if name.len() <= 253 && name.split('.').all(label) {
             return Ok(Self(name.to_owned()));
         }
         Err(ParseResolverError::new(

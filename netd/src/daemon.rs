@@ -123,14 +123,17 @@ impl Daemon {
     pub(crate) fn fill_pool(self: &Arc<Self>) {
         let daemon = self.clone();
         tokio::spawn(async move {
-            while daemon.world().namespaces.coming() < daemon.config.namespace_pool {
-                match daemon.make_namespace().await {
-                    Ok(name) => daemon.world().namespaces.give_back(name),
-                    Err(failure) => {
-                        tracing::warn!(failure = chain(&failure), "cannot make a network namespace ahead of time");
-                        return;
-                    }
+            loop {
+                let name = daemon.new_namespace_name();
+                // Asked and noted in one breath: two at once must not make one too many.
+                if !daemon.world().namespaces.begin_up_to(daemon.config.namespace_pool, &name) {
+                    return;
                 }
+                if let Err(failure) = daemon.make_namespace(&name).await {
+                    tracing::warn!(failure = chain(&failure), "cannot make a network namespace ahead of time");
+                    return;
+                }
+                daemon.world().namespaces.give_back(name);
             }
         });
     }
@@ -138,24 +141,30 @@ impl Daemon {
     /// A namespace that is ready for a container: one from the pool, or a new one.
     pub(crate) async fn take_namespace(&self) -> Result<NamespaceName, Failure> {
         let idle = self.world().namespaces.take();
-        match idle {
-            Some(name) => Ok(name),
-            None => self.make_namespace().await,
+        if let Some(name) = idle {
+            return Ok(name);
         }
+        let name = self.new_namespace_name();
+        self.world().namespaces.begin(name.clone());
+        self.make_namespace(&name).await?;
+        self.world().namespaces.finish(&name);
+        Ok(name)
     }
 
-    async fn make_namespace(&self) -> Result<NamespaceName, Failure> {
+    fn new_namespace_name(&self) -> NamespaceName {
         let name = format!("ns-{:016x}", u64::from_ne_bytes(self.random()));
-        let name: NamespaceName = name.parse().expect("letters, a hyphen and hexadecimal digits name a namespace");
-        self.world().namespaces.begin(name.clone());
+        name.parse().expect("letters, a hyphen and hexadecimal digits name a namespace")
+    }
+
+    /// Makes a namespace that has been begun; if it cannot be made, it is forgotten.
+    async fn make_namespace(&self, name: &NamespaceName) -> Result<(), Failure> {
         let made = self.kernel.make_namespace(name.clone()).await;
-        match &made {
-            Ok(()) => self.world().namespaces.finish(&name),
-            Err(_) => self.world().namespaces.forget(&name),
+        if made.is_err() {
+            self.world().namespaces.forget(name);
         }
         made.map_err(|source| Failure::Kernel { doing: "make a network namespace".into(), source: source.into() })?;
         self.steps.after("namespace made");
-        Ok(name)
+        Ok(())
     }
 }
 

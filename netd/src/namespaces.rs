@@ -47,13 +47,23 @@ impl SpareNamespaces {
         self.reserved.insert(name);
     }
 
-    /// One has been made.
+    /// One is being made, unless so many are ready or about to be already; whether it is.
+    pub(crate) fn begin_up_to(&mut self, limit: usize, name: &NamespaceName) -> bool {
+        let short = self.coming() < limit;
+        if short {
+            self.begin(name.clone());
+        }
+        short
+    }
+
+    /// One has been made, for a container that waits for it.
     pub(crate) fn finish(&mut self, name: &NamespaceName) {
         self.making.remove(name);
     }
 
     /// One is ready for a container, for the first time or again because the container did not come to be.
     pub(crate) fn give_back(&mut self, name: NamespaceName) {
+        self.making.remove(&name);
         self.reserved.insert(name.clone());
         self.idle.push(name);
     }
@@ -63,5 +73,23 @@ impl SpareNamespaces {
         self.making.remove(name);
         self.reserved.remove(name);
         self.idle.retain(|idle| idle != name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_being_made_count_until_they_are_ready() {
+        let name = |number: u8| -> NamespaceName { format!("ns-{number}").parse().expect("literal") };
+        let mut spare = SpareNamespaces::default();
+        assert!(spare.begin_up_to(2, &name(1)) && spare.begin_up_to(2, &name(2)));
+        assert!(!spare.begin_up_to(2, &name(3)), "two are on their way");
+        spare.give_back(name(1));
+        assert!(!spare.begin_up_to(2, &name(3)), "one is ready, one on its way");
+        assert_eq!(spare.take(), Some(name(1)));
+        assert!(spare.begin_up_to(2, &name(3)));
+        assert!(spare.is_reserved(&name(1)) && !spare.is_reserved(&name(4)));
     }
 }

@@ -135,7 +135,7 @@ async fn a_client_that_does_not_read_does_not_delay_deletion(bed: &Bed) {
 async fn delete_quickly(bed: &Bed, id: &ContainerId) {
     let begin = Instant::now();
     bed.runtime.delete(id).await.expect("deletes");
-    assert!(begin.elapsed() < Duration::from_secs(1), "deleted after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(5), "deleted after {:?}", begin.elapsed());
     assert_eq!(bed.traces(id), [""; 0]);
 }
 
