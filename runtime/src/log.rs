@@ -1,8 +1,12 @@
-//! A container's log: one JSON object per line.
+//! A container's log: one JSON object per line, in a few files of bounded size.
+//!
+//! The newest is `log.jsonl`; when it is full it becomes `log.jsonl.1`, and that one `log.jsonl.2`, whose end that is. So a
+//! container that writes without end cannot fill the disk.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -29,10 +33,31 @@ pub struct LogLine {
 /// The longest piece of a line in one object, in octets.
 const MAX_LINE: usize = 16 << 10;
 
+/// How large a file of a log becomes, in octets.
+const MAX_FILE: u64 = 10 << 20;
+/// How many files a log has.
+pub(crate) const FILES: usize = 3;
+
+/// The files of the log at `path`, newest first, whether they exist or not.
+pub(crate) fn files(path: &Path) -> impl DoubleEndedIterator<Item = PathBuf> {
+    let path = path.to_owned();
+    (0..FILES).map(move |number| match number {
+        0 => path.clone(),
+        _ => {
+            let mut name = path.clone().into_os_string();
+            name.push(format!(".{number}"));
+            name.into()
+        }
+    })
+}
+
 /// Writes a container's log.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
+    path: PathBuf,
     file: File,
+    length: u64,
+    max_file: u64,
     stdout: Pending,
     stderr: Pending,
 }
@@ -46,8 +71,39 @@ struct Pending {
 impl LogWriter {
     /// Appends to `path`, which is made if it does not exist.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::with_limit(path, MAX_FILE)
+    }
+
+    fn with_limit(path: &Path, max_file: u64) -> io::Result<Self> {
         let file = File::options().append(true).create(true).open(path)?;
-        Ok(Self { file, stdout: Pending::default(), stderr: Pending::default() })
+        let length = file.metadata()?.len();
+        let (stdout, stderr) = (Pending::default(), Pending::default());
+        Ok(Self { path: path.to_owned(), file, length, max_file, stdout, stderr })
+    }
+
+    fn append(&mut self, text: &[u8]) {
+        if self.file.write_all(text).is_err() {
+            return;
+        }
+        self.length += text.len() as u64;
+        if self.length >= self.max_file {
+            // Should that fail, this file goes on, and the next line tries again.
+            let _ = self.turn_over();
+        }
+    }
+
+    /// Begins a new file, and forgets the oldest.
+    fn turn_over(&mut self) -> io::Result<()> {
+        let files: Vec<PathBuf> = files(&self.path).collect();
+        for pair in files.windows(2).rev() {
+            match fs::rename(&pair[0], &pair[1]) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.file = File::options().append(true).create(true).open(&self.path)?;
+        self.length = 0;
+        Ok(())
     }
 
     /// Takes octets as they were read. A log that cannot be written (a full disk) loses them: a container must not
@@ -70,7 +126,7 @@ impl LogWriter {
                 }
             }
         }
-        let _ = self.file.write_all(&text);
+        self.append(&text);
     }
 
     /// Writes what is left of lines that never ended.
@@ -78,7 +134,7 @@ impl LogWriter {
         let mut text = Vec::new();
         self.stdout.flush(Stream::Stdout, true, &mut text);
         self.stderr.flush(Stream::Stderr, true, &mut text);
-        let _ = self.file.write_all(&text);
+        self.append(&text);
     }
 }
 
@@ -132,17 +188,22 @@ impl LogReader {
     }
 
     fn read_step(&mut self) -> io::Result<Vec<LogLine>> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => match File::open(&self.path) {
-                Ok(file) => self.file.insert(file),
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-                Err(error) => return Err(error),
-            },
-        };
-        file.seek(SeekFrom::Start(self.position))?;
-        let read = file.take(Self::STEP).read_to_end(&mut self.rest)?;
-        self.position += read as u64;
+        loop {
+            // Before reading: what was written to a file until it was left is read for certain.
+            let next = self.newer()?;
+            if let Some(file) = &mut self.file {
+                file.seek(SeekFrom::Start(self.position))?;
+                let read = file.take(Self::STEP).read_to_end(&mut self.rest)?;
+                self.position += read as u64;
+                if read > 0 {
+                    break;
+                }
+            }
+            let Some(next) = next else { return Ok(Vec::new()) };
+            self.file = Some(next);
+            self.position = 0;
+            self.rest.clear();
+        }
         let Some(end) = self.rest.iter().rposition(|octet| *octet == b'\n') else {
             return Ok(Vec::new());
         };
@@ -153,9 +214,70 @@ impl LogReader {
     }
 }
 
+impl LogReader {
+    /// The file after the one that is read, or the oldest if that is gone or there is none; none if it is the newest.
+    fn newer(&self) -> io::Result<Option<File>> {
+        let own = self.file.as_ref().map(File::metadata).transpose()?.map(|file| (file.dev(), file.ino()));
+        let mut newer = None;
+        for path in files(&self.path) {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let metadata = file.metadata()?;
+            if own == Some((metadata.dev(), metadata.ino())) {
+                break;
+            }
+            newer = Some(file);
+        }
+        Ok(newer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_bounded_and_read_across_its_files() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("log.jsonl");
+        let mut writer = LogWriter::with_limit(&path, 2000).expect("opens");
+        let mut follower = LogReader::new(path.clone());
+        let mut followed = Vec::new();
+        let mut drain = |followed: &mut Vec<String>| loop {
+            let lines = follower.read().expect("reads");
+            if lines.is_empty() {
+                break;
+            }
+            followed.extend(lines.into_iter().map(|line| line.log));
+        };
+        let line = |number: usize| format!("{number}\n");
+        for number in 0..500 {
+            writer.write(Stream::Stdout, line(number).as_bytes(), Timestamp::UNIX_EPOCH);
+            // Not after each: files turn over between two looks.
+            if number % 40 == 0 {
+                drain(&mut followed);
+            }
+        }
+        drain(&mut followed);
+        assert_eq!(followed, (0..500).map(line).collect::<Vec<_>>(), "who follows misses nothing");
+        let sizes: u64 = files(&path).filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum();
+        assert!((2000..3 * 2100).contains(&sizes), "{sizes}");
+        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), FILES);
+        let mut reader = LogReader::new(path);
+        let mut kept = Vec::new();
+        loop {
+            let lines = reader.read().expect("reads");
+            if lines.is_empty() {
+                break;
+            }
+            kept.extend(lines.into_iter().map(|line| line.log));
+        }
+        assert_eq!(kept, (500 - kept.len()..500).map(line).collect::<Vec<_>>(), "the newest lines, in order");
+        assert!(kept.len() > 30);
+    }
 
     fn log_of(pieces: &[(Stream, &[u8])]) -> Vec<(Stream, String, bool)> {
         let directory = tempfile::tempdir().expect("a temporary directory");

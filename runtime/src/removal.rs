@@ -9,7 +9,7 @@ use std::{
 use model::ContainerId;
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::{Directories, Runtime, RuntimeError, cgroup, client::Connection, protocol::Request};
+use crate::{Directories, Runtime, RuntimeError, cgroup, client::Connection, log, protocol::Request};
 
 /// How long a shim may take to kill its container before it is killed itself.
 const DELETE_PATIENCE: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Re
     }
     gone(fs::remove_dir_all(&run)).map_err(|source| RuntimeError::path("remove", run, source))?;
     let data = match keep {
-        Keep::Nothing => vec![directories.log_of(id), directories.exit_of(id)],
+        Keep::Nothing => log::files(&directories.log_of(id)).chain([directories.exit_of(id)]).collect(),
         Keep::Log => vec![directories.exit_of(id)],
         Keep::LogAndEnd => return Ok(()),
     };
