@@ -67,9 +67,13 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelE
     };
     let filters = match flows {
         [] => return Ok(()),
-        [Flows::Of(address)] => [Direction::Original, Direction::Reply].map(|one| filter(one, *address)).into(),
+        [Flows::Of(address)] if address.is_ipv4() => {
+            [Direction::Original, Direction::Reply].map(|one| filter(one, *address)).into()
+        }
         // The container answers, so it is the source of the reply direction, behind any translation.
-        [Flows::Published(published)] => vec![filter(Direction::Reply, published.to.ip())],
+        [Flows::Published(published)] if published.to.is_ipv4() => vec![filter(Direction::Reply, published.to.ip())],
+        // `ctnetlink_filter_match_tuple` (Linux 5.8 to at least 6.18) takes equal IPv6 addresses for different ones.
+        [_] => vec![(NetfilterProtoFamily::IPv6, Vec::new())],
         _ => vec![(NetfilterProtoFamily::Unspec, Vec::new())],
     };
     // A kernel older than 5.8 ignores the filter, so every entry is looked at again.

@@ -3,12 +3,14 @@
 mod lab;
 
 use std::{
-    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
+    thread,
     time::{Duration, Instant},
 };
 
 use lab::{HOST, Lab, PEER, Place, attachment, conntrack, sh, state};
-use model::{Attachment, Family, Protocol, Scope};
+use model::{Attachment, Element, Family, Protocol, Published, Scope};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType};
 
 const WEB: Place = Place::Container(12);
@@ -102,6 +104,96 @@ fn flows_through_a_range_are_forgotten_with_it() {
         assert_eq!((conntrack("dport=9004"), conntrack("dport=7000")), (0, 1));
         host(lab, &[]);
         assert_eq!(conntrack("dport=7000"), 0);
+    });
+}
+
+/// Answers on all IPv6 addresses of a place with the address of the client.
+fn serve6(lab: &Lab, place: Place, port: u16) {
+    let listener = lab.at(place, || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).expect("the port is free"));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let address = stream.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+            let _ = stream.write_all(address.as_bytes());
+        }
+    });
+}
+
+/// The address that such a server saw; what a client that is refused at once, or hears nothing, met otherwise.
+fn ask6(lab: &Lab, place: Place, to: &str) -> Result<String, ErrorKind> {
+    const PATIENCE: Duration = Duration::from_millis(700);
+    let to = to.parse().expect("literal");
+    lab.at(place, || {
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(|error| error.kind())?;
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer).map_err(|error| error.kind())
+    })
+}
+
+#[test]
+fn ipv6_is_led_to_the_container_and_its_client_seen_as_itself() {
+    lab::run(|lab| {
+        let mut intent = state(&[attachment(12, &["8080:80"]), attachment(13, &[])]);
+        let to = "fd00:89::12".parse().expect("literal");
+        let publishes = ["8080:80", "9000-9009:9000-9009", "[2001:db8::1]:8081:80", "7000-7001:90-91"];
+        let publishes = publishes.map(|text| text.parse().expect("literal"));
+        let elements = publishes.iter().flat_map(|publish| Published::of(publish, to)).map(Element::Published);
+        intent.elements.extend(elements);
+        lab.settle(&intent);
+        // The lab's networks are without IPv6; this is what one with it has.
+        let bridge = lab::network(1).bridge();
+        sh(&format!(
+            "echo 0 > /proc/sys/net/ipv6/conf/{bridge}/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+             ip -6 addr add fd00:89::1/64 dev {bridge} nodad; ip -6 addr add 2001:db8::1/64 dev lan0 nodad"
+        ));
+        lab.sh_at(
+            Place::Lan,
+            "ip -6 addr add 2001:db8::2/64 dev eth0 nodad; ip -6 route add fd00:89::/64 via 2001:db8::1",
+        );
+        for (place, number) in [(WEB, 12), (Place::Container(13), 13)] {
+            let script =
+                "echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6";
+            let address =
+                format!("ip -6 addr add fd00:89::{number}/64 dev eth0 nodad; ip -6 route add default via fd00:89::1");
+            lab.sh_at(place, &format!("{script}; {address}"));
+        }
+        for place in [Place::Host, Place::Lan, WEB, Place::Container(13)] {
+            // Link-local addresses are looked for twins first (RFC 4862 §5.4); neighbours are found from them.
+            lab.sh_at(place, "while ip -6 addr | grep -q tentative; do sleep 0.05; done");
+        }
+        for port in [80, 91, 9003] {
+            serve6(lab, WEB, port);
+        }
+        for (from, to, seen) in [
+            (Place::Lan, "[2001:db8::1]:8080", Ok("2001:db8::2")),
+            (Place::Lan, "[2001:db8::1]:9003", Ok("2001:db8::2")),
+            (Place::Lan, "[2001:db8::1]:8081", Ok("2001:db8::2")),
+            (Place::Lan, "[2001:db8::1]:7001", Ok("2001:db8::2")),
+            (Place::Host, "[2001:db8::1]:8080", Ok("2001:db8::1")),
+            (Place::Host, "[fd00:89::1]:8081", Err(ErrorKind::ConnectionRefused)),
+            (Place::Host, "[::1]:8080", Err(ErrorKind::ConnectionRefused)),
+            (Place::Container(13), "[2001:db8::1]:8080", Ok("fd00:89::1")),
+            (WEB, "[2001:db8::1]:9003", Ok("fd00:89::1")),
+            (Place::Lan, "[fd00:89::12]:80", Err(ErrorKind::TimedOut)),
+        ] {
+            assert_eq!(ask6(lab, from, to).as_deref(), seen.as_ref().copied(), "{from:?} to {to}");
+        }
+        let flows = || {
+            sh("conntrack -L -f ipv6 2> /dev/null || true").lines().filter(|line| line.contains("dport=9003")).count()
+        };
+        assert_ne!(flows(), 0, "control: they are there");
+        intent.elements.retain(|element| !matches!(element, Element::Published(one) if one.to.is_ipv6()));
+        lab.reconcile(Scope::Firewall, &intent);
+        // Beside the kernel thread, and soon.
+        let forgotten = (0..100).any(|_| {
+            flows() == 0 || {
+                thread::sleep(Duration::from_millis(30));
+                false
+            }
+        });
+        assert!(forgotten, "with the publish");
+        assert!(ask6(lab, Place::Lan, "[2001:db8::1]:8080").is_err());
     });
 }
 

@@ -25,9 +25,9 @@ use super::{
     MARKER, command,
     words::{
         Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat, dport, dport_is, drop,
-        iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, ip6_daddr, jump, l4proto, l4proto_one_of, leave,
-        masquerade, nfproto_in, not_from_the_host, oifname_in, oifname_not_in, rule, to_the_host, to_the_host_here,
-        vmap,
+        iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, ip6_daddr, ip6_daddr_is, jump, l4proto,
+        l4proto_one_of, leave, masquerade, nfproto_in, not_from_the_host, oifname_in, oifname_not_in, rule,
+        to_the_host, to_the_host_here, vmap,
     },
 };
 use crate::element::{Set, TABLE};
@@ -112,7 +112,17 @@ fn prerouting() -> Chain {
 }
 
 fn output() -> Chain {
-    Chain::base("output", NAT, Output, DSTNAT, [rule([to_the_host(), jump("publish")])])
+    Chain::base(
+        "output",
+        NAT,
+        Output,
+        DSTNAT,
+        [
+            // No setting lets an answer to ::1 in by a bridge, so a client is refused instead of left to wait.
+            rule([ip6_daddr_is("::1"), leave()]).comment("Linux translates no connection to ::1"),
+            rule([to_the_host(), jump("publish")]),
+        ],
+    )
 }
 
 fn publish() -> Chain {

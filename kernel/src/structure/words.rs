@@ -191,6 +191,10 @@ pub(super) fn ip_daddr_in(net: Ipv4Net) -> Statement<'static> {
     matches(ip_daddr(), Operator::EQ, prefix(net))
 }
 
+pub(super) fn ip6_daddr_is(address: &'static str) -> Statement<'static> {
+    matches(ip6_daddr(), Operator::EQ, Expression::String(address.into()))
+}
+
 /// `fib daddr type local`: to an address of the host.
 pub(super) fn to_the_host() -> Statement<'static> {
     fib_type_local([FibFlag::Daddr], Operator::EQ)
