@@ -47,6 +47,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
                 alias: Veth::alias_of(&endpoint.id),
                 bridge: Some(name.clone()),
                 hairpin: if attachment.publishes.iter().any(is_for_containers) { Switch::On } else { Switch::Off },
+                fixed: Some(endpoint.mac),
                 mtu: network.mtu,
                 admin: Admin::Up,
                 inside: Some(Inside {

@@ -168,6 +168,7 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             let fresh = Veth {
                 alias: String::new(),
                 hairpin: Switch::Off,
+                fixed: None,
                 admin: Admin::Down,
                 inside: Some(end),
                 ..veth.clone()
@@ -177,7 +178,7 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
         }
         Change::SetLink { name, settings } => {
-            let LinkSettings { master, hairpin, mac, mtu, alias, admin } = settings.clone();
+            let LinkSettings { master, hairpin, fixed, mac, mtu, alias, admin } = settings.clone();
             if let Some(bridge) = state.bridges.get_mut(name) {
                 bridge.mac = mac.unwrap_or(bridge.mac);
                 bridge.mtu = mtu.unwrap_or(bridge.mtu);
@@ -189,10 +190,11 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 }
                 let veth = state.veths.get_mut(name).ok_or_else(|| missing(name))?;
                 if master.is_some() {
-                    veth.hairpin = Switch::Off;
+                    (veth.hairpin, veth.fixed) = (Switch::Off, None);
                 }
                 veth.bridge = master.or_else(|| veth.bridge.clone());
                 veth.hairpin = hairpin.unwrap_or(veth.hairpin);
+                veth.fixed = fixed.or(veth.fixed);
                 veth.mtu = mtu.unwrap_or(veth.mtu);
                 veth.alias = alias.unwrap_or_else(|| veth.alias.clone());
                 veth.admin = admin.unwrap_or(veth.admin);
@@ -247,16 +249,21 @@ fn apply(state: &mut State, change: &Change) -> Result<(), String> {
     Ok(())
 }
 
-/// Every link that is up has the elements it needs.
+/// Every link that is up has the elements it needs; those of a port are the ones that say what may come in by it.
 fn unprotected(state: &State, wanted: &State) -> Option<String> {
-    let bridges =
-        state.bridges.iter().filter(|(name, bridge)| bridge.admin == Admin::Up && wanted.bridges.contains_key(*name));
-    let bare = |name: &model::IfName| {
-        [Element::Bridge(name.clone()), Element::SameBridge(name.clone())]
-            .into_iter()
-            .find(|element| wanted.elements.contains(element) && !state.elements.contains(element))
+    let up = |name: &model::IfName| {
+        let bridge =
+            wanted.bridges.contains_key(name) && state.bridges.get(name).is_some_and(|it| it.admin == Admin::Up);
+        bridge || wanted.veths.contains_key(name) && state.veths.get(name).is_some_and(|it| it.admin == Admin::Up)
     };
-    bridges.map(|(name, _)| name).find_map(bare).map(|element| element.to_string())
+    let needed = wanted.elements.iter().filter(|element| match element {
+        Element::Bridge(name) | Element::SameBridge(name) | Element::Masqueraded(name) | Element::Internal(name) => {
+            up(name)
+        }
+        Element::Sender { port, .. } | Element::Source { port, .. } => up(port),
+        Element::Published(_) | Element::ForwardingGuard(_) => false,
+    });
+    needed.filter(|element| !state.elements.contains(*element)).map(ToString::to_string).next()
 }
 
 /// The namespaces that have a default route over one of these interfaces that are up, or over any.

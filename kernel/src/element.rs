@@ -1,8 +1,9 @@
-//! Elements of the sets and maps of `table inet fabric`, over netlink and in process: spawning `nft` costs
+//! Elements of the sets and maps of the tables called `fabric`, over netlink and in process: spawning `nft` costs
 //! milliseconds, one element a tenth of one.
 
 mod entry;
 mod expression;
+mod port;
 mod set;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 
 use entry::{Contents, Entry};
 pub(crate) use expression::commands;
+pub(crate) use port::port_commands;
 pub(crate) use set::Set;
 
 use crate::{
@@ -26,8 +28,32 @@ use crate::{
 };
 
 pub(crate) const TABLE: &str = "fabric";
-/// The families of Fabric's tables: `NFPROTO_INET`.
-pub(crate) const FAMILIES: [u8; 1] = [1];
+/// The families of the tables called `fabric` that are Fabric's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableFamily {
+    /// What enters, leaves and crosses the host.
+    Inet,
+    /// What comes in by the ports of networks' bridges.
+    Bridge,
+}
+
+impl TableFamily {
+    pub(crate) const ALL: [Self; 2] = [Self::Inet, Self::Bridge];
+
+    /// Its number in netlink, `NFPROTO_*` of `include/uapi/linux/netfilter.h`.
+    fn number(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Bridge => 7,
+        }
+    }
+}
+
+/// Whether a message with this `nfgenmsg` header is about one of the families.
+pub(crate) fn is_of_ours(header: &[u8]) -> bool {
+    TableFamily::ALL.iter().any(|family| header.first() == Some(&family.number()))
+}
+
 /// `NFNL_SUBSYS_NFTABLES`, the subsystem that a batch is for.
 pub(crate) const SUBSYSTEM: u16 = 10;
 /// Family, version and resource of every nfnetlink message.
@@ -44,9 +70,13 @@ const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFTA_DATA_VALUE: u16 = 1;
 
-/// A message to the nftables of the `inet` family.
-pub(crate) fn message(inner: NfTablesMessage) -> NetfilterMessage {
-    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), inner)
+/// A message to the nftables of a family.
+pub(crate) fn message(family: TableFamily, inner: NfTablesMessage) -> NetfilterMessage {
+    let family = match family {
+        TableFamily::Inet => NetfilterProtoFamily::Inet,
+        TableFamily::Bridge => NetfilterProtoFamily::Bridge,
+    };
+    NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner)
 }
 
 fn entries_message(set: Set, entries: Vec<ListAttribute<SetElementAttribute>>) -> SetElementMessage {
@@ -86,7 +116,7 @@ fn entries(set: Set, reply: &Reply) -> impl Iterator<Item = Entry> {
 pub(crate) fn all(socket: &mut Socket) -> Result<BTreeSet<Element>, KernelError> {
     let mut contents = Contents::default();
     for set in Set::ALL {
-        match socket.dump(|| message(NfTablesMessage::GetSetElement(entries_message(set, Vec::new())))) {
+        match socket.dump(|| message(set.table(), NfTablesMessage::GetSetElement(entries_message(set, Vec::new())))) {
             Ok(replies) => {
                 for entry in replies.iter().flat_map(|reply| entries(set, reply)) {
                     contents.note(&entry);
@@ -107,7 +137,9 @@ pub(crate) fn look_up<'a>(
     elements: impl IntoIterator<Item = &'a Element>,
 ) -> Result<BTreeSet<Element>, KernelError> {
     let wanted: Vec<_> = elements.into_iter().flat_map(with_entries).collect();
-    let request = |entry: &Entry| Request::new(message(NfTablesMessage::GetSetElement(entry_message(entry, false))), 0);
+    let request = |entry: &Entry| {
+        Request::new(message(entry.set.table(), NfTablesMessage::GetSetElement(entry_message(entry, false))), 0)
+    };
     let answers = socket.exchange(wanted.iter().map(|(_, entry)| request(entry)).collect());
     let mut contents = Contents::default();
     for ((element, entry), answer) in wanted.iter().zip(answers) {
@@ -130,8 +162,12 @@ fn with_entries(element: &Element) -> impl Iterator<Item = (&Element, Entry)> {
 
 /// Adds elements. Those that are there already stay.
 pub(crate) fn add(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
-    let request =
-        |entry: &Entry| Request::new(message(NfTablesMessage::NewSetElement(entry_message(entry, true))), NLM_F_CREATE);
+    let request = |entry: &Entry| {
+        Request::new(
+            message(entry.set.table(), NfTablesMessage::NewSetElement(entry_message(entry, true))),
+            NLM_F_CREATE,
+        )
+    };
     let elements: Vec<_> = elements.iter().collect();
     for batch in elements.chunks(BATCH) {
         let batch: Vec<_> = batch.iter().copied().flat_map(with_entries).collect();
@@ -145,8 +181,9 @@ pub(crate) fn add(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(
 
 /// Removes elements. Those that are gone already do not matter.
 pub(crate) fn remove(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
-    let request =
-        |entry: &Entry| Request::new(message(NfTablesMessage::DeleteSetElement(entry_message(entry, true))), 0);
+    let request = |entry: &Entry| {
+        Request::new(message(entry.set.table(), NfTablesMessage::DeleteSetElement(entry_message(entry, true))), 0)
+    };
     let elements: Vec<_> = elements.iter().collect();
     for batch in elements.chunks(BATCH) {
         let batch: Vec<_> = batch.iter().copied().flat_map(with_entries).collect();

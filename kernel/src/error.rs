@@ -52,7 +52,7 @@ pub enum KernelError {
     #[error("cannot find the program `nft`; install the package `nftables`")]
     NoNft,
     /// `nft` refused the rules.
-    #[error("nft refused the rules of table inet fabric: {message}")]
+    #[error("nft refused the rules of the tables called fabric: {message}")]
     Nft {
         /// What nft said.
         message: String,

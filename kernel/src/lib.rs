@@ -9,7 +9,7 @@
 //!
 //! * interfaces in group `0x66616272` ("fabr"), which is set in the message that makes them;
 //! * addresses and routes of protocol 102 ("f");
-//! * `table inet fabric`;
+//! * `table inet fabric` and `table bridge fabric`;
 //! * the files in the directory of namespaces.
 //!
 //! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding` are turned
@@ -23,6 +23,7 @@ mod conntrack;
 mod element;
 mod error;
 mod facade;
+mod fdb;
 mod firewalls;
 mod host;
 mod link;

@@ -21,7 +21,7 @@ use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
 
 use crate::{
-    KernelError,
+    KernelError, fdb,
     netlink::{Refusal, Reply, Request, Socket, attribute, attributes, number, string},
     route::{address_message, default_route},
 };
@@ -50,6 +50,8 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 
 /// An interface as the kernel shows it.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// Whether it is a bridge's port that a frame may leave by which came in by it.
     pub(crate) hairpin: Switch,
+    /// Whether it is a bridge's port that the bridge learns from, or floods with what is for nobody it knows.
+    pub(crate) learning_or_flooded: bool,
     /// Index of the other end of a veth pair, in its namespace.
     pub(crate) peer: Option<u32>,
 }
@@ -87,6 +91,7 @@ impl Link {
             alias: String::new(),
             master: None,
             hairpin: Switch::Off,
+            learning_or_flooded: false,
             peer: None,
         };
         for (kind, value) in attributes(rest) {
@@ -100,7 +105,10 @@ impl Link {
                 IFLA_MASTER => link.master = number(value),
                 IFLA_LINKINFO => {
                     link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default();
-                    link.hairpin = hairpin(value);
+                    let port = port_settings(value);
+                    let is = |setting, number: u8| attribute(port, setting) == Some(&[number]);
+                    link.hairpin = if is(IFLA_BRPORT_MODE, 1) { Switch::On } else { Switch::Off };
+                    link.learning_or_flooded = is(IFLA_BRPORT_LEARNING, 1) || is(IFLA_BRPORT_UNICAST_FLOOD, 1);
                 }
                 IFLA_IFALIAS => link.alias = string(value),
                 IFLA_GROUP => link.ours = matches!(number(value)?, GROUP | DOOMED),
@@ -111,11 +119,11 @@ impl Link {
     }
 }
 
-/// A port's mode in its `IFLA_LINKINFO`; the settings of other masters' ports have other meanings.
-fn hairpin(info: &[u8]) -> Switch {
+/// The settings of a bridge's port in its `IFLA_LINKINFO`; those of other masters' ports have other meanings.
+fn port_settings(info: &[u8]) -> &[u8] {
     let port = attribute(info, IFLA_INFO_SLAVE_KIND).is_some_and(|kind| string(kind) == "bridge");
-    let mode = attribute(info, IFLA_INFO_SLAVE_DATA).and_then(|data| attribute(data, IFLA_BRPORT_MODE));
-    if port && mode == Some(&[1]) { Switch::On } else { Switch::Off }
+    let settings = if port { attribute(info, IFLA_INFO_SLAVE_DATA) } else { None };
+    settings.unwrap_or_default()
 }
 
 pub(crate) fn refused(action: impl FnOnce() -> String) -> impl FnOnce(Refusal) -> KernelError {
@@ -216,9 +224,14 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
         // The settings of a port are for the bridge that it is a port of when the message comes.
         builder = LinkUnspec::new_with_index(link.index);
     }
-    if let Some(hairpin) = settings.hairpin {
-        let mode = InfoBridgePort::HairpinMode(hairpin == Switch::On);
-        builder = builder.set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(vec![mode]));
+    let mut port: Vec<InfoBridgePort> = Vec::new();
+    port.extend(settings.hairpin.map(|hairpin| InfoBridgePort::HairpinMode(hairpin == Switch::On)));
+    if let Some(mac) = settings.fixed {
+        requests.push(fdb::fix(link.index, mac));
+        port.extend([InfoBridgePort::Learning(false), InfoBridgePort::UnicastFlood(false)]);
+    }
+    if !port.is_empty() {
+        builder = builder.set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(port));
     }
     if let Some(mac) = settings.mac {
         builder = builder.address(mac.octets().to_vec());

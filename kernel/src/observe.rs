@@ -12,7 +12,9 @@ use model::{
 use netlink_sys::constants::NETLINK_ROUTE;
 
 use crate::{
-    KernelError, element, host,
+    KernelError, element,
+    fdb::{self, Fixed},
+    host,
     link::{self, Link},
     namespace,
     netlink::Socket,
@@ -85,6 +87,7 @@ impl Worker {
             ends.extend(found.into_iter().map(|end| (end.host, end.inside)));
         }
         let links = link::all(&mut self.route)?;
+        let fixed = fdb::all(&mut self.route)?;
         let addresses = route::addresses(&mut self.route, 0)?;
         let names: BTreeMap<u32, IfName> =
             links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
@@ -99,7 +102,10 @@ impl Worker {
                 }
                 "veth" => {
                     let master = link.master.and_then(|index| names.get(&index)).cloned();
-                    state.veths.insert(name.clone(), veth(link, master, ends.remove(&link.index)));
+                    let inside = ends.remove(&link.index);
+                    let is_fixed = |inside: &Inside| fixed.contains(&Fixed { port: link.index, mac: inside.mac });
+                    let fixed = inside.as_ref().is_some_and(is_fixed);
+                    state.veths.insert(name.clone(), veth(link, master, fixed, inside));
                 }
                 _ => {}
             }
@@ -134,7 +140,12 @@ impl Worker {
                 continue;
             };
             let bridge = master.filter(|master| link.master == Some(master.index)).map(|_| endpoint.network.bridge());
-            state.veths.insert(name, veth(&link, bridge, ends.remove(&link.index)));
+            let inside = ends.remove(&link.index);
+            let fixed = match &inside {
+                Some(inside) if bridge.is_some() => fdb::is_fixed(&mut self.route, link.index, inside.mac)?,
+                _ => false,
+            };
+            state.veths.insert(name, veth(&link, bridge, fixed, inside));
         }
         Ok(())
     }
@@ -232,6 +243,9 @@ fn bridge<'a>(
     }))
 }
 
-fn veth(link: &Link, bridge: Option<IfName>, inside: Option<Inside>) -> Veth {
-    Veth { alias: link.alias.clone(), bridge, hairpin: link.hairpin, mtu: link.mtu, admin: link.admin, inside }
+/// `fixed` says whether the forwarding database holds the MAC address of the container's end.
+fn veth(link: &Link, bridge: Option<IfName>, fixed: bool, inside: Option<Inside>) -> Veth {
+    let fixed = inside.as_ref().filter(|_| fixed && !link.learning_or_flooded).map(|inside| inside.mac);
+    let (alias, mtu, admin) = (link.alias.clone(), link.mtu, link.admin);
+    Veth { alias, bridge, hairpin: link.hairpin, fixed, mtu, admin, inside }
 }

@@ -1,4 +1,8 @@
-//! The chains, rules, sets and maps of `table inet fabric`: put in place by one run of `nft`, checked in process.
+//! The chains, rules, sets and maps of `table inet fabric` and `table bridge fabric`: each put in place by one run of
+//! `nft`, both checked in process.
+//!
+//! The second is written in nft's own language (`structure/ports.nft`), because in JSON no set can be declared whose key
+//! holds a raw part of a packet.
 
 mod rules;
 mod words;
@@ -25,12 +29,16 @@ use serde_json::{Value, json};
 
 use crate::{
     KernelError,
-    element::{self, NETFILTER_HEADER, TABLE, message, transaction},
+    element::{self, NETFILTER_HEADER, TABLE, TableFamily, is_of_ours, message, transaction},
     netlink::{Refusal, Reply, Request, Socket, attribute, attributes, string},
 };
 
-/// A hash of the commands that make the table, elements apart.
-static RULES: LazyLock<Hash> = LazyLock::new(|| Hash::EMPTY.with(json!(rules::commands()).to_string().as_bytes()));
+/// What makes `table bridge fabric`, elements apart.
+const PORTS: &str = include_str!("structure/ports.nft");
+
+/// A hash of the commands that make the tables, elements apart.
+static RULES: LazyLock<Hash> =
+    LazyLock::new(|| Hash::EMPTY.with(json!(rules::commands()).to_string().as_bytes()).with(PORTS.as_bytes()));
 const MARKER: &str = "marker";
 
 // Attributes that say what a table, chain, rule or set does; the rest are handles and counters.
@@ -58,16 +66,16 @@ fn refused(action: &'static str) -> impl FnOnce(Refusal) -> KernelError {
     move |source| KernelError::Netlink { action: action.into(), source }
 }
 
-/// Whether the table is as this version wants it.
+/// Whether the tables are as this version wants them.
 ///
-/// The table says so itself: a marker in it holds a hash of the commands it was made with, and one of what the kernel
-/// made of them. Neither is remembered elsewhere, so any `netd` can check the work of any other.
+/// They say so themselves: a marker in the first holds a hash of the commands they were made with, and one of what the
+/// kernel made of them. Neither is remembered elsewhere, so any `netd` can check the work of any other.
 pub(crate) fn observe(socket: &mut Socket) -> Result<Structure, KernelError> {
     let Some(fingerprint) = fingerprint(socket)? else {
         return Ok(Structure::Missing);
     };
     let expected: BTreeSet<_> = marker(fingerprint).into_iter().collect();
-    let request = || message(NfTablesMessage::GetSetElement(marker_message(Vec::new())));
+    let request = || message(TableFamily::Inet, NfTablesMessage::GetSetElement(marker_message(Vec::new())));
     let replies = match socket.dump(request) {
         Err(refusal) if refusal.is(Errno::NOENT) => return Ok(Structure::Altered),
         answer => answer.map_err(refused("read the marker of table inet fabric"))?,
@@ -76,7 +84,8 @@ pub(crate) fn observe(socket: &mut Socket) -> Result<Structure, KernelError> {
     Ok(if found == expected { Structure::Current } else { Structure::Altered })
 }
 
-/// Puts the whole table in place with its elements, in one transaction: at no time is there half of it.
+/// Puts both tables in place with their elements, each in one transaction: at no time is there half of one. The second
+/// is told apart by the marker, which comes last.
 pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
     let table = || NfListObject::Table(schema::Table { family: NfFamily::INet, name: TABLE.into(), handle: None });
     // Declaring it first lets the deletion succeed where there is no table.
@@ -84,9 +93,10 @@ pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Resu
     let mut commands: Vec<Value> = replace.into_iter().map(command).collect();
     commands.extend(rules::commands());
     commands.extend(element::commands(elements).into_iter().map(command));
-    run_nft(&commands)?;
-    let fingerprint =
-        fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
+    run_nft(&["-j"], &json!({ "nftables": commands }).to_string())?;
+    let replace = format!("add table bridge {TABLE}\ndelete table bridge {TABLE}\n");
+    run_nft(&[], &format!("{replace}{PORTS}{}", element::port_commands(elements)))?;
+    let fingerprint = fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table {TABLE}") })?;
     let elements = marker(fingerprint).map(|(key, value)| {
         let value_of = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
         ListAttribute::Element(vec![
@@ -94,7 +104,7 @@ pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Resu
             SetElementAttribute::Data(value_of(value)),
         ])
     });
-    let message = message(NfTablesMessage::NewSetElement(marker_message(elements.into())));
+    let message = message(TableFamily::Inet, NfTablesMessage::NewSetElement(marker_message(elements.into())));
     for answer in transaction(socket, vec![Request::new(message, NLM_F_CREATE)]) {
         answer.map_err(refused("mark table inet fabric"))?;
     }
@@ -119,43 +129,46 @@ fn marker_entries(reply: &Reply) -> Vec<(u32, u32)> {
     attributes(list).filter_map(|(_, element)| Some((number(element, 1)?, number(element, 2)?))).collect()
 }
 
-/// A hash of what the kernel holds of the table, elements apart; none without the table.
+/// A hash of what the kernel holds of the tables, elements apart; none without one of them.
 fn fingerprint(socket: &mut Socket) -> Result<Option<Hash>, KernelError> {
-    let table = NfTablesMessage::GetTable(TableMessage { attributes: vec![TableAttribute::Name(TABLE.into())] });
-    let table = match socket.call(Request::new(message(table), 0)) {
-        Err(refusal) if refusal.is(Errno::NOENT) => return Ok(None),
-        answer => answer.map_err(refused("show table inet fabric"))?,
-    };
     let mut hash = Hash::EMPTY;
-    // The table's name is its first attribute, so the filter on it holds here too.
-    add_objects(&mut hash, &table, &TABLE_FLAGS);
-    let chains = socket
-        .dump(|| message(NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() })))
-        .map_err(refused("list chains"))?;
-    add_objects(&mut hash, &chains, &CHAIN_NAME_HOOK_POLICY_TYPE_FLAGS);
-    let rules = socket
-        .dump(|| {
-            let attributes = vec![RuleAttribute::Table(TABLE.into())];
-            message(NfTablesMessage::GetRule(RuleMessage { attributes }))
-        })
-        .map_err(refused("list rules"))?;
-    add_objects(&mut hash, &rules, &RULE_CHAIN_EXPRESSIONS);
-    let sets = socket
-        .dump(|| {
-            let attributes = vec![SetAttribute::Table(TABLE.into())];
-            message(NfTablesMessage::GetSet(SetMessage { attributes }))
-        })
-        .map_err(refused("list sets"))?;
-    add_objects(&mut hash, &sets, &SET_NAME_FLAGS_KEY_DATA);
+    for family in TableFamily::ALL {
+        let table = TableMessage { attributes: vec![TableAttribute::Name(TABLE.into())] };
+        let table = match socket.call(Request::new(message(family, NfTablesMessage::GetTable(table)), 0)) {
+            Err(refusal) if refusal.is(Errno::NOENT) => return Ok(None),
+            answer => answer.map_err(refused("show a table"))?,
+        };
+        // The table's name is its first attribute, so the filter on it holds here too.
+        add_objects(&mut hash, &table, &TABLE_FLAGS);
+        let chains = socket
+            .dump(|| message(family, NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() })))
+            .map_err(refused("list chains"))?;
+        add_objects(&mut hash, &chains, &CHAIN_NAME_HOOK_POLICY_TYPE_FLAGS);
+        let rules = socket
+            .dump(|| {
+                let attributes = vec![RuleAttribute::Table(TABLE.into())];
+                message(family, NfTablesMessage::GetRule(RuleMessage { attributes }))
+            })
+            .map_err(refused("list rules"))?;
+        add_objects(&mut hash, &rules, &RULE_CHAIN_EXPRESSIONS);
+        let sets = socket
+            .dump(|| {
+                let attributes = vec![SetAttribute::Table(TABLE.into())];
+                message(family, NfTablesMessage::GetSet(SetMessage { attributes }))
+            })
+            .map_err(refused("list sets"))?;
+        add_objects(&mut hash, &sets, &SET_NAME_FLAGS_KEY_DATA);
+    }
     Ok(Some(hash))
 }
 
 fn add_objects(hash: &mut Hash, replies: &[Reply], kinds: &[u16]) {
     for reply in replies {
-        let rest = reply.payload.get(NETFILTER_HEADER..).unwrap_or_default();
-        if attribute(rest, OF_TABLE).map(string).as_deref() != Some(TABLE) {
+        let Some((header, rest)) = reply.payload.split_at_checked(NETFILTER_HEADER) else { continue };
+        if !is_of_ours(header) || attribute(rest, OF_TABLE).map(string).as_deref() != Some(TABLE) {
             continue;
         }
+        *hash = hash.with(&header[..1]);
         for (kind, value) in attributes(rest).filter(|(kind, _)| kinds.contains(kind)) {
             *hash = hash.with(&kind.to_ne_bytes()).with(&value.len().to_ne_bytes()).with(value);
         }
@@ -188,10 +201,10 @@ fn sort_flags(value: &mut Value) {
 /// Where `nft` is. The second is for a root shell whose path lacks the directories of system programs.
 pub(crate) const NFT: [&str; 2] = ["nft", "/usr/sbin/nft"];
 
-fn spawn_nft() -> Result<Child, KernelError> {
+fn spawn_nft(options: &[&str]) -> Result<Child, KernelError> {
     for program in NFT {
         let mut command = Command::new(program);
-        command.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(options).args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             child => {
@@ -204,10 +217,9 @@ fn spawn_nft() -> Result<Child, KernelError> {
 
 /// Gives commands to `nft`, which applies them as one transaction. The crate `nftables` would run it too, but lets
 /// go of what it says when it refuses.
-fn run_nft(commands: &[Value]) -> Result<(), KernelError> {
+fn run_nft(options: &[&str], text: &str) -> Result<(), KernelError> {
     let failed = |source| KernelError::System { action: "talk to nft".into(), source };
-    let text = json!({ "nftables": commands }).to_string();
-    let mut child = spawn_nft()?;
+    let mut child = spawn_nft(options)?;
     let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(text.as_bytes());
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_nft_says_is_kept() {
-        let error = run_nft(&[json!({ "add": { "nonsense": {} } })]).expect_err("there is no such object");
+        let error = run_nft(&[], "nonsense").expect_err("there is no such object");
         assert!(error.to_string().contains("Error:"), "{error}");
     }
 

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     KernelError,
-    element::{FAMILIES, NETFILTER_HEADER, SUBSYSTEM, TABLE},
+    element::{NETFILTER_HEADER, SUBSYSTEM, TABLE, is_of_ours},
     link::{self, Link},
     netlink::{Message, Reply, Socket, attribute, messages, string},
     route,
@@ -190,7 +190,7 @@ fn concerns_rules(message: &Message<'_>, own_port: u32) -> bool {
     subsystem == SUBSYSTEM
         && kind != NFT_MSG_NEWGEN
         && message.cause != own_port
-        && FAMILIES.contains(&header[0])
+        && is_of_ours(header)
         && attribute(rest, OF_TABLE).map(string).as_deref() == Some(TABLE)
 }
 

@@ -140,6 +140,11 @@ fn ipv6_is_led_to_the_container_and_its_client_seen_as_itself() {
         let publishes = publishes.map(|text| text.parse().expect("literal"));
         let elements = publishes.iter().flat_map(|publish| Published::of(publish, to)).map(Element::Published);
         intent.elements.extend(elements);
+        for number in [12, 13] {
+            let mut endpoint = attachment(number, &[]).endpoint;
+            endpoint.ipv6 = Some(format!("fd00:89::{number}").parse().expect("an address"));
+            intent.elements.extend(endpoint.sources());
+        }
         lab.settle(&intent);
         // The lab's networks are without IPv6; this is what one with it has.
         let bridge = lab::network(1).bridge();

@@ -42,7 +42,7 @@ fn repairs(damage: impl Fn(&Lab) + Send + Sync, expected: &[&str]) {
 fn a_deleted_veth() {
     repairs(
         |_| drop(sh(&format!("ip link del {}", port()))),
-        &["create veth PORT", "set PORT hairpin on alias", "configure eth0 in c12"],
+        &["create veth PORT", "set PORT hairpin on fixed 02:00:00:00:00:0c alias", "configure eth0 in c12"],
     );
 }
 

@@ -112,6 +112,8 @@ pub struct LinkSettings {
     pub master: Option<IfName>,
     /// Whether the bridge may send a frame back out of this port of it.
     pub hairpin: Option<Switch>,
+    /// The only MAC address that the bridge is to seek behind this port of it.
+    pub fixed: Option<MacAddress>,
     /// MAC address.
     pub mac: Option<MacAddress>,
     /// Maximum transmission unit in octets.
@@ -175,6 +177,7 @@ impl fmt::Display for LinkSettings {
         let parts = [
             self.master.as_ref().map(|master| format!("master {master}")),
             self.hairpin.map(|hairpin| format!("hairpin {hairpin}")),
+            self.fixed.map(|mac| format!("fixed {mac}")),
             self.mac.map(|mac| format!("mac {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),
             self.alias.as_ref().map(|alias| format!("alias {alias}")),

@@ -153,6 +153,9 @@ fn by_owner(desired: &State, elements: BTreeSet<Element>) -> BTreeMap<Option<&If
             | Element::Masqueraded(name)
             | Element::Internal(name) => desired.bridges.get_key_value(name).map(|(name, _)| name),
             Element::Published(published) => holders.get(&published.to.ip()).copied(),
+            Element::Sender { port, .. } | Element::Source { port, .. } => {
+                desired.veths.get_key_value(port).map(|(name, _)| name)
+            }
             Element::ForwardingGuard(_) => None,
         };
         owned.entry(owner).or_default().insert(element);
@@ -208,6 +211,7 @@ fn raise_bridge(
     let settings = LinkSettings {
         master: None,
         hairpin: None,
+        fixed: None,
         mac: (observed.mac != desired.mac).then_some(desired.mac),
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
@@ -226,6 +230,7 @@ fn raise_veth(
     let fresh = Veth {
         alias: String::new(),
         hairpin: Switch::Off,
+        fixed: None,
         admin: Admin::Down,
         inside: desired.inside.clone().map(|inside| Inside {
             admin: Admin::Down,
@@ -251,10 +256,11 @@ fn raise_veth(
     add_elements(Some(name), elements, changes);
     let moves = observed.bridge != desired.bridge;
     // A port leaves its settings behind with its bridge.
-    let hairpin = if moves { Switch::Off } else { observed.hairpin };
+    let (hairpin, fixed) = if moves { (Switch::Off, None) } else { (observed.hairpin, observed.fixed) };
     let settings = LinkSettings {
         master: if moves { desired.bridge.clone() } else { None },
         hairpin: (hairpin != desired.hairpin).then_some(desired.hairpin),
+        fixed: if fixed == desired.fixed { None } else { desired.fixed },
         mac: None,
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerName, EndpointId, IfName, MacAddress, NetworkId};
+use crate::{ContainerName, Element, EndpointId, IfName, MacAddress, NetworkId};
 
 /// One attachment of one container to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,16 @@ impl Endpoint {
     /// Whether it leases this address.
     pub fn holds(&self, address: IpAddr) -> bool {
         self.addresses().any(|own| own == address)
+    }
+
+    /// The firewall elements that say what its container may send as: its MAC address with its addresses and, where it
+    /// has IPv6, with the link-local one that its interface gives itself.
+    pub fn sources(&self) -> impl Iterator<Item = Element> + use<> {
+        let (port, mac) = (self.host_interface(), self.mac);
+        let link_local = self.ipv6.map(|_| IpAddr::from(mac.link_local()));
+        let sender = Element::Sender { port: port.clone(), mac };
+        let source = move |address| Element::Source { port: port.clone(), mac, address };
+        [sender].into_iter().chain(self.addresses().chain(link_local).map(source))
     }
 
     /// The interface's name in the host's namespace: `fe-` and 12 digits of the endpoint's identifier.

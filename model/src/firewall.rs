@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{Family, IfName, PortRange, Protocol, Publish};
+use crate::{Family, IfName, MacAddress, PortRange, Protocol, Publish};
 
 /// One element of a set or map of `table inet fabric`. The rules that look it up never change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,22 @@ pub enum Element {
     SameBridge(IfName),
     /// Maps `published…`: a port of the host, or a range of them, leads to a container.
     Published(Published),
+    /// Set `senders` of `table bridge fabric`: frames that come in by this port may have this source.
+    Sender {
+        /// The host's end of an endpoint's veth pair.
+        port: IfName,
+        /// The endpoint's MAC address.
+        mac: MacAddress,
+    },
+    /// Sets `ipv4_sources` and `ipv6_sources` of `table bridge fabric`: packets in such frames may have this source.
+    Source {
+        /// The host's end of an endpoint's veth pair.
+        port: IfName,
+        /// The endpoint's MAC address.
+        mac: MacAddress,
+        /// An address of the endpoint.
+        address: IpAddr,
+    },
     /// Set `guarded`: Fabric opened the host's forwarding of this family, so what has nothing to do with Fabric is not
     /// forwarded.
     ForwardingGuard(Family),
@@ -39,14 +55,14 @@ pub struct Published {
     pub to: SocketAddr,
 }
 
-/// Whether the rules of `table inet fabric` are the ones this version of Fabric wants.
+/// Whether the rules of `table inet fabric` and `table bridge fabric` are the ones this version of Fabric wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Structure {
     /// Every chain, rule, set and map is as it should be.
     Current,
-    /// There is no such table.
+    /// One of the tables is missing.
     Missing,
-    /// The table differs: made by another version, or changed by someone.
+    /// They differ: made by another version, or changed by someone.
     Altered,
 }
 
@@ -127,6 +143,8 @@ impl fmt::Display for Element {
             Self::Masqueraded(name) => write!(f, "masquerade {name}"),
             Self::Internal(name) => write!(f, "internal {name}"),
             Self::Published(published) => write!(f, "publish {published}"),
+            Self::Sender { port, mac } => write!(f, "sender {mac} at {port}"),
+            Self::Source { port, mac, address } => write!(f, "source {address} of {mac} at {port}"),
             Self::ForwardingGuard(family) => write!(f, "forwarding guard of {family}"),
         }
     }

@@ -1,6 +1,10 @@
 //! What names and addresses a network interface.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +90,13 @@ impl MacAddress {
         };
         let [a, b, c, d] = word.to_be_bytes();
         Self([0x0a, kind, a, b, c, d])
+    }
+
+    /// The link-local IPv6 address that an interface with this address gives itself (RFC 4291 §2.5.6, appendix A).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, g] = self.0;
+        let pair = |high, low| u16::from_be_bytes([high, low]);
+        Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 0b10, b), pair(c, 0xff), pair(0xfe, d), pair(e, g))
     }
 
     /// The six octets in transmission order.
@@ -194,5 +205,7 @@ mod tests {
             assert_eq!(derived.to_string(), mac);
             assert_eq!(MacAddress::local(derived.octets()), derived);
         }
+        let mac: MacAddress = "0a:fb:0a:d0:00:02".parse().expect("literal");
+        assert_eq!(mac.link_local().to_string(), "fe80::8fb:aff:fed0:2");
     }
 }

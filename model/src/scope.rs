@@ -54,11 +54,16 @@ impl NetworkId {
 }
 
 impl Attachment {
-    /// The firewall elements that publish its ports, of both families.
+    /// The firewall elements that publish its ports, of both families, and those that let its frames in by its port.
     pub fn elements(&self) -> impl Iterator<Item = Element> {
         let led_to = |address| self.publishes.iter().flat_map(move |publish| Published::of(publish, address));
         let has_route = |address: &IpAddr| self.default_routes.contains(&Family::of(*address));
-        self.endpoint.addresses().filter(has_route).flat_map(led_to).map(Element::Published)
+        self.endpoint
+            .addresses()
+            .filter(has_route)
+            .flat_map(led_to)
+            .map(Element::Published)
+            .chain(self.endpoint.sources())
     }
 }
 
@@ -117,6 +122,9 @@ impl Scope {
             ) => self.networks().any(|id| id.bridge() == *name),
             (_, Element::Published(published)) => {
                 self.attachments().iter().any(|attachment| attachment.endpoint.holds(published.to.ip()))
+            }
+            (_, Element::Sender { port, .. } | Element::Source { port, .. }) => {
+                self.attachments().iter().any(|attachment| attachment.endpoint.host_interface() == *port)
             }
         }
     }

@@ -122,6 +122,9 @@ pub struct Veth {
     /// (`net.bridge.bridge-nf-call-iptables`) its packets do not come up to the host, but are translated on the bridge.
     /// The price is that the container's broadcasts come back to it.
     pub hairpin: Switch,
+    /// The only MAC address that the bridge seeks behind this port. It learns none from the port's frames, and sends
+    /// nothing into it that is for an address it does not know. None if any of this is otherwise.
+    pub fixed: Option<MacAddress>,
     /// Maximum transmission unit of the host's end in octets.
     pub mtu: u32,
     /// Whether the host's end was told to be up.
@@ -271,7 +274,11 @@ impl fmt::Display for Veth {
         if let Some(bridge) = &self.bridge {
             write!(f, " master {bridge}")?;
         }
-        write!(f, " hairpin {} alias {}", self.hairpin, self.alias)?;
+        write!(f, " hairpin {}", self.hairpin)?;
+        if let Some(mac) = self.fixed {
+            write!(f, " fixed {mac}")?;
+        }
+        write!(f, " alias {}", self.alias)?;
         match &self.inside {
             Some(inside) => write!(f, "\n  <-> {inside}"),
             None => f.write_str("\n  <-> nowhere"),

@@ -72,11 +72,14 @@ pub(crate) fn survey(directory: &Path, host: &Namespace, pinned: &[PathBuf], ids
 
 /// What is left in nftables: foreign tables, and elements of Fabric's.
 ///
-/// The table itself and its rules never change and stay (`docs/adr/0004-constant-rules.md`), with two sets that belong
+/// The tables themselves and their rules never change and stay (`docs/adr/0004-constant-rules.md`), with two sets that belong
 /// to them and not to any network: what the rules were made from, and which forwarding `netd` had to switch on.
 fn rules(host: &Namespace) -> Vec<String> {
     let tables = host.run(&["nft", "list", "tables"]);
-    let foreign = tables.lines().filter(|table| *table != "table inet fabric").map(|table| format!("nft {table}"));
+    let foreign = tables
+        .lines()
+        .filter(|table| !["table inet fabric", "table bridge fabric"].contains(table))
+        .map(|table| format!("nft {table}"));
     let mut left: Vec<String> = foreign.collect();
     let mut set = "";
     let ruleset = host.run(&["nft", "list", "ruleset"]);

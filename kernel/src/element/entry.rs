@@ -8,7 +8,10 @@ use std::{
 
 use model::{Element, Family, IfName, PortRange, Protocol, Published};
 
-use super::set::{Set, address, octets};
+use super::{
+    port,
+    set::{Set, address, octets},
+};
 
 /// Set or map, key and, in a map, value of an entry, as the kernel holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,10 @@ impl Entry {
             Element::Masqueraded(name) => member(Set::Masqueraded, interface(name)),
             Element::Internal(name) => member(Set::Internal, interface(name)),
             Element::ForwardingGuard(family) => member(Set::Guarded, vec![protocol_family(*family)]),
+            Element::Sender { port, mac } => member(Set::Senders, port::key(port, *mac, &[])),
+            Element::Source { port, mac, address } => {
+                member(Set::Sources(Family::of(*address)), port::key(port, *mac, &octets(*address)))
+            }
             Element::Published(published) => {
                 let Published { host_ip, protocol, host_ports, to } = *published;
                 let key = |address: Option<IpAddr>, port| {
@@ -144,6 +151,14 @@ impl Contents {
                 let family = Family::ALL.into_iter().find(|family| key == [protocol_family(*family)])?;
                 self.members.insert(Element::ForwardingGuard(family));
             }
+            Set::Senders => {
+                let (port, mac, _) = port::fields(key)?;
+                self.members.insert(Element::Sender { port, mac });
+            }
+            Set::Sources(family) => {
+                let (port, mac, rest) = port::fields(key)?;
+                self.members.insert(Element::Source { port, mac, address: address(family, rest)? });
+            }
             Set::AddressOfOne(family) | Set::AddressOfAny(family) => {
                 let to = address(family, value?)?;
                 self.published.entry((family, Key::read(set, key)?)).or_default().address = Some(to);
@@ -220,6 +235,8 @@ mod tests {
 
     #[test]
     fn elements_survive_the_kernels_form() {
+        let port: IfName = "fe-0123456789ab".parse().expect("literal");
+        let mac = model::MacAddress::local([2, 0, 0, 0, 0, 7]);
         for element in [
             Element::Bridge("fb-0123456789ab".parse().expect("literal")),
             Element::SameBridge("fb-0123456789ab".parse().expect("literal")),
@@ -235,6 +252,9 @@ mod tests {
             published("192.0.2.1:8000-8009:8000-8009/udp", "10.1.0.2"),
             published("1-65535:1-65535/udp", "fd00::2"),
             published("[2001:db8::1]:1-2:1-2/udp", "fd00::2"),
+            Element::Sender { port: port.clone(), mac },
+            Element::Source { port: port.clone(), mac, address: [10, 1, 0, 2].into() },
+            Element::Source { port, mac, address: mac.link_local().into() },
         ] {
             assert_eq!(found(&Entry::of(&element)), [element.to_string()]);
         }

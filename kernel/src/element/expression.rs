@@ -11,7 +11,7 @@ use nftables::{
 
 use super::{TABLE, set::Set};
 
-/// The commands of nft that add these elements, one for each set or map.
+/// The commands of nft that add those elements that are in `table inet fabric`, one for each set or map.
 pub(crate) fn commands(elements: &BTreeSet<Element>) -> Vec<NfCmd<'static>> {
     let mut contents: BTreeMap<Set, Vec<Expression<'static>>> = BTreeMap::new();
     for (set, entry) in elements.iter().flat_map(expressions) {
@@ -41,6 +41,8 @@ fn expressions(element: &Element) -> Vec<(Set, Expression<'static>)> {
         Element::Internal(name) => vec![(Set::Internal, word(name))],
         Element::ForwardingGuard(Family::Ipv4) => vec![(Set::Guarded, word(&"ipv4"))],
         Element::ForwardingGuard(Family::Ipv6) => vec![(Set::Guarded, word(&"ipv6"))],
+        // In the other table.
+        Element::Sender { .. } | Element::Source { .. } => Vec::new(),
         Element::Published(published) => {
             let (first, last) = (published.host_ports.first().get(), published.host_ports.last().get());
             let host = published.host_ip.map(|address| word(&address));

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use model::{Family, Published};
 
-/// A set or map of `table inet fabric`. Those of published ports are there once for each family.
+use super::TableFamily;
+
+/// A set or map of `table inet fabric` or `table bridge fabric`. Those of published ports are there once for each family.
 ///
 /// One port is found by a hash of protocol and port, with the host's address or without. What it leads to are two
 /// entries under one key, the address and the port, because nft 1.0.6 takes no map to both in JSON. A range of ports
@@ -27,10 +29,14 @@ pub(crate) enum Set {
     PortOfAny(Family),
     /// Of ranges, on one address or on every: the container's address.
     Range(Family),
+    /// Of ports of bridges: the container's MAC address.
+    Senders,
+    /// Of the same: the container's addresses.
+    Sources(Family),
 }
 
 impl Set {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Bridges,
         Self::SameBridge,
         Self::Masqueraded,
@@ -46,7 +52,18 @@ impl Set {
         Self::AddressOfAny(Family::Ipv6),
         Self::PortOfAny(Family::Ipv6),
         Self::Range(Family::Ipv6),
+        Self::Senders,
+        Self::Sources(Family::Ipv4),
+        Self::Sources(Family::Ipv6),
     ];
+
+    /// The family of the table that it is in.
+    pub(crate) fn table(self) -> TableFamily {
+        match self {
+            Self::Senders | Self::Sources(_) => TableFamily::Bridge,
+            _ => TableFamily::Inet,
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -65,6 +82,9 @@ impl Set {
             Self::AddressOfAny(Family::Ipv6) => "published6_address",
             Self::PortOfAny(Family::Ipv6) => "published6_port",
             Self::Range(Family::Ipv6) => "published6_range",
+            Self::Senders => "senders",
+            Self::Sources(Family::Ipv4) => "ipv4_sources",
+            Self::Sources(Family::Ipv6) => "ipv6_sources",
         }
     }
 
@@ -78,15 +98,18 @@ impl Set {
         }
     }
 
-    /// The family of addresses that it leads to.
+    /// The family of addresses that it leads to, or holds.
     pub(super) fn family(self) -> Option<Family> {
         match self {
-            Self::Bridges | Self::SameBridge | Self::Masqueraded | Self::Internal | Self::Guarded => None,
+            Self::Bridges | Self::SameBridge | Self::Masqueraded | Self::Internal | Self::Guarded | Self::Senders => {
+                None
+            }
             Self::AddressOfOne(family)
             | Self::PortOfOne(family)
             | Self::AddressOfAny(family)
             | Self::PortOfAny(family)
-            | Self::Range(family) => Some(family),
+            | Self::Range(family)
+            | Self::Sources(family) => Some(family),
         }
     }
 }

@@ -239,6 +239,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
                 alias: Veth::alias_of(&endpoint.id),
                 bridge: Some(bridge),
                 hairpin: if attachment.publishes.is_empty() { Switch::Off } else { Switch::On },
+                fixed: Some(endpoint.mac),
                 mtu: 1500,
                 admin: Admin::Up,
                 inside: Some(Inside {
