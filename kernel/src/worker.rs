@@ -55,7 +55,7 @@ impl Worker {
         let desired = desired.within(scope);
         // Where something is to be made, it may need the place of what is to be removed.
         let only_removes = desired.veths.is_empty() && desired.namespaces.is_empty();
-        let mut changes = self.difference(scope, desired)?;
+        let mut changes = self.changes(scope, &desired)?;
         let mut later = Vec::new();
         if removal == Removal::Swept && only_removes {
             (later, changes) = changes.into_iter().partition(can_wait);
@@ -98,9 +98,13 @@ impl Worker {
 
     /// Observes and compares.
     pub(crate) fn difference(&mut self, scope: &Scope, desired: State) -> Result<Vec<Change>, KernelError> {
-        let desired = desired.within(scope);
-        let observed = self.observe(scope, &desired)?;
-        Ok(diff(&desired, &observed))
+        self.changes(scope, &desired.within(scope))
+    }
+
+    /// What leads to a desired state that is within the scope.
+    fn changes(&mut self, scope: &Scope, desired: &State) -> Result<Vec<Change>, KernelError> {
+        let observed = self.observe(scope, desired)?;
+        Ok(diff(desired, &observed))
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
