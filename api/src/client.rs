@@ -21,10 +21,10 @@ pub use self::{
     upload::{Upload, UploadWriter, upload},
 };
 use crate::{
-    Container, ContainerCreate, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery, DnsQuery,
-    Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine, LogsQuery, Network,
-    NetworkCreate, Process, Pruned, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery,
-    Waited, route,
+    Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
+    DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
+    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Process, Pruned, PrunedNetworks, Reference,
+    RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -84,9 +84,20 @@ impl Client {
         self.post(route::NETWORKS).with_json(create).json().await
     }
 
+    /// Changes a network, while it is used.
+    pub async fn update_network(&self, name: &NetworkName, update: &NetworkUpdate) -> Result<Network, ClientError> {
+        let path = route::fill(route::NETWORK, name.as_str());
+        Request::new(&self.socket, Method::PATCH, &path).with_json(update).json().await
+    }
+
     /// Removes a network that nothing is attached to.
     pub async fn remove_network(&self, name: &NetworkName) -> Result<(), ClientError> {
         self.delete(&route::fill(route::NETWORK, name.as_str())).empty().await
+    }
+
+    /// Removes networks that nothing is attached to.
+    pub async fn prune_networks(&self, prune: &NetworksPrune) -> Result<PrunedNetworks, ClientError> {
+        self.post(route::NETWORKS_PRUNE).with_json(prune).json().await
     }
 
     /// Containers: those that run, or all.
@@ -140,8 +151,8 @@ impl Client {
     }
 
     /// Removes every container that has exited.
-    pub async fn prune_containers(&self) -> Result<Pruned, ClientError> {
-        self.post(route::CONTAINERS_PRUNE).json().await
+    pub async fn prune_containers(&self, prune: &ContainersPrune) -> Result<Pruned, ClientError> {
+        self.post(route::CONTAINERS_PRUNE).with_json(prune).json().await
     }
 
     /// Stops a container and waits until it has exited.

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use model::ContainerName;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::Reference;
+use crate::{Reference, schema};
 
 /// What `GET /v1/dns/query` asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsQuery {
     /// The name, with or without a final dot.
@@ -27,13 +28,14 @@ fn address() -> String {
 }
 
 /// An answer, exactly as it would have been given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DnsAnswer {
     /// The response code's name: `NOERROR`, `NXDOMAIN`, `SERVFAIL`, `REFUSED`.
     pub code: String,
     /// Where it came from.
     pub origin: DnsOrigin,
     /// The server that answered; null unless an upstream did.
+    #[schema(value_type = Option<String>)]
     pub upstream: Option<SocketAddr>,
     /// Whether it is the word of who owns the zone.
     pub authoritative: bool,
@@ -48,7 +50,7 @@ pub struct DnsAnswer {
 }
 
 /// Where an answer came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsOrigin {
     /// What the daemon knows of networks and containers; refusals too.
@@ -74,7 +76,7 @@ impl DnsOrigin {
 }
 
 /// One record, in the words of a zone file (RFC 1035 §5.1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DnsRecord {
     /// Whose it is, without a final dot.
     pub name: String,
@@ -88,7 +90,7 @@ pub struct DnsRecord {
 }
 
 /// Which entries `GET /v1/dns/log` sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsLogQuery {
     /// Whether to go on sending what is asked from now on, besides what is remembered.
@@ -97,13 +99,15 @@ pub struct DnsLogQuery {
 }
 
 /// One query that was answered; `GET /v1/dns/log` sends one JSON object per line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DnsLogEntry {
     /// When it was answered.
     pub time: Timestamp,
     /// Who asked.
+    #[schema(value_type = String)]
     pub client: IpAddr,
     /// The container that asked; null for the host.
+    #[schema(value_type = Option<schema::Name>)]
     pub container: Option<ContainerName>,
     /// `udp` or `tcp`.
     pub transport: String,
@@ -119,6 +123,7 @@ pub struct DnsLogEntry {
     /// Where the answer came from.
     pub origin: DnsOrigin,
     /// The server that answered; null unless an upstream did.
+    #[schema(value_type = Option<String>)]
     pub upstream: Option<SocketAddr>,
     /// How long an upstream was waited for, in microseconds; 0 if the answer was known.
     pub waited_us: u64,

@@ -8,28 +8,36 @@ use std::{
 
 use model::{ContainerName, MacAddress, NetworkName};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::schema;
 
 /// Asks for one attachment of a container to a network: in [`ContainerCreate`](crate::ContainerCreate), and as
 /// `POST /v1/containers/{reference}/endpoints`.
 ///
 /// As text: `NAME[:OPTION,…]` with the options `ip=ADDRESS`, `ip6=ADDRESS`, `mac=ADDRESS`, `alias=NAME` (any number of
 /// them) and `gw-priority=NUMBER`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointCreate {
     /// The network.
+    #[schema(value_type = schema::Name)]
     pub network: NetworkName,
     /// The IPv4 address to have; a free one if absent.
     #[serde(default)]
+    #[schema(value_type = Option<schema::Ipv4>)]
     pub ipv4: Option<Ipv4Addr>,
     /// The IPv6 address to have; a free one if absent.
     #[serde(default)]
+    #[schema(value_type = Option<schema::Ipv6>)]
     pub ipv6: Option<Ipv6Addr>,
     /// The MAC address of the container's end; one that follows from its address if absent.
     #[serde(default)]
+    #[schema(value_type = Option<schema::Mac>)]
     pub mac: Option<MacAddress>,
     /// Names that DNS answers for on this network besides the container's own; several containers may have the same.
     #[serde(default)]
+    #[schema(value_type = Vec<schema::Name>)]
     pub aliases: Vec<ContainerName>,
     /// The container's default route leads over the endpoint with the highest; of several, over the one named first.
     #[serde(default)]
@@ -37,10 +45,11 @@ pub struct EndpointCreate {
 }
 
 /// Which attachment `DELETE /v1/containers/{reference}/endpoints` ends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DisconnectQuery {
     /// The network it is to.
+    #[schema(value_type = schema::Name)]
     pub network: NetworkName,
 }
 

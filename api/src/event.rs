@@ -5,9 +5,10 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use model::Labels;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One thing that happened; `GET /v1/events` sends one JSON object per line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its place in the order: one more than that of the event before it, also over restarts of the daemon.
     pub sequence: u64,
@@ -32,11 +33,12 @@ pub struct Event {
     pub exit_code: Option<i32>,
     /// What a person attached to it.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
 }
 
 /// Which events `GET /v1/events` sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// From this moment on, as far as the daemon remembers; absent means all it remembers.
@@ -53,7 +55,7 @@ macro_rules! words {
         $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)?
     }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
@@ -112,8 +114,12 @@ words! {
         Create = "create",
         /// Its program was executed.
         Start = "start",
+        /// Its restart policy starts it again.
+        Restart = "restart",
         /// Its first process ended.
         Exit = "exit",
+        /// A network's settings changed.
+        Update = "update",
         /// It has another name from now on.
         Rename = "rename",
         /// Nothing of it is left.
@@ -140,7 +146,7 @@ mod tests {
         let error = "explode".parse::<EventAction>().expect_err("no such action");
         assert_eq!(
             error.to_string(),
-            "`explode` is not what an event can be: expected create, start, exit, rename, remove, import"
+            "`explode` is not what an event can be: expected create, start, restart, exit, update, rename, remove, import"
         );
     }
 }

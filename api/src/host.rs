@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The version of the API that this crate describes, as it stands in every path.
 pub const API_VERSION: &str = "v1";
 
 /// What the daemon is: `GET /v1/version`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Version {
     /// The daemon's version.
     pub version: String,
@@ -18,7 +19,7 @@ pub struct Version {
 }
 
 /// What the daemon looks after: `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The daemon's version.
     pub version: String,
@@ -27,8 +28,10 @@ pub struct Status {
     /// When the daemon was started.
     pub started_at: Timestamp,
     /// Where it keeps what must survive a boot.
+    #[schema(value_type = String)]
     pub data_dir: PathBuf,
     /// Where it keeps what must not.
+    #[schema(value_type = String)]
     pub run_dir: PathBuf,
     /// How many networks there are.
     pub networks: u64,
@@ -41,7 +44,7 @@ pub struct Status {
 }
 
 /// The desired state held against the host's: `GET /v1/doctor`; `POST` mends what it can before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Doctor {
     /// What was looked at, in a fixed order.
     pub checks: Vec<Check>,
@@ -61,7 +64,7 @@ impl Doctor {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// What was looked at, in a few words that do not change.
     pub name: String,
@@ -78,7 +81,7 @@ pub struct Check {
 }
 
 /// One thing that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
     /// What differs: `bridge fb-0123456789ab of network web`, a path, a lease.
     pub object: String,
@@ -89,7 +92,7 @@ pub struct Difference {
 }
 
 /// What came out of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckResult {
     /// As it should be.

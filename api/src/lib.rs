@@ -8,6 +8,7 @@
 mod checked;
 mod client;
 mod container;
+mod container_create;
 mod dns;
 mod endpoint;
 mod event;
@@ -16,17 +17,22 @@ mod image;
 mod logs;
 mod network;
 mod network_create;
+mod network_mode;
+mod network_update;
+mod openapi;
 mod problem;
 mod reference;
 pub mod route;
+mod schema;
 
 pub use client::{
     Client, ClientError, FrameError, FrameReader, FrameStream, FrameWriter, Lines, Upload, UploadWriter, upload,
 };
 pub use container::{
-    Container, ContainerCreate, ContainersQuery, Endpoint, ExecCreate, KillQuery, Process, Pruned, RemoveQuery, Rename,
+    Container, ContainersPrune, ContainersQuery, Endpoint, ExecCreate, KillQuery, Process, Pruned, RemoveQuery, Rename,
     StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
+pub use container_create::ContainerCreate;
 pub use dns::{DnsAnswer, DnsLogEntry, DnsLogQuery, DnsOrigin, DnsQuery, DnsRecord};
 pub use endpoint::{DisconnectQuery, EndpointCreate, ParseEndpointError};
 pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};
@@ -34,7 +40,10 @@ pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Vers
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};
 pub use model::{ParseSignalError, Signal};
-pub use network::{Mtu, Network, NetworkEndpoint, ParseMtuError, Usage};
+pub use network::{Mtu, Network, NetworkEndpoint, NetworksPrune, ParseMtuError, PrunedNetworks, SubnetUsage, Usage};
 pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan};
+pub use network_mode::{NetworkMode, ParseNetworkModeError};
+pub use network_update::{Auto, MtuChoice, NetworkUpdate, NetworkUpdateError};
+pub use openapi::openapi;
 pub use problem::Problem;
 pub use reference::{ParseReferenceError, Reference};

@@ -1,36 +1,47 @@
-//! What is asked of a new network, and what can be wrong with that.
+//! What is asked of a new network.
 
-use std::{collections::BTreeMap, net::IpAddr};
+mod error;
+
+use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use model::{
-    Driver, Family, GatewayMode, Labels, NameServer, NetworkName, ParseGatewayModeError, Reach, Reservation, Subnet,
-    SubnetError,
+    Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, NameServer, NetworkName, Parent, Reach, Reservation,
+    SubInterfaceKind, Subnet,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{Mtu, ParseMtuError, checked};
+pub use error::NetworkCreateError;
+
+use crate::{Mtu, NetworkMode, checked, schema};
 
 /// Asks for a network: `POST /v1/networks`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkCreate {
     /// Its name.
+    #[schema(value_type = schema::Name)]
     pub name: NetworkName,
     /// What makes it; a bridge if absent.
     #[serde(default)]
+    #[schema(value_type = Option<schema::Driver>)]
     pub driver: Option<Driver>,
     /// The ranges to address endpoints from, of either family; a family without one has a range that is free on this host.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub subnets: Vec<IpNet>,
     /// The gateways' addresses, each in one of the subnets; a subnet without one has its first host address.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub gateways: Vec<IpAddr>,
     /// Parts of the subnets that automatic addresses come from, each in one of them; the whole subnet if absent.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub ip_ranges: Vec<IpNet>,
     /// Addresses of the subnets that no endpoint is given, each `ADDRESS[=WHY]`.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub reserve: Vec<Reservation>,
     /// Whether it has IPv4.
     #[serde(default = "yes")]
@@ -41,17 +52,23 @@ pub struct NetworkCreate {
     /// Whether nothing is forwarded from or to it.
     #[serde(default)]
     pub internal: bool,
+    /// Whether its containers reach each other by it.
+    #[serde(default = "yes")]
+    pub icc: bool,
     /// How its gateway joins it to the rest of the world; `nat` if absent.
     #[serde(default)]
+    #[schema(value_type = Option<schema::GatewayMode>)]
     pub gateway_mode: Option<GatewayMode>,
     /// Maximum transmission unit, in octets; the uplink's if absent.
     #[serde(default)]
     pub mtu: Option<Mtu>,
     /// Whom its containers' names that are not containers' are asked of; the host's resolvers if empty.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub name_servers: Vec<NameServer>,
     /// What to attach to it, for people.
     #[serde(default, deserialize_with = "checked::labels")]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
     /// What the driver knows besides: `mtu` and `gateway-mode`, for those who write settings of other tools' form.
     #[serde(default)]
@@ -75,134 +92,25 @@ pub struct NetworkPlan {
     pub reserved: Vec<Reservation>,
     /// How far its containers get.
     pub reach: Reach,
+    /// Whether they reach each other.
+    pub icc: Icc,
     /// Maximum transmission unit, if one was asked for.
     pub mtu: Option<Mtu>,
+    /// The interface that its endpoints sit on, if the driver needs one.
+    pub parent: Option<Parent>,
 }
 
-/// The options that the bridge driver knows.
-const OPTIONS: [&str; 2] = ["gateway-mode", "mtu"];
-/// The smallest MTU of a link that carries IPv6 (RFC 8200 §5).
-const IPV6_MTU: u32 = 1280;
-
-/// Why a network cannot be as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NetworkCreateError {
-    /// The range and the gateway do not fit together, or the range cannot be used.
-    #[error("network `{name}` cannot have the subnet {range}")]
-    Subnet {
-        /// The network.
-        name: NetworkName,
-        /// The range asked for.
-        range: IpNet,
-        /// What is wrong with it.
-        #[source]
-        source: SubnetError,
-    },
-    /// Two of its subnets share addresses.
-    #[error("network `{name}` cannot have the subnets {first} and {second}: they overlap")]
-    SubnetsOverlap {
-        /// The network.
-        name: NetworkName,
-        /// One range.
-        first: IpNet,
-        /// The other.
-        second: IpNet,
-    },
-    /// A gateway, a range or a reserved address lies in no subnet that was asked for.
-    #[error("network `{name}` has no subnet for the {what}; give one that holds it with --subnet")]
-    NoSubnet {
-        /// The network.
-        name: NetworkName,
-        /// What it is that has no place.
-        what: String,
-    },
-    /// Two gateways or two ranges are of one subnet.
-    #[error("network `{name}` has two {what} for the subnet {range}; give one")]
-    Twice {
-        /// The network.
-        name: NetworkName,
-        /// What there are two of.
-        what: &'static str,
-        /// The subnet.
-        range: IpNet,
-    },
-    /// A reserved address is one that no endpoint is given anyway, or is reserved twice.
-    #[error("network `{name}` cannot reserve {address}: {reason}")]
-    Reserve {
-        /// The network.
-        name: NetworkName,
-        /// The address.
-        address: IpAddr,
-        /// Why not.
-        reason: &'static str,
-    },
-    /// It is to be without IPv4 and to have it.
-    #[error("network `{name}` cannot be without IPv4 and have the subnet {range}")]
-    Ipv4Subnet {
-        /// The network.
-        name: NetworkName,
-        /// The subnet of IPv4.
-        range: IpNet,
-    },
-    /// It would have no addresses.
-    #[error("network `{name}` needs IPv6 if it is to be without IPv4; add --ipv6")]
-    NoFamily {
-        /// The network.
-        name: NetworkName,
-    },
-    /// An internal network has no way out that could be of one kind or another.
-    #[error(
-        "network `{name}` cannot be internal with gateway mode {mode}; an internal network takes none, or isolated"
-    )]
-    InternalMode {
-        /// The network.
-        name: NetworkName,
-        /// The mode asked for.
-        mode: GatewayMode,
-    },
-    /// Links with IPv6 cannot have so small an MTU.
-    #[error("network `{name}` has IPv6, so its MTU must be at least {IPV6_MTU}, not {mtu}")]
-    SmallMtu {
-        /// The network.
-        name: NetworkName,
-        /// The MTU asked for.
-        mtu: Mtu,
-    },
-    /// The driver knows no such option.
-    #[error("network `{name}` cannot have the option `{}`; known: {}", .key.escape_debug(), OPTIONS.join(", "))]
-    UnknownOption {
-        /// The network.
-        name: NetworkName,
-        /// The option's key.
-        key: String,
-    },
-    /// Something is said by an option and by a field of its own.
-    #[error("network `{name}` has {what} twice, once as an option; give it once")]
-    OptionTwice {
-        /// The network.
-        name: NetworkName,
-        /// What is said twice.
-        what: &'static str,
-    },
-    /// An option's value is not an MTU.
-    #[error("network `{name}` cannot have the option `mtu`")]
-    MtuOption {
-        /// The network.
-        name: NetworkName,
-        /// What is wrong with it.
-        #[source]
-        source: ParseMtuError,
-    },
-    /// An option's value is not a gateway mode.
-    #[error("network `{name}` cannot have the option `gateway-mode`")]
-    GatewayModeOption {
-        /// The network.
-        name: NetworkName,
-        /// What is wrong with it.
-        #[source]
-        source: ParseGatewayModeError,
-    },
+/// The options that a driver knows.
+fn options(driver: Driver) -> &'static [&'static str] {
+    match driver {
+        Driver::Macvlan => &["mode", "mtu", "parent"],
+        Driver::Ipvlan => &["flag", "mode", "mtu", "parent"],
+        _ => BRIDGE_OPTIONS,
+    }
 }
+
+/// The options that the bridge driver knows, and that can be changed.
+pub(crate) const BRIDGE_OPTIONS: &[&str] = &["gateway-mode", "mtu"];
 
 impl NetworkCreate {
     /// A network with everything but its name chosen by the daemon.
@@ -217,6 +125,7 @@ impl NetworkCreate {
             ipv4: true,
             ipv6: false,
             internal: false,
+            icc: true,
             gateway_mode: None,
             mtu: None,
             name_servers: Vec::new(),
@@ -230,6 +139,9 @@ impl NetworkCreate {
     /// # Errors
     /// [`NetworkCreateError`] says what cannot be had, and why.
     pub fn plan(&self) -> Result<NetworkPlan, NetworkCreateError> {
+        if NetworkMode::reserves(&self.name) {
+            return Err(NetworkCreateError::ReservedName { name: self.name.clone() });
+        }
         let subnets = self.planned_subnets()?;
         let has = |family| subnets.iter().any(|subnet| subnet.family() == family);
         if !self.ipv4
@@ -244,19 +156,31 @@ impl NetworkCreate {
         if subnets.is_empty() && automatic.is_empty() {
             return Err(NetworkCreateError::NoFamily { name: self.name.clone() });
         }
-        let (mtu, mode) = self.planned_options()?;
+        let driver = self.driver.unwrap_or(Driver::Bridge);
+        let (mtu, mode) = self.planned_options(driver)?;
+        let parent = self.planned_parent(driver, mode, &automatic)?;
+        if !self.icc && driver.sits_on_parent() {
+            let what = "containers that are kept apart";
+            return Err(NetworkCreateError::NotOfDriver { name: self.name.clone(), what, driver });
+        }
         if let Some(mtu) = mtu.filter(|mtu| mtu.octets() < IPV6_MTU)
             && (has(Family::Ipv6) || automatic.contains(&Family::Ipv6))
         {
             return Err(NetworkCreateError::SmallMtu { name: self.name.clone(), mtu });
         }
         Ok(NetworkPlan {
-            driver: self.driver.unwrap_or(Driver::Bridge),
+            driver,
             reserved: self.planned_reservations(&subnets)?,
             subnets,
             automatic,
-            reach: self.planned_reach(mode)?,
+            reach: match driver.sits_on_parent() {
+                true if self.internal => Reach::Isolated,
+                true => Reach::Lan,
+                false => self.planned_reach(mode)?,
+            },
+            icc: self.icc.into(),
             mtu,
+            parent,
         })
     }
 
@@ -322,8 +246,8 @@ impl NetworkCreate {
         Ok(self.reserve.clone())
     }
 
-    fn planned_options(&self) -> Result<(Option<Mtu>, Option<GatewayMode>), NetworkCreateError> {
-        let (mut mtu, mut mode) = (self.mtu, self.gateway_mode);
+    fn planned_options(&self, driver: Driver) -> Result<(Option<Mtu>, Option<GatewayMode>), NetworkCreateError> {
+        let (mut mtu, mut mode, known) = (self.mtu, self.gateway_mode, options(driver));
         for (key, value) in &self.options {
             let name = self.name.clone();
             let twice = |what| NetworkCreateError::OptionTwice { name: self.name.clone(), what };
@@ -337,13 +261,57 @@ impl NetworkCreate {
                     mode =
                         Some(value.parse().map_err(|source| NetworkCreateError::GatewayModeOption { name, source })?);
                 }
+                "parent" | "mode" | "flag" if known.contains(&key.as_str()) => {}
                 _ => {
                     let key = key.chars().take(80).collect();
-                    return Err(NetworkCreateError::UnknownOption { name, key });
+                    return Err(NetworkCreateError::UnknownOption { name, key, known });
                 }
             }
         }
         Ok((mtu, mode))
+    }
+
+    /// What its endpoints sit on; nothing with a bridge.
+    fn planned_parent(
+        &self,
+        driver: Driver,
+        gateway_mode: Option<GatewayMode>,
+        automatic: &[Family],
+    ) -> Result<Option<Parent>, NetworkCreateError> {
+        let name = || self.name.clone();
+        if !driver.sits_on_parent() {
+            return Ok(None);
+        }
+        if gateway_mode.is_some() {
+            return Err(NetworkCreateError::NotOfDriver { name: name(), what: "a gateway mode", driver });
+        }
+        let Some(interface) = self.options.get("parent") else {
+            return Err(NetworkCreateError::NoParent { name: name() });
+        };
+        if let Some(family) = automatic.first() {
+            return Err(NetworkCreateError::NeedsSubnet { name: name(), family: *family });
+        }
+        let refuse = |option, reason: String| NetworkCreateError::ParentOption { name: name(), option, reason };
+        let interface =
+            interface.parse().map_err(|error: model::ParseIfNameError| refuse("parent", error.to_string()))?;
+        let kind = match driver {
+            Driver::Ipvlan => SubInterfaceKind::Ipvlan { mode: self.option("mode")?, flag: self.option("flag")? },
+            _ => SubInterfaceKind::Macvlan { mode: self.option("mode")? },
+        };
+        if let Some(gateway) = self.gateways.first().filter(|_| !kind.has_neighbours()) {
+            return Err(NetworkCreateError::NoNeighbours { name: name(), gateway: *gateway, kind });
+        }
+        Ok(Some(Parent { interface, kind }))
+    }
+
+    /// The value of an option that is one of a few words, or its default.
+    fn option<T: FromStr<Err: Display> + Default>(&self, option: &'static str) -> Result<T, NetworkCreateError> {
+        let Some(value) = self.options.get(option) else { return Ok(T::default()) };
+        value.parse().map_err(|error: T::Err| NetworkCreateError::ParentOption {
+            name: self.name.clone(),
+            option,
+            reason: error.to_string(),
+        })
     }
 
     fn planned_reach(&self, mode: Option<GatewayMode>) -> Result<Reach, NetworkCreateError> {

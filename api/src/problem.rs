@@ -2,10 +2,12 @@
 
 use std::error::Error;
 
+use model::causes;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The body of every answer with a status of 400 or more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{error}")]
 pub struct Problem {
     /// What failed, on which object.
@@ -29,8 +31,7 @@ impl Problem {
 
     /// The error and its chain of sources.
     pub fn from_error(error: &(dyn Error + 'static)) -> Self {
-        let causes =
-            std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect();
+        let causes = causes(error).map(ToString::to_string).collect();
         Self { causes, ..Self::new(error.to_string()) }
     }
 

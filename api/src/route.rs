@@ -12,6 +12,8 @@ pub const STATUS: &str = "/v1/status";
 pub const DOCTOR: &str = "/v1/doctor";
 /// `GET` → metrics in the text format of Prometheus.
 pub const METRICS: &str = "/metrics";
+/// `GET` → the OpenAPI document of all of these ([`openapi`](crate::openapi)).
+pub const OPENAPI: &str = "/openapi.json";
 /// `GET` with [`EventsQuery`](crate::EventsQuery) → one [`Event`](crate::Event) per line.
 pub const EVENTS: &str = "/v1/events";
 /// `GET` with [`DnsQuery`](crate::DnsQuery) → [`DnsAnswer`](crate::DnsAnswer).
@@ -20,7 +22,7 @@ pub const DNS_QUERY: &str = "/v1/dns/query";
 pub const DNS_LOG: &str = "/v1/dns/log";
 /// `GET` → list of [`Network`](crate::Network); `POST` [`NetworkCreate`](crate::NetworkCreate) → 201 with it.
 pub const NETWORKS: &str = "/v1/networks";
-/// `GET` → [`Network`](crate::Network); `DELETE` → 204.
+/// `GET` → [`Network`](crate::Network); `PATCH` [`NetworkUpdate`](crate::NetworkUpdate) → it; `DELETE` → 204.
 pub const NETWORK: &str = "/v1/networks/{name}";
 /// `GET` with [`ContainersQuery`](crate::ContainersQuery) → list of [`Container`](crate::Container);
 /// `POST` [`ContainerCreate`](crate::ContainerCreate) → 201 with it.
@@ -40,7 +42,9 @@ pub const CONTAINER_RESTART: &str = "/v1/containers/{reference}/restart";
 pub const CONTAINER_RENAME: &str = "/v1/containers/{reference}/rename";
 /// `GET` → list of [`Process`](crate::Process).
 pub const CONTAINER_TOP: &str = "/v1/containers/{reference}/top";
-/// `POST` → [`Pruned`](crate::Pruned).
+/// `POST` [`NetworksPrune`](crate::NetworksPrune) → [`PrunedNetworks`](crate::PrunedNetworks).
+pub const NETWORKS_PRUNE: &str = "/v1/prune/networks";
+/// `POST` [`ContainersPrune`](crate::ContainersPrune) → [`Pruned`](crate::Pruned).
 pub const CONTAINERS_PRUNE: &str = "/v1/prune/containers";
 /// `POST` with [`KillQuery`](crate::KillQuery) → 204.
 pub const CONTAINER_KILL: &str = "/v1/containers/{reference}/kill";

@@ -11,7 +11,8 @@ use std::{
 
 use api::{
     Client, ClientError, ContainersQuery, DisconnectQuery, EndpointCreate, ExecCreate, ImportQuery, KillQuery,
-    LogsQuery, NetworkCreate, Problem, Reference, RemoveQuery, Rename, StartQuery, StopQuery, Until, WaitQuery, upload,
+    LogsQuery, NetworkCreate, NetworkUpdate, NetworksPrune, Problem, Reference, RemoveQuery, Rename, StartQuery,
+    StopQuery, Until, WaitQuery, upload,
 };
 use daemon::{Daemon, answer, body, container, json, upgrade};
 use http_body_util::{BodyExt, StreamBody};
@@ -53,6 +54,8 @@ async fn every_call_is_one_documented_request() {
     let _ = client.networks().await;
     let _ = client.network(&name).await;
     let _ = client.create_network(&NetworkCreate::new(name.clone())).await;
+    let update = NetworkUpdate { internal: Some(true), ..NetworkUpdate::default() };
+    let _ = client.update_network(&name, &update).await;
     client.remove_network(&name).await.expect("204");
     let _ = client.containers(ContainersQuery { all: true }).await;
     client.remove_container(&api_container(), RemoveQuery { force: true }).await.expect("204");
@@ -65,12 +68,13 @@ async fn every_call_is_one_documented_request() {
     let _ = client.connect(&api_container(), &endpoint).await;
     let _ = client.disconnect(&api_container(), &DisconnectQuery { network: name.clone() }).await;
     let _ = client.processes(&api_container()).await;
-    let _ = client.prune_containers().await;
+    let _ = client.prune_containers(&Default::default()).await;
+    let _ = client.prune_networks(&NetworksPrune { only: Some(vec![name.clone()]) }).await;
     let _ = client.stop_container(&api_container(), StopQuery { timeout_seconds: Some(3) }).await;
     let _ = client.stop_container(&api_container(), StopQuery { timeout_seconds: None }).await;
     client.kill_container(&api_container(), KillQuery { signal: "15".parse().expect("literal") }).await.expect("204");
     let _ = client.wait_container(&api_container(), WaitQuery { until: Until::Removed }).await;
-    let _ = client.logs(&api_container(), LogsQuery { follow: true, tail: Some(5) }).await;
+    let _ = client.logs(&api_container(), LogsQuery { follow: true, tail: Some(5), ..LogsQuery::default() }).await;
     let _ = client.import_image(&image, tar).await;
     client.remove_image(&image).await.expect("204");
     assert_eq!(
@@ -79,7 +83,8 @@ async fn every_call_is_one_documented_request() {
             "GET /v1/version",
             "GET /v1/networks",
             "GET /v1/networks/web",
-            r#"POST /v1/networks application/json {"name":"web","driver":null,"subnets":[],"gateways":[],"ip_ranges":[],"reserve":[],"ipv4":true,"ipv6":false,"internal":false,"gateway_mode":null,"mtu":null,"name_servers":[],"labels":{},"options":{}}"#,
+            r#"POST /v1/networks application/json {"name":"web","driver":null,"subnets":[],"gateways":[],"ip_ranges":[],"reserve":[],"ipv4":true,"ipv6":false,"internal":false,"icc":true,"gateway_mode":null,"mtu":null,"name_servers":[],"labels":{},"options":{}}"#,
+            r#"PATCH /v1/networks/web application/json {"driver":null,"mtu":null,"internal":true,"icc":null,"gateway_mode":null,"add_subnets":[],"remove_subnets":[],"ip_ranges":[],"reserve":[],"release":[],"labels":{},"remove_labels":[],"options":{}}"#,
             "DELETE /v1/networks/web",
             "GET /v1/containers?all=true",
             "DELETE /v1/containers/api?force=true",
@@ -90,7 +95,8 @@ async fn every_call_is_one_documented_request() {
             r#"POST /v1/containers/api/endpoints application/json {"network":"web","ipv4":null,"ipv6":null,"mac":null,"aliases":["db"],"gateway_priority":0}"#,
             "DELETE /v1/containers/api/endpoints?network=web",
             "GET /v1/containers/api/top",
-            "POST /v1/prune/containers",
+            r#"POST /v1/prune/containers application/json {"only":null}"#,
+            r#"POST /v1/prune/networks application/json {"only":["web"]}"#,
             "POST /v1/containers/api/stop?timeout_seconds=3",
             "POST /v1/containers/api/stop",
             "POST /v1/containers/api/kill?signal=TERM",

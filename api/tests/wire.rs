@@ -37,13 +37,19 @@ fn a_container_is_written_as_documented() {
         "hostname",
         "command",
         "publishes",
+        "exposed",
         "resolver",
+        "network_mode",
         "started_at",
         "finished_at",
         "user",
         "confinement",
         "terminal",
         "open_stdin",
+        "restart_policy",
+        "restart_count",
+        "init",
+        "log",
     ];
     let mut keys: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut expected = documented.to_vec();
@@ -86,7 +92,7 @@ fn requests_refuse_what_they_do_not_know() {
         refusal::<NetworkCreate>(json!({"name": "web", "subnet": "10.1.0.0/24"})),
         refusal::<ExecCreate>(json!({"command": ["sh"], "tty": true})),
         refusal::<StopQuery>(json!({"timeout": 1})),
-        refusal::<LogsQuery>(json!({"since": 1})),
+        refusal::<LogsQuery>(json!({"lines": 1})),
         refusal::<WaitQuery>(json!({"for": "exited"})),
     ] {
         assert!(refused.starts_with("unknown field"), "{refused}");

@@ -10,10 +10,14 @@ use serde::Serialize;
 pub(crate) enum Unit {
     /// Thousandths of a second; less is better.
     Milliseconds,
+    /// Millionths of a second; less is better.
+    Microseconds,
     /// Thousands of millions of bits in a second; more is better.
     GigabitsPerSecond,
     /// Requests answered in a second; more is better.
     PerSecond,
+    /// Hundredths of something else that was measured; more is better.
+    Percent,
     /// 1024 × 1024 octets; less is better.
     Mebibytes,
     /// 1024 octets; less is better.
@@ -24,12 +28,18 @@ impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
             Self::GigabitsPerSecond => "Gbit/s",
             Self::PerSecond => "/s",
+            Self::Percent => "%",
             Self::Mebibytes => "MiB",
             Self::Kibibytes => "KiB",
         })
     }
+}
+
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// The values one competitor reached, in the order in which they were measured; never empty.
@@ -44,16 +54,17 @@ impl Sample {
         Self(values)
     }
 
-    pub(crate) fn of_times(times: impl IntoIterator<Item = Duration>) -> Self {
-        Self::new(times.into_iter().map(|time| time.as_secs_f64() * 1000.0).collect())
-    }
-
     /// The smallest value that is not less than this part of all values.
     pub(crate) fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let index = (part * (sorted.len() - 1) as f64).round() as usize;
         sorted[index]
+    }
+
+    /// Each value as hundredths of the other's at the same place, as far as both have one.
+    pub(crate) fn percent_of(&self, other: &Self) -> Self {
+        Self::new(self.0.iter().zip(&other.0).map(|(own, other)| 100.0 * own / other).collect())
     }
 
     pub(crate) fn median(&self) -> f64 {
@@ -81,6 +92,6 @@ mod tests {
     fn quantiles_are_measured_values() {
         let sample = Sample::new(vec![3.0, 1.0, 2.0, 5.0, 4.0]);
         assert_eq!((sample.min(), sample.median(), sample.quantile(0.99), sample.max()), (1.0, 3.0, 5.0, 5.0));
-        assert_eq!(Sample::of_times([Duration::from_micros(1500)]).median(), 1.5);
+        assert_eq!(milliseconds(Duration::from_micros(1500)), 1.5);
     }
 }

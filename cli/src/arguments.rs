@@ -5,7 +5,11 @@ mod container;
 mod dns;
 mod event;
 mod image;
+mod moment;
 mod network;
+mod network_argument;
+mod policy;
+mod shown;
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -14,17 +18,19 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use self::{
     confinement::ConfinementArguments,
     container::{
-        AttachArguments, ContainerPort, CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments,
-        KillArguments, LogsArguments, PortArguments, PruneArguments, PsArguments, RenameArguments, RmArguments,
-        RunArguments, StartArguments, StopArguments, TopArguments, WaitArguments,
+        AttachArguments, CreateArguments, EnvironmentArgument, ExecArguments, InspectArguments, KillArguments,
+        LogsArguments, PortArguments, PruneArguments, PsArguments, RenameArguments, RmArguments, RunArguments,
+        StartArguments, StopArguments, TopArguments, WaitArguments,
     },
     dns::{DnsCommand, DnsLogArguments, DnsQueryArguments},
     event::EventsArguments,
     image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
     network::{
         ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,
-        RemoveNetworksArguments,
+        PruneNetworksArguments, RemoveNetworksArguments, UpdateNetworkArguments,
     },
+    network_argument::NetworkArgument,
+    policy::{ExplainArguments, MatrixArguments, PolicyCommand, TestArguments},
 };
 
 use crate::template::Template;
@@ -68,6 +74,8 @@ pub(crate) enum Format {
     Json,
     /// One line for each object.
     Template(Template),
+    /// For Graphviz, of what is a graph.
+    Dot,
 }
 
 impl FromStr for Format {
@@ -77,6 +85,7 @@ impl FromStr for Format {
         match text {
             "table" => Ok(Self::Table),
             "json" => Ok(Self::Json),
+            "dot" => Ok(Self::Dot),
             template if template.contains("{{") => {
                 template.parse().map(Self::Template).map_err(|error| error.to_string())
             }
@@ -112,7 +121,7 @@ pub(crate) struct DoctorArguments {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make, list, show and remove networks.
+    /// Make, change, list, show and remove networks, and connect containers to them.
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Make a container from an image and start it.
@@ -158,6 +167,9 @@ pub(crate) enum Command {
     /// Look names up as containers do, and see what they asked.
     #[command(subcommand)]
     Dns(DnsCommand),
+    /// Try out files that say who may talk to whom: nothing is enforced yet.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Show what happened, and what happens.
     Events(EventsArguments),
     /// Show what netd looks after.
@@ -170,7 +182,6 @@ pub(crate) enum Command {
         shell: ShellArgument,
     },
     /// Write the man pages of all commands into a directory.
-    #[command(hide = true)]
     Man {
         /// The directory, such as /usr/local/share/man/man1.
         directory: PathBuf,

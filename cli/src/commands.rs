@@ -12,6 +12,7 @@ mod inspect;
 mod kill;
 mod logs;
 mod network;
+mod policy;
 mod port;
 mod prune;
 mod ps;
@@ -35,13 +36,22 @@ use model::EnvironmentVariable;
 use serde::Serialize;
 
 use crate::{
-    arguments::{Arguments, Command, ContainerCommand, EnvironmentArgument},
+    arguments::{Arguments, Command, ContainerCommand, EnvironmentArgument, Format},
     failure::Failure,
     output::Output,
 };
 
 /// Does what was asked for.
 pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if let Format::Template(template) = &arguments.global.format
+        && let Some(shown) = arguments.command.shown()
+    {
+        // Before anything is asked for.
+        template.check(&shown)?;
+    }
+    if matches!(arguments.global.format, Format::Dot) && !arguments.command.is_graph() {
+        return Err(Failure::NoGraph);
+    }
     let client = Client::new(arguments.global.socket());
     let output = Output::new(arguments.global.format);
     match arguments.command {
@@ -50,6 +60,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Exec(exec) => return exec::exec(&client, exec).await.map_err(Failure::not_run),
         Command::Start(start) => return start::start(&client, output, start).await,
         Command::Doctor(doctor) => return doctor::doctor(&client, output, doctor).await,
+        Command::Policy(policy) => return policy::policy(output, policy),
         Command::Network(network) => network::network(&client, output, network).await,
         Command::Create(create) => create::create(&client, output, create).await,
         Command::Ps(ps) => ps::ps(&client, output, ps).await,

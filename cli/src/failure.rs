@@ -9,10 +9,15 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use api::{ClientError, FrameError};
+use model::{Printable, causes};
+
+use crate::{policy_files::PolicyFailure, template::UnknownKeyError};
 
 /// The exit code of a request that failed.
 const FAILED: u8 = 1;
-/// The exit code of `run` and `exec` when they fail themselves.
+/// The exit code of a command line that cannot be meant.
+const USAGE: u8 = 2;
+/// The exit code of `run`, `exec`, `attach` and `start -a` when they fail themselves.
 const NOT_RUN: u8 = 125;
 /// The exit code a shell shows for a process that SIGPIPE ended.
 const BROKEN_PIPE: u8 = 141;
@@ -20,12 +25,30 @@ const BROKEN_PIPE: u8 = 141;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// What is asked for is never shown.
+    #[error(transparent)]
+    UnknownKey(#[from] UnknownKeyError),
+    /// What is asked for as a graph is none.
+    #[error("only `fabric policy matrix` prints `--format dot`")]
+    NoGraph,
+    /// Policies, or tests of them, are not what they should be.
+    #[error(transparent)]
+    Policy(#[from] PolicyFailure),
     /// The daemon refused, or cannot be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// What was asked for cannot be printed.
     #[error("cannot write the output")]
     Output(#[source] io::Error),
+    /// The man pages cannot be written.
+    #[error("cannot write man pages into {}", .directory.display())]
+    ManPages {
+        /// As it was typed.
+        directory: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
     /// What is to be imported cannot be read.
     #[error("cannot read `{}` to import it", .path.display())]
     Import {
@@ -87,9 +110,32 @@ pub(crate) enum Failure {
     /// Something is to be confirmed, and nobody can be asked.
     #[error("standard input is not a terminal, so nobody can be asked")]
     Unconfirmed,
+    /// A container has one network mode.
+    #[error("the container cannot have both networks `{first}` and `{second}`: give one")]
+    TwoModes {
+        /// One of them.
+        first: api::NetworkMode,
+        /// The other.
+        second: api::NetworkMode,
+    },
+    /// A port that is published leads to an endpoint.
+    #[error("cannot publish a port of a container without a network: the host has no way to it")]
+    PublishedNowhere,
     /// Two containers cannot share one terminal.
     #[error("only one container can be attached to")]
     OneAtATime,
+    /// There is nothing to attach to yet.
+    #[error("container `{name}` was not started, so there is nothing to attach to")]
+    AttachedBeforeStart {
+        /// Its name.
+        name: String,
+    },
+    /// There is nothing to attach to any more.
+    #[error("container `{name}` has exited, so there is nothing to attach to")]
+    AttachedAfterEnd {
+        /// Its name.
+        name: String,
+    },
     /// A terminal inside is to be given keys, and there is none outside.
     #[error("standard input is not a terminal")]
     NoTerminal,
@@ -133,6 +179,12 @@ impl Failure {
         Self::NotRun(Box::new(self))
     }
 
+    /// Tells a person of something that is no failure.
+    pub(crate) fn warn(text: &str) {
+        let text = line(AnsiColor::Yellow.on_default().bold(), "warning", text);
+        let _ = anstream::stderr().lock().write_all(text.as_bytes());
+    }
+
     /// Prints it for a person and returns what to exit with.
     pub(crate) fn report(&self) -> ExitCode {
         let text = self.render();
@@ -146,7 +198,15 @@ impl Failure {
         match self {
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => BROKEN_PIPE,
             Self::NotStarted { code, .. } => *code,
+            Self::UnknownKey(_)
+            | Self::NoGraph
+            | Self::Policy(_)
+            | Self::TwoModes { .. }
+            | Self::OneAtATime
+            | Self::PublishedNowhere => USAGE,
+            Self::Several(failures) if failures.iter().all(|failure| failure.exit_code() == USAGE) => USAGE,
             Self::NotRun(inner) => match &**inner {
+                Self::UnknownKey(_) | Self::TwoModes { .. } | Self::OneAtATime | Self::PublishedNowhere => USAGE,
                 Self::Client(error) => error.exit_code().unwrap_or(NOT_RUN),
                 Self::NotStarted { .. } => inner.exit_code(),
                 Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => BROKEN_PIPE,
@@ -181,18 +241,26 @@ impl Failure {
     fn causes(&self) -> Vec<String> {
         match self {
             Self::Client(error) => error.causes(),
-            other => {
-                std::iter::successors(other.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
-            }
+            other => causes(other).map(ToString::to_string).collect(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownKey(error) => Some(error.hint()),
+            Self::Policy(error) => error.hint(),
+            Self::PublishedNowhere => Some("add --network NAME; `fabric network ls` lists those there are".to_owned()),
             Self::Client(error) => error.hint(),
+            Self::ManPages { directory, source } if source.kind() == ErrorKind::NotFound => {
+                Some(format!("make it first: mkdir -p {}", directory.display()))
+            }
             Self::Lost(container) => Some(format!("see what became of it: fabric inspect {container}")),
             Self::NoTerminal => Some("leave out --tty; `fabric attach` takes --no-stdin".to_owned()),
             Self::PortsClosed { name } => Some(format!("start it again: fabric start {name}")),
+            Self::AttachedBeforeStart { name } => Some(format!("start it attached: fabric start -a {name}")),
+            Self::AttachedAfterEnd { name } => {
+                Some(format!("start it again, attached: fabric start -a {name}; what it wrote: fabric logs {name}"))
+            }
             Self::NotPublished { name, .. } => Some(format!("see what it publishes: fabric port {name}")),
             Self::Unconfirmed => Some("say --force to do it without being asked".to_owned()),
             Self::Environment { name, .. } => Some(format!("give it a value: --env {name}=VALUE")),
@@ -207,15 +275,7 @@ fn line(style: Style, label: &str, text: &str) -> String {
 
 /// The text without characters that would act on a terminal; line feeds become spaces, so that one cause is one line.
 fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.trim_end().chars() {
-        match character {
-            '\n' => shown.push(' '),
-            _ if character.is_control() => shown.extend(character.escape_debug()),
-            _ => shown.push(character),
-        }
-    }
-    shown
+    Printable(&text.trim_end().replace('\n', " ")).to_string()
 }
 
 #[cfg(test)]

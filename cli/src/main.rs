@@ -8,6 +8,7 @@ mod env_file;
 mod failure;
 mod filter;
 mod output;
+mod policy_files;
 mod signals;
 mod table;
 mod tarball;

@@ -23,7 +23,7 @@ impl Output {
     /// Prints `value` for programs, or `text` for people.
     pub(crate) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format {
-            Format::Table => write_stdout(text().as_bytes()),
+            Format::Table | Format::Dot => write_stdout(text().as_bytes()),
             Format::Json => {
                 let mut json = serde_json::to_string_pretty(value).expect("what is printed has text keys");
                 json.push('\n');
@@ -33,10 +33,23 @@ impl Output {
         }
     }
 
+    /// Prints a graph: `value` for programs, `text` for people, or `dot` for Graphviz.
+    pub(crate) fn print_graph(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+        dot: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Dot => write_stdout(dot().as_bytes()),
+            _ => self.print(value, text),
+        }
+    }
+
     /// Prints one line for people as soon as its object is done; programs get [`Output::finish`].
     pub(crate) fn progress(self, line: &str) -> Result<(), Failure> {
         match self.format {
-            Format::Table => write_stdout(format!("{line}\n").as_bytes()),
+            Format::Table | Format::Dot => write_stdout(format!("{line}\n").as_bytes()),
             Format::Json | Format::Template(_) => Ok(()),
         }
     }
@@ -44,7 +57,7 @@ impl Output {
     /// Prints for programs what [`Output::progress`] printed for people.
     pub(crate) fn finish(self, values: &[impl Serialize]) -> Result<(), Failure> {
         match self.format {
-            Format::Table => Ok(()),
+            Format::Table | Format::Dot => Ok(()),
             Format::Json | Format::Template(_) => self.print(&values, String::new),
         }
     }
@@ -58,8 +71,8 @@ impl Output {
                 write_stdout(json.as_bytes())
             }
             (Format::Template(template), _) => write_stdout(template.render(&json(value)).as_bytes()),
-            (Format::Table, model::Stream::Stdout) => write_stdout(text.as_bytes()),
-            (Format::Table, model::Stream::Stderr) => {
+            (Format::Table | Format::Dot, model::Stream::Stdout) => write_stdout(text.as_bytes()),
+            (Format::Table | Format::Dot, model::Stream::Stderr) => {
                 io::stderr().lock().write_all(text.as_bytes()).map_err(Failure::Output)
             }
         }

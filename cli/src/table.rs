@@ -2,6 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::{SignedDuration, Timestamp};
+use model::Printable;
 
 /// What stands where there is nothing to show.
 pub(crate) const NOTHING: &str = "-";
@@ -29,7 +30,7 @@ fn lines<const COLUMNS: usize>(
         table.set_header(headings);
     }
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        table.add_row(row.map(|cell| Printable(&cell).to_string()));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
@@ -40,18 +41,6 @@ fn lines<const COLUMNS: usize>(
         text.push('\n');
     }
     text
-}
-
-/// The text with everything escaped that would break a row or act on a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
-        if character.is_control() {
-            shown.extend(character.escape_debug());
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
 }
 
 /// How long ago `then` was, in the largest unit that fits: `5 minutes ago`.

@@ -1,9 +1,12 @@
 //! `--format '{{.name}} {{.endpoints.0.ipv4}}'`: text with places for what `--format json` shows.
 
+mod keys;
+
 use std::str::FromStr;
 
 use serde_json::Value;
 
+pub(crate) use self::keys::{Shown, UnknownKeyError};
 use crate::table::NOTHING;
 
 /// A parsed template.

@@ -27,7 +27,8 @@ fn main() {
     let gateway = SocketAddr::from(([127, 77, 0, 1], 5377));
     let zones = Zones::new(snapshot());
     let upstream = upstream();
-    let server = Server::new(zones, ForwarderConfig::new(HostUpstreams::Fixed(Arc::new([upstream]))), 0);
+    let server = Server::new(zones, ForwarderConfig::new(HostUpstreams::Fixed(Arc::new([upstream]))), 0)
+        .expect("threads can be made");
     let listeners = Listeners { gateways: [gateway].into(), host: None };
     runtime.block_on(server.listen(listeners)).expect("the address is free");
     let echo = echo();

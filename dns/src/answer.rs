@@ -11,11 +11,13 @@ use std::{
 
 use crate::{
     Zones,
+    count::Counters,
     decision::{Asker, Route, View},
     error::Transport,
     forward::{Forwarder, Question},
     limit::{Limiter, Place},
     log::{LogEntry, Origin, QueryLog},
+    probe,
     reply::{ExtendedError, Step, failure, step},
     serve::Local,
 };
@@ -26,6 +28,7 @@ pub(crate) struct Answerer {
     pub(crate) zones: Zones,
     pub(crate) forwarder: Forwarder,
     pub(crate) log: QueryLog,
+    pub(crate) counters: Counters,
     /// Bounds TCP connections.
     pub(crate) connections: Arc<Limiter>,
     /// What addresses are shuffled by; another for each query.
@@ -65,6 +68,7 @@ impl Answerer {
             zones,
             forwarder,
             log: QueryLog::new(remembered),
+            counters: Counters::default(),
             connections: Arc::default(),
             chance: AtomicU64::new(u64::from_ne_bytes(seed)),
         }
@@ -72,11 +76,11 @@ impl Answerer {
 
     /// Whether anybody at `source` is answered here at all.
     pub(crate) fn knows(&self, source: SocketAddr, local: Local) -> bool {
-        let asker = Asker { source: source.ip(), listener: local.listening };
-        View::of(&self.zones.load(), asker) != View::Stranger
+        View::of(&self.zones.load(), local.asker(source)) != View::Stranger
     }
 
-    /// What can be said about `octets` without waiting; a reply is written to `reply`.
+    /// What can be said about `octets` without waiting; a reply is written to `reply`. A [probe] is no client's query, so it
+    /// is neither counted nor logged.
     pub(crate) fn first(
         &self,
         source: SocketAddr,
@@ -89,10 +93,18 @@ impl Answerer {
         if source.port() == 0 {
             return First::Silence;
         }
-        let asker = Asker { source: source.ip(), listener: local.listening };
+        let asker = local.asker(source);
         let (first, origin) = self.look_up(asker, transport, octets, reply);
-        if let (First::Reply, Some(origin)) = (&first, origin) {
-            self.note(source.ip(), transport, octets, reply, origin, None);
+        if asker.source == local.address.ip() && octets == probe::query(self.zones.load().domain()) {
+            return first;
+        }
+        match (&first, origin) {
+            (First::Reply, Some(origin)) => {
+                self.counters.answered(transport, origin, None);
+                self.note(asker.source, transport, octets, reply, origin, None);
+            }
+            (First::Silence, _) => self.counters.ignored(),
+            _ => {}
         }
         first
     }
@@ -134,7 +146,9 @@ impl Answerer {
     pub(crate) async fn finish(&self, waiting: &Waiting) -> Vec<u8> {
         let (reply, origin) = self.ask(waiting).await;
         let Waiting { client, transport, octets, since, .. } = waiting;
-        self.note(*client, *transport, octets, &reply, origin, Some(since.elapsed()));
+        let waited = Some(since.elapsed());
+        self.counters.answered(*transport, origin, waited);
+        self.note(*client, *transport, octets, &reply, origin, waited);
         reply
     }
 

@@ -109,7 +109,7 @@ fn lifetime(response: &[u8]) -> Option<Duration> {
         3 => true,
         _ => return None,
     };
-    if message.is_truncated() || message.question().is_none() {
+    if message.is_truncated() || message.question().is_none() || wire::has_name_in_ttl(message) {
         return None;
     }
     let (mut shortest, mut has_answer, mut absence) = (u32::MAX, false, None);

@@ -21,6 +21,8 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout_at};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::exchange::received;
 pub(crate) use self::question::Question;
 use self::{
     exchange::{Outcome, exchange},
@@ -103,8 +105,7 @@ impl Forwarder {
         if !question.may_be_shared() || !locked(&self.cache).recall(question.key(), now, reply) {
             return false;
         }
-        wire::address_to(octets, reply);
-        wire::fit(reply, limit);
+        address(octets, reply, limit);
         true
     }
 
@@ -133,8 +134,7 @@ impl Forwarder {
         };
         let (response, upstream) = answer.0?;
         let mut reply = response.to_vec();
-        wire::address_to(octets, &mut reply);
-        wire::fit(&mut reply, limit);
+        address(octets, &mut reply, limit);
         Ok((reply, upstream))
     }
 
@@ -191,8 +191,14 @@ impl Forwarder {
     }
 }
 
+/// Makes what an upstream answered the reply to the client that sent `octets`, of at most `limit` octets.
+pub(crate) fn address(octets: &[u8], response: &mut Vec<u8>, limit: usize) {
+    wire::address_to(octets, response);
+    wire::fit(response, limit);
+}
+
 /// Whether a refusal can be given to a client as it is.
-fn is_presentable(response: &[u8]) -> bool {
+pub(crate) fn is_presentable(response: &[u8]) -> bool {
     wire::Message::new(response).is_some_and(|message| message.question().is_some() && wire::is_sound(message))
 }
 

@@ -13,12 +13,16 @@
 
 mod answer;
 mod cache;
+mod count;
 mod decision;
 mod domain;
 mod error;
 mod forward;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod limit;
 mod log;
+mod probe;
 mod query;
 mod record;
 mod reply;
@@ -28,15 +32,16 @@ mod server;
 mod snapshot;
 mod socket;
 mod text;
+mod threads;
 mod upstream;
 mod wire;
 mod zones;
 
+pub use count::{Answers, Counts};
 pub use domain::{Domain, ParseDomainError};
 pub use error::{DnsError, Transport};
 pub use log::{LogEntry, LogReader, Origin};
 pub use record::{ParseRecordTypeError, RecordType};
-pub use reply::answer_datagram;
 pub use resolv_conf::{HostResolver, ResolvConf};
 pub use server::{Listeners, Server, Viewer};
 pub use snapshot::{Attachment, DEFAULT_TTL, Forwarding, Service, Snapshot, ZoneConfig};

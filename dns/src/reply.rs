@@ -5,12 +5,10 @@
 
 mod writer;
 
-use std::net::IpAddr;
-
 use self::writer::Writer;
 use crate::{
     Attachment, Service, Snapshot,
-    decision::{Asker, Decision, Listening, Question, Route, View, decide},
+    decision::{Asker, Decision, Question, Route, View, decide},
     error::Transport,
     query::{IN, LowerName, Query},
     wire::{self, Message},
@@ -106,13 +104,6 @@ pub(crate) fn step<'a>(
     Step::Reply
 }
 
-/// What the zones alone answer to a datagram from `source` to `gateway`; none if they say nothing, or an upstream knows.
-pub fn answer_datagram(snapshot: &Snapshot, source: IpAddr, gateway: IpAddr, octets: &[u8]) -> Option<Vec<u8>> {
-    let asker = Asker { source, listener: Listening::Gateway(gateway) };
-    let mut reply = Vec::new();
-    (step(snapshot, asker, Transport::Udp, 0, octets, &mut reply) == Step::Reply).then_some(reply)
-}
-
 /// Writes the reply to a query that an upstream should have answered and none did.
 pub(crate) fn failure(transport: Transport, octets: &[u8], error: ExtendedError, reply: &mut Vec<u8>) {
     let query = Message::new(octets).and_then(Query::read);
@@ -121,7 +112,7 @@ pub(crate) fn failure(transport: Transport, octets: &[u8], error: ExtendedError,
 }
 
 /// How long the reply may be.
-fn limit(query: &Query<'_>, transport: Transport) -> usize {
+pub(crate) fn limit(query: &Query<'_>, transport: Transport) -> usize {
     match (transport, query.edns) {
         (Transport::Tcp, _) => u16::MAX.into(),
         (Transport::Udp, None) => PLAIN_DATAGRAM.into(),

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use model::SearchDomain;
+
 use crate::DNS_PORT;
 
 /// The stub of systemd-resolved (systemd-resolved.service(8)).
@@ -68,9 +70,7 @@ fn reachable(address: IpAddr) -> IpAddr {
 
 /// A domain without its final dot; nothing for the root and for text that is no name.
 fn search_domain(word: &str) -> Option<String> {
-    let name = word.strip_suffix('.').unwrap_or(word);
-    let graphic = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    (graphic && !name.is_empty() && name.len() <= 253).then(|| name.to_owned())
+    word.parse::<SearchDomain>().ok().filter(|domain| !domain.is_root()).map(|domain| domain.to_string())
 }
 
 /// A `resolv.conf` that is read again when it has changed.

@@ -7,11 +7,12 @@ mod batch;
 mod connections;
 mod datagrams;
 mod fair;
+mod outbox;
 
 use std::{net::SocketAddr, time::Duration};
 
 pub(crate) use self::{connections::connections, datagrams::datagrams};
-use crate::decision::Listening;
+use crate::decision::{Asker, Listening};
 
 /// How long to wait after a socket failed, which is mostly for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -21,4 +22,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Local {
     pub(crate) address: SocketAddr,
     pub(crate) listening: Listening,
+}
+
+impl Local {
+    /// Whoever asks from `source`. In a container's namespace whatever comes from its loopback interface is the container.
+    pub(crate) fn asker(self, source: SocketAddr) -> Asker {
+        let source = match self.listening {
+            Listening::Inside(container) if source.ip().is_loopback() => container,
+            _ => source.ip(),
+        };
+        Asker { source, listener: self.listening }
+    }
 }

@@ -129,19 +129,22 @@ fn data(octets: &[u8], record: &Record<'_>) -> String {
 
 fn known(octets: &[u8], record: &Record<'_>) -> Option<String> {
     let (data, at) = (record.data, record.data_at);
+    // What follows belongs to other records.
+    let octets = &octets[..at + data.len()];
     let number = |at: usize| Some(u16::from_be_bytes(*data.get(at..)?.first_chunk()?));
+    let last_name = |at: usize| name(octets, at).filter(|_| wire::name_end(octets, at) == Some(octets.len()));
     Some(match record.kind {
         RecordType::A => Ipv4Addr::from(*data.first_chunk().filter(|_| data.len() == 4)?).to_string(),
         RecordType::AAAA => Ipv6Addr::from(*data.first_chunk().filter(|_| data.len() == 16)?).to_string(),
-        RecordType::NS | RecordType::CNAME | RecordType::PTR => name(octets, at)?,
-        RecordType::MX => format!("{} {}", number(0)?, name(octets, at + 2)?),
-        RecordType::SRV => format!("{} {} {} {}", number(0)?, number(2)?, number(4)?, name(octets, at + 6)?),
+        RecordType::NS | RecordType::CNAME | RecordType::PTR => last_name(at)?,
+        RecordType::MX => format!("{} {}", number(0)?, last_name(at + 2)?),
+        RecordType::SRV => format!("{} {} {} {}", number(0)?, number(2)?, number(4)?, last_name(at + 6)?),
         RecordType::TXT | RecordType::HINFO => strings(data)?,
         RecordType::SOA => {
             let mailbox = wire::name_end(octets, at)?;
             let numbers = wire::name_end(octets, mailbox)?;
             let mut text = format!("{} {}", name(octets, at)?, name(octets, mailbox)?);
-            for octets in octets.get(numbers..numbers + 20)?.chunks_exact(4) {
+            for octets in octets.get(numbers..).filter(|octets| octets.len() == 20)?.chunks_exact(4) {
                 let number = u32::from_be_bytes(octets.try_into().expect("pieces of four"));
                 write!(text, " {number}").expect("writing to a String never fails");
             }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::RecordType;
 
-pub(crate) use self::records::{Record, Section, labels, name_end, records};
+pub(crate) use self::records::{Record, Section, has_name_in_ttl, labels, name_end, records};
 
 /// The length of the header, behind which the question begins.
 pub(crate) const HEADER: usize = 12;

@@ -1,11 +1,14 @@
 //! The bridge driver: a Linux bridge in the host's namespace with the gateways' addresses on it, routed towards the
 //! outside as far as the network reaches, and a veth pair for each endpoint.
 
+use std::collections::BTreeSet;
+
 use model::{
-    Admin, Bridge, Element, Family, Forwarding, Inside, Ipv6, Publish, Reach, Scope, State, Subnet, Switch, Veth,
+    Admin, Announcement, Bridge, Element, Family, Forwarding, Inside, Ipv6, Passage, Program, Publish, Reach, Scope,
+    Spare, State, Subnet, Switch, Veth,
 };
 
-use crate::Segment;
+use crate::{Segment, inside::inside};
 
 pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
     let network = &segment.network;
@@ -19,11 +22,14 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
     }
     state.elements.insert(Element::Bridge(name.clone()));
     state.elements.insert(Element::SameBridge(name.clone()));
+    state.elements.extend(network.icc.is_on().then(|| Element::Icc(name.clone())));
     state.elements.extend(match network.reach {
         Reach::Nat => Some(Element::Masqueraded(name.clone())),
-        Reach::Routed => None,
+        Reach::Routed | Reach::Lan => None,
         Reach::Internal | Reach::Isolated => Some(Element::Internal(name.clone())),
     });
+    let gateways = network.gateways().map(|subnet| subnet.gateway_net().addr());
+    state.elements.extend(gateways.map(|address| Element::Gateway { bridge: name.clone(), address }));
     state.bridges.insert(
         name.clone(),
         Bridge {
@@ -38,8 +44,6 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
     );
     for attachment in segment.attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {
         let endpoint = &attachment.endpoint;
-        let has_default = |family| attachment.default_routes.contains(&family);
-        let with_prefix = |address| Some(network.subnet_with(address)?.with_prefix(address));
         state.elements.extend(attachment.elements());
         state.veths.insert(
             endpoint.host_interface(),
@@ -47,23 +51,55 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
                 alias: Veth::alias_of(&endpoint.id),
                 bridge: Some(name.clone()),
                 hairpin: if attachment.publishes.iter().any(is_for_containers) { Switch::On } else { Switch::Off },
-                fixed: Some(endpoint.mac),
+                isolated: if network.icc.is_on() { Switch::Off } else { Switch::On },
+                fixed: endpoint.mac,
                 mtu: network.mtu,
                 admin: Admin::Up,
-                inside: Some(Inside {
-                    namespace: attachment.namespace.clone(),
-                    interface: endpoint.interface.clone(),
-                    mac: endpoint.mac,
-                    mtu: network.mtu,
-                    admin: Admin::Up,
-                    ipv6: if endpoint.ipv6.is_some() { Ipv6::On } else { Ipv6::Off },
-                    addresses: endpoint.addresses().filter_map(with_prefix).collect(),
-                    gateway: network.gateway_of(endpoint).filter(|_| has_default(Family::Ipv4)),
-                    gateway6: network.gateway6_of(endpoint).filter(|_| has_default(Family::Ipv6)),
-                }),
+                ipv6: Ipv6::Off,
+                inside: Some(inside(network, attachment)),
             },
         );
+        if attachment.announcement == Announcement::Due {
+            state.announced.insert(endpoint.host_interface());
+        }
+        if let Some(passage) = Passage::of(network, endpoint) {
+            state.shortcut.program = Program::Current;
+            state.shortcut.passages.insert(endpoint.host_interface(), passage);
+        }
     }
+}
+
+/// The octets that a packet of a pair may have for which no network has been chosen: what most have.
+const SPARE_MTU: u32 = 1500;
+
+/// The pair that waits for an endpoint of any network: down, in no bridge and without an address.
+pub(crate) fn desire_spare(state: &mut State, spare: &Spare) {
+    let Spare { namespace, endpoint } = spare;
+    let inside = Inside {
+        namespace: namespace.clone(),
+        interface: Spare::interface(),
+        mac: Some(endpoint.mac()),
+        mtu: SPARE_MTU,
+        admin: Admin::Down,
+        ipv6: Ipv6::Off,
+        addresses: BTreeSet::new(),
+        gateway: None,
+        gateway6: None,
+    };
+    state.veths.insert(
+        endpoint.host_interface(),
+        Veth {
+            alias: Veth::alias_of(endpoint),
+            bridge: None,
+            hairpin: Switch::Off,
+            isolated: Switch::Off,
+            fixed: None,
+            mtu: SPARE_MTU,
+            admin: Admin::Down,
+            ipv6: Ipv6::Off,
+            inside: Some(inside),
+        },
+    );
 }
 
 /// Whether a container can come to a published port: none can to the host's loopback.

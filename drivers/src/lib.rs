@@ -1,14 +1,16 @@
 //! From networks and endpoints to the desired state of the host's kernel. Pure: no I/O, no clock, no randomness.
 //!
-//! Each driver is one file. It is asked for one network at a time, with the attachments to it, and adds the objects
-//! that make the network to the state. It neither knows what is there already nor how it is made: that is the
+//! Each way of attaching is one file. It is asked for one network at a time, with the attachments to it, and adds the
+//! objects that make the network to the state. It neither knows what is there already nor how it is made: that is the
 //! business of `model::diff` and of the crate `kernel`.
 
 mod bridge;
+mod inside;
+mod sub_interface;
 
 use std::collections::BTreeSet;
 
-use model::{Attachment, Driver, Namespace, NamespaceName, Network, Scope, State};
+use model::{Attachment, Driver, Namespace, NamespaceName, Network, Scope, Spare, State};
 
 /// What is intended: the input of every desired state. It must hold what lies within the scope; more does no harm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Intent {
     pub segments: Vec<Segment>,
     /// Namespaces that exist without an endpoint: those that wait in the pool, and those of containers on no network.
     pub namespaces: BTreeSet<NamespaceName>,
+    /// The veth pairs that wait in some of the pool's.
+    pub spares: Vec<Spare>,
 }
 
 /// A network and what is attached to it.
@@ -38,6 +42,7 @@ type Desire = fn(&mut State, &Scope, &Segment);
 fn registry(driver: Driver) -> Option<Desire> {
     match driver {
         Driver::Bridge => Some(bridge::desire),
+        Driver::Macvlan | Driver::Ipvlan => Some(sub_interface::desire),
         // A driver of a later version: its networks are not this version's to make.
         _ => None,
     }
@@ -50,6 +55,9 @@ pub fn desired(scope: &Scope, intent: &Intent) -> State {
     let attached = attachments.map(|attachment| &attachment.namespace);
     for name in intent.namespaces.iter().chain(attached).filter(|name| scope.covers_namespace(name)) {
         state.namespaces.insert(name.clone(), Namespace::Ready);
+    }
+    for spare in intent.spares.iter().filter(|spare| scope.covers_endpoint(&spare.endpoint)) {
+        bridge::desire_spare(&mut state, spare);
     }
     for segment in intent.segments.iter().filter(|segment| scope.covers_network(&segment.network.id)) {
         if let Some(desire) = registry(segment.network.driver) {

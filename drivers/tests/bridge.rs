@@ -6,8 +6,8 @@ use drivers::{Intent, Segment, desired};
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use model::{
-    Admin, Attachment, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, MacAddress, Namespace,
-    Network, NetworkId, Observed, Reach, Scope, State, Structure, Subnet, diff,
+    Admin, Announcement, Attachment, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, MacAddress,
+    Namespace, Network, NetworkId, Observed, Reach, Scope, Spare, State, Structure, Subnet, diff,
 };
 
 fn network(number: u8, range: &str) -> Network {
@@ -15,11 +15,14 @@ fn network(number: u8, range: &str) -> Network {
         id: NetworkId::from_bytes([number; 8]),
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
+        parent: None,
         subnets: vec![Subnet::new(range.parse().expect("literal"), None).expect("literal")],
         reserved: Vec::new(),
         reach: Reach::Nat,
+        icc: model::Icc::On,
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, number]),
         mtu: 1500,
+        mtu_source: model::MtuSource::Fixed,
         name_servers: Vec::new(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
@@ -35,7 +38,7 @@ fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
             network: network.id.clone(),
             ipv4: Some(address),
             ipv6: None,
-            mac: MacAddress::local([2, 0, 0, 0, 1, number]),
+            mac: Some(MacAddress::local([2, 0, 0, 0, 1, number])),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
             gateway_priority: 0,
@@ -43,10 +46,11 @@ fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
         default_routes: model::Family::ALL.into(),
+        announcement: Default::default(),
     }
 }
 
-/// Two networks, three containers, and one namespace that waits.
+/// Two networks, three containers, and two namespaces that wait, one of them with a veth pair.
 fn intent() -> Intent {
     let (web, back) = (network(1, "10.1.0.0/24"), network(2, "10.2.0.0/24"));
     Intent {
@@ -62,12 +66,13 @@ fn intent() -> Intent {
                 published_to_loopback: false,
             },
         ],
-        namespaces: ["pool-1".parse().expect("literal")].into(),
+        namespaces: ["pool-1", "pool-2"].map(|name| name.parse().expect("literal")).into(),
+        spares: vec![Spare { namespace: "pool-2".parse().expect("literal"), endpoint: EndpointId::from_bytes([9; 8]) }],
     }
 }
 
 fn seen(state: State) -> Observed {
-    Observed { state, elements_beyond: Default::default() }
+    Observed { state, elements_beyond: Default::default(), unreadable: Default::default() }
 }
 
 /// A host that Fabric has not touched yet.
@@ -93,11 +98,65 @@ fn desired_state_of_one_endpoint_leaves_its_neighbours_out() {
 }
 
 #[test]
+fn who_is_announced_is_announced_whenever_its_end_is_configured_and_no_neighbour_of_it() {
+    let mut intent = intent();
+    intent.segments[0].attachments[0].announcement = Announcement::Due;
+    let announced = |desired: &State, observed: State| {
+        let changes = diff(desired, &seen(observed));
+        let of = |change: &Change| matches!(change, Change::ConfigureInside { .. }).then(|| change.to_string());
+        let configured: Vec<_> = changes.iter().filter_map(of).collect();
+        let (told, rest): (Vec<_>, Vec<_>) = configured.into_iter().partition(|text| text.ends_with(" announced"));
+        (told, rest.len())
+    };
+    let all = desired(&Scope::Everything, &intent);
+    let (told, rest) = announced(&all, State::empty());
+    assert_eq!(
+        told,
+        ["configure eth0 in c5: up mtu 1500 mac 02:00:00:00:01:05 address 10.1.0.5/24 default via 10.1.0.1 announced"]
+    );
+    assert_eq!(rest, 2, "control: others are configured");
+    for attachment in &intent.segments[0].attachments {
+        let scope = Scope::from(attachment.clone());
+        let is_due = attachment.announcement == Announcement::Due;
+        assert_eq!(announced(&desired(&scope, &intent), State::empty()).0.len(), usize::from(is_due));
+        let alone = all.clone().within(&scope);
+        assert_eq!(alone.announced.len(), usize::from(is_due));
+    }
+}
+
+#[test]
 fn desired_state_of_one_network_leaves_its_endpoints_out() {
     let intent = intent();
     let scope = Scope::Network(intent.segments[1].network.id.clone());
     assert_snapshot!(desired(&scope, &intent));
     assert_eq!(desired(&scope, &intent), desired(&Scope::Everything, &intent).within(&scope));
+}
+
+#[test]
+fn a_pair_that_waits_becomes_an_endpoint_s_and_is_not_made_again() {
+    let waiting = intent();
+    let mut attachment = attachment(&waiting.segments[0].network, 9, &["9090:80"]);
+    attachment.namespace = "pool-2".parse().expect("literal");
+    let mut then = waiting.clone();
+    then.spares.clear();
+    then.segments[0].attachments.push(attachment.clone());
+    let before = desired(&Scope::Everything, &waiting);
+    let scope = Scope::Spare(waiting.spares[0].clone());
+    assert_eq!(desired(&scope, &waiting).veths, before.clone().within(&scope).veths);
+    assert_snapshot!(lines(&diff(&desired(&scope, &waiting), &seen(State::empty()))), @r"
+    create namespace pool-2
+    create veth fe-090909090909 mtu 1500 <-> eth0 in pool-2 mac 0a:09:09:09:09:09
+    set fe-090909090909 ipv6 off
+    set fe-090909090909 alias fabric:endpoint:0909090909090909
+    ");
+    let scope = Scope::from(attachment);
+    let changes = diff(&desired(&scope, &then), &seen(before.within(&scope)));
+    assert_snapshot!(lines(&changes), @r"
+    add publish tcp *:9090 -> 10.1.0.9:80, sender 02:00:00:00:01:09 at fe-090909090909, source 10.1.0.9 of 02:00:00:00:01:09 at fe-090909090909, holder of 10.1.0.9 at fe-090909090909
+    set fe-090909090909 master fb-010101010101 hairpin on fixed 02:00:00:00:01:09 up
+    configure eth0 in pool-2: up mtu 1500 mac 02:00:00:00:01:09 address 10.1.0.9/24 default via 10.1.0.1
+    install the shortcut for 1 ports
+    ");
 }
 
 #[test]
@@ -112,6 +171,7 @@ fn changes_to_attach_one_endpoint() {
     let wanted = desired(&scope, &intent);
     let mut before = wanted.clone();
     before.veths.clear();
+    before.shortcut.passages.clear();
     before.elements.retain(|element| !matches!(element, Element::Published { .. }));
     assert_snapshot!(lines(&diff(&wanted, &seen(before))));
 }
@@ -171,6 +231,49 @@ fn an_altered_table_is_replaced_with_the_elements_of_others_in_it() {
 }
 
 #[test]
+fn a_namespace_that_cannot_be_looked_into_is_left_alone_and_the_rest_is_repaired() {
+    let wanted = desired(&Scope::Everything, &intent());
+    let hidden: model::NamespaceName = "c6".parse().expect("literal");
+    let mut observed = seen(wanted.clone());
+    observed.unreadable = [hidden.clone()].into();
+    let leads_to =
+        |veth: &model::Veth, name: &str| veth.inside.as_ref().is_some_and(|it| it.namespace.as_str() == name);
+    // Nothing inside is seen; what is seen of the host's end says nothing.
+    observed.state.veths.values_mut().filter(|veth| leads_to(veth, "c6")).for_each(|veth| veth.inside = None);
+    assert_eq!(diff(&wanted, &observed), [], "c6 may be as it should be");
+    observed.state.veths.retain(|_, veth| !leads_to(veth, "c7"));
+    let all: Vec<_> = wanted.veths.iter().filter(|(_, veth)| leads_to(veth, "c7")).map(|(name, _)| name).collect();
+    let changes = diff(&wanted, &observed);
+    let is_made = |change: &Change| matches!(change, Change::CreateVeth { name, .. } if name == all[0]);
+    assert!(changes.iter().any(is_made), "{}", lines(&changes));
+    assert!(changes.iter().all(|change| change.subject() == Some(all[0].as_str())), "{}", lines(&changes));
+    // One that is to go goes, with its links.
+    let mut fewer = intent();
+    fewer.segments[0].attachments.remove(1);
+    let changes = lines(&diff(&desired(&Scope::Everything, &fewer), &observed));
+    assert!(changes.contains("remove namespace c6") || changes.contains("c6"), "{changes}");
+}
+
+#[test]
+fn flows_are_forgotten_of_an_address_that_its_container_had_taken_off() {
+    let mut intent = intent();
+    let scope = Scope::from(intent.segments[0].attachments[0].clone());
+    let mut before = desired(&scope, &intent);
+    intent.segments[0].attachments.remove(0);
+    let after = desired(&scope, &intent);
+    let forgotten = |before: &State| -> Vec<String> {
+        let changes = diff(&after, &seen(before.clone()));
+        let flows = changes.iter().filter(|change| matches!(change, Change::ForgetFlows(_)));
+        flows.map(ToString::to_string).collect()
+    };
+    let expected = forgotten(&before);
+    assert_eq!(expected, ["forget flows of 10.1.0.5"]);
+    let insides = before.veths.values_mut().filter_map(|veth| veth.inside.as_mut());
+    insides.for_each(|inside| inside.addresses.clear());
+    assert_eq!(forgotten(&before), expected);
+}
+
+#[test]
 fn what_is_as_desired_is_left_alone() {
     let wanted = desired(&Scope::Everything, &intent());
     assert_eq!(diff(&wanted, &seen(wanted.clone())), []);
@@ -195,4 +298,14 @@ fn rules_are_in_force_before_a_link_comes_up_and_go_after_it_is_down() {
     let down = changes.iter().rposition(|change| matches!(change, Change::SetLink { .. })).expect("links go down");
     let link = position(&changes, &|change| matches!(change, Change::RemoveLink(_))).expect("links go");
     assert!(down < gone && gone < link);
+}
+
+#[test]
+fn changes_to_shut_a_network_off_and_to_open_it_again() {
+    let open = desired(&Scope::Everything, &intent());
+    let mut shut = intent();
+    shut.segments[0].network.reach = Reach::Internal;
+    let shut = desired(&Scope::Everything, &shut);
+    assert_snapshot!("changes_to_shut_a_network_off", lines(&diff(&shut, &seen(open.clone()))));
+    assert_snapshot!("changes_to_open_a_network_again", lines(&diff(&open, &seen(shut))));
 }

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 
+use model::Printable;
 use tar::{EntryType, Header};
 
 use crate::{
@@ -141,9 +142,10 @@ impl<R: Read> Archive<R> {
         self.stream
     }
 
+    /// Reasons that decoders give repeat what they met: they are made fit for a terminal too.
     pub(crate) fn malformed(&self, entry: &[u8], reason: &str) -> ImageError {
         let entry = if entry.is_empty() { format!("number {}", self.entries) } else { quote(entry) };
-        ImageError::Malformed { archive: self.object.clone(), entry, reason: reason.to_owned() }
+        ImageError::Malformed { archive: self.object.clone(), entry, reason: printable(reason) }
     }
 
     pub(crate) fn hostile(&self, entry: &[u8], reason: &'static str) -> ImageError {
@@ -327,6 +329,11 @@ fn until_nul(mut text: Vec<u8>) -> Vec<u8> {
         text.truncate(end);
     }
     text
+}
+
+/// A text as a terminal may show it, cut to 200 characters.
+fn printable(text: &str) -> String {
+    Printable(&text.chars().take(200).collect::<String>()).to_string()
 }
 
 /// A name from an archive made fit for a terminal: escaped, and cut to 120 octets.

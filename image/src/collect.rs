@@ -9,6 +9,7 @@ use crate::{
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
     spool::Spool,
+    step::Step,
 };
 
 /// Removes images without a name that are not `in_use`, then blobs, layers and directories that no image needs.
@@ -25,11 +26,13 @@ pub(crate) fn collect(
     let Needed { unnamed, blobs, chains } = Needed::of(images, in_use)?;
     for (path, digest) in unnamed {
         files::remove(&path)?;
+        images.after(Step::Forgotten);
         removed.images.push(digest);
     }
     for (path, record) in files::records::<LayerRecord>(&images.directory.join("layers"))? {
         if !chains.contains(&path) {
             files::remove(&path)?;
+            images.after(Step::LayerForgotten);
             removed.layers += 1;
             removed.octets += record.size;
         }
@@ -37,6 +40,7 @@ pub(crate) fn collect(
     for path in files::entries(&images.directory.join("blobs/sha256"))? {
         if !blobs.contains(&path) {
             files::remove(&path)?;
+            images.after(Step::DocumentRemoved);
         }
     }
     strays(images, spool)?;
@@ -102,6 +106,7 @@ pub(crate) fn strays(images: &Images, spool: &Spool) -> Result<(), ImageError> {
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| kept.contains(name)) {
             let target = spool.fresh();
             fs::rename(&path, &target).map_err(|cause| ImageError::storage("remove", &path, cause))?;
+            images.after(Step::LayerTaken);
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What can go wrong with an image, on which object, and what to do about it.
+//! What can go wrong with an image, and on which object.
 
 use std::{
     io,
@@ -13,19 +13,16 @@ use crate::Limit;
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The stream is none of the forms that can be imported.
-    #[error(
-        "not a tar archive: the stream begins with {begins}; give a tar of a root file system, an OCI image layout or \
-         a docker-archive, plain or compressed with gzip or zstd"
-    )]
+    #[error("not a tar archive: the stream begins with {begins}")]
     NotTar {
         /// The first octets, printable.
         begins: String,
     },
     /// The stream has no entries.
-    #[error("the archive is empty: nothing to import; check the command that writes it")]
+    #[error("the archive is empty: nothing to import")]
     Empty,
     /// The stream is compressed in a way that is not read here.
-    #[error("the stream is compressed with {format}, which is not supported; decompress it first: `{command}`")]
+    #[error("the stream is compressed with {format}, which is not supported")]
     Compression {
         /// Name of the compression.
         format: &'static str,
@@ -33,7 +30,7 @@ pub enum ImageError {
         command: &'static str,
     },
     /// An archive breaks its own format, or ends early.
-    #[error("{archive} is damaged at entry {entry}: {reason}; make or transfer it again")]
+    #[error("{archive} is damaged at entry {entry}: {reason}")]
     Malformed {
         /// Which archive: the stream, or a layer.
         archive: String,
@@ -61,7 +58,7 @@ pub enum ImageError {
         limit: Limit,
     },
     /// Content is not what its descriptor says.
-    #[error("{object} does not match its description: {mismatch}; the archive is damaged or was altered")]
+    #[error("{object} does not match its description: {mismatch}")]
     Mismatch {
         /// The blob and where it was named.
         object: String,
@@ -69,7 +66,7 @@ pub enum ImageError {
         mismatch: Mismatch,
     },
     /// A document names a blob that is not in the archive.
-    #[error("{object} is missing from the archive; export the image again, complete")]
+    #[error("{object} is missing from the archive")]
     Missing {
         /// The blob or file, and who names it.
         object: String,
@@ -83,13 +80,13 @@ pub enum ImageError {
         reason: String,
     },
     /// An archive holds several images, and one was asked for.
-    #[error("the archive holds several images: {}; export just one of them and import that", .names.join(", "))]
+    #[error("the archive holds several images: {}", .names.join(", "))]
     Several {
         /// The images' names, or digests where they have none.
         names: Vec<String>,
     },
     /// No image in the archive runs on this host.
-    #[error("the archive has no image for {wanted}, only for {}; export that platform", .found.join(", "))]
+    #[error("the archive has no image for {wanted}, only for {}", .found.join(", "))]
     Platform {
         /// This host's platform, `linux/amd64`.
         wanted: String,
@@ -97,15 +94,13 @@ pub enum ImageError {
         found: Vec<String>,
     },
     /// No image has that name.
-    #[error("image `{name}` does not exist; `fabric image ls` shows those that do")]
+    #[error("image `{name}` does not exist")]
     NotFound {
         /// The name asked for.
         name: ImageName,
     },
     /// The image has no other name, and a container was made from it.
-    #[error(
-        "image `{name}` is in use by a container; remove its containers first (`fabric ps` shows them, `fabric rm` removes them)"
-    )]
+    #[error("image `{name}` is in use by a container")]
     InUse {
         /// The name asked for.
         name: ImageName,
@@ -121,7 +116,7 @@ pub enum ImageError {
         source: io::Error,
     },
     /// The file system that holds the store has no room left.
-    #[error("no space left below {}; free some, or remove images (`fabric image rm`), and try again", .directory.display())]
+    #[error("no space left below {}", .directory.display())]
     Full {
         /// The store's directory.
         directory: PathBuf,
@@ -139,7 +134,7 @@ pub enum ImageError {
         source: io::Error,
     },
     /// A file of the store does not hold what the store wrote.
-    #[error("the image store is damaged at {}: {reason}; remove the image and import it again", .path.display())]
+    #[error("the image store is damaged at {}: {reason}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

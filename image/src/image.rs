@@ -2,12 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     path::PathBuf,
 };
 
 use jiff::Timestamp;
-use model::{Digest, EnvironmentVariable, ImageName, Protocol};
+use model::{ContainerPort, Digest, EnvironmentVariable, ImageName};
 
 /// One complete image of the store: every layer is unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,25 +40,11 @@ pub struct ImageConfig {
     pub working_directory: Option<PathBuf>,
     /// `user`, `uid`, `user:group` and so on; none means root.
     pub user: Option<String>,
-    /// What the image's author says it listens on; nothing is opened because of it.
-    pub exposed_ports: BTreeSet<ExposedPort>,
+    /// What the image's author says it listens on; nothing is opened because of it. Ports of protocols that cannot be
+    /// published are left out.
+    pub exposed_ports: BTreeSet<ContainerPort>,
     /// The image author's labels.
     pub labels: BTreeMap<String, String>,
     /// Name or number of the signal that asks it to stop; none means SIGTERM.
     pub stop_signal: Option<String>,
-}
-
-/// A port an image says it listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExposedPort {
-    /// 1 to 65,535.
-    pub port: u16,
-    /// Its protocol. Ports of protocols that cannot be published are left out of [`ImageConfig::exposed_ports`].
-    pub protocol: Protocol,
-}
-
-impl fmt::Display for ExposedPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.port, self.protocol)
-    }
 }

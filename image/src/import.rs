@@ -25,6 +25,7 @@ use crate::{
     layout,
     meter::{Budget, Measured, Meter},
     spool::Spool,
+    step::Step,
     store::digest_of,
     tree::{self, Tree},
     unpack::{Unpacked, unpack},
@@ -95,6 +96,7 @@ fn attempt(images: &Images, stream: impl Read, name: &ImageName, now: Timestamp)
         Some(content) => layers(images, &spool, content, &budget, limits)?,
         None => root_file_system(images, &tree, whole)?,
     };
+    images.after(Step::Unpacked);
     commit(images, &spool, complete, name, now)?;
     images.find(name)?.ok_or_else(|| ImageError::NotFound { name: name.clone() })
 }
@@ -193,9 +195,13 @@ fn commit(
     let digest = digest_of(&manifest);
     files::write(&images.blob_path(&digest_of(&configuration)), &configuration, &spool.path)?;
     files::write(&images.blob_path(&digest), &manifest, &spool.path)?;
+    images.after(Step::DocumentsWritten);
     let record = NameRecord { name: name.clone(), digest: digest.clone(), imported_at: now };
     files::write_record(&images.image_path(&digest), &record, &spool.path)?;
-    files::write_record(&images.name_path(name), &record, &spool.path)
+    images.after(Step::Recorded);
+    files::write_record(&images.name_path(name), &record, &spool.path)?;
+    images.after(Step::Named);
+    Ok(())
 }
 
 /// Moves an unpacked layer into the store. If another import was first with the same one, that one stays, because a
@@ -205,10 +211,13 @@ fn place(images: &Images, spool: &Spool, chain: &Digest, new: New) -> Result<(),
     let (directory, path) = free_name(&parent)?;
     fs::rename(&new.path, &path).map_err(|cause| ImageError::storage("write", &path, cause))?;
     files::sync_directory(&parent)?;
+    images.after(Step::LayerPlaced);
     let record = LayerRecord { directory, ..new.record };
     if !files::write_new_record(&images.layer_path(chain), &record, &spool.path)? {
         fs::rename(&path, spool.fresh()).map_err(|cause| ImageError::storage("remove", &path, cause))?;
+        return Ok(());
     }
+    images.after(Step::LayerRecorded);
     Ok(())
 }
 

@@ -39,6 +39,7 @@ mod remove;
 mod snapshot;
 mod sparse;
 mod spool;
+mod step;
 mod store;
 mod tree;
 mod unpack;
@@ -47,8 +48,9 @@ mod wire;
 
 pub use audit::Audit;
 pub use error::{ImageError, Mismatch};
-pub use image::{ExposedPort, Image, ImageConfig};
+pub use image::{Image, ImageConfig};
 pub use limits::{Limit, Limits};
 pub use remove::remove_tree;
 pub use snapshot::Snapshot;
+pub use step::Step;
 pub use store::{Images, Removed};

@@ -20,12 +20,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Makes `upper` and `work` in `container_directory`, which exists; those that are there already are kept.
+    /// Makes `upper` and `work` in `container_directory`, which exists; an `upper` that is there already is kept. Nothing
+    /// may be mounted from them.
     ///
     /// The upper directory takes mode and owner of the topmost layer's root, because overlayfs shows the attributes
     /// of the uppermost directory.
     pub fn prepare(image: &Image, container_directory: &Path) -> Result<Self, ImageError> {
         let snapshot = Self { upper: container_directory.join("upper"), work: container_directory.join("work") };
+        // overlayfs refuses what it was once told not to write to the disk (`work/incompat/volatile`).
+        crate::remove_tree(&snapshot.work)?;
         for directory in [&snapshot.upper, &snapshot.work] {
             match DirBuilder::new().mode(0o700).create(directory) {
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}

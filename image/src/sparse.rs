@@ -17,6 +17,11 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
+/// In our words: the tar crate's repeat the octets that they met, and take them for a failure to read.
+fn no_number(field: io::Result<u64>) -> io::Result<u64> {
+    field.map_err(|_| invalid("its map of data holds no number"))
+}
+
 /// The old GNU form: in the header and in blocks behind it, read from `stream`, up to `most` octets.
 /// Gives the file's size too.
 pub(crate) fn from_header(
@@ -28,7 +33,8 @@ pub(crate) fn from_header(
     let mut segments = Vec::new();
     let mut add = |fields: &[GnuSparseHeader]| -> io::Result<()> {
         for field in fields.iter().filter(|field| !field.is_empty()) {
-            segments.push(Segment { offset: field.offset()?, length: field.length()? });
+            let (offset, length) = (no_number(field.offset())?, no_number(field.length())?);
+            segments.push(Segment { offset, length });
         }
         Ok(())
     };
@@ -45,7 +51,7 @@ pub(crate) fn from_header(
         add(&block.sparse)?;
         more = block.is_extended();
     }
-    Ok((Some(header.real_size()?), segments))
+    Ok((Some(no_number(header.real_size())?), segments))
 }
 
 /// The pax form 1.0: decimal lines before the data, padded to a block. Gives the octets they take of the `stored`.

@@ -18,6 +18,7 @@ use crate::{
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
     spool::{self, Spool},
+    step::{Observer, Step},
     wire::{Configuration, Manifest},
 };
 
@@ -28,6 +29,7 @@ use crate::{
 pub struct Images {
     pub(crate) directory: PathBuf,
     pub(crate) limits: Limits,
+    observer: Observer,
 }
 
 /// What [`Images::remove`] did.
@@ -46,7 +48,7 @@ pub struct Removed {
 impl Images {
     /// Opens the store in `directory`, made where it does not exist, and sweeps away what interrupted imports left.
     pub fn open(directory: &Path, limits: Limits) -> Result<Self, ImageError> {
-        let images = Self { directory: directory.to_owned(), limits };
+        let images = Self { directory: directory.to_owned(), limits, observer: Observer::default() };
         for part in ["", "blobs/sha256", "images", "names", "layers", "l", "tmp"] {
             let path = directory.join(part);
             DirBuilder::new()
@@ -57,6 +59,16 @@ impl Images {
         }
         images.sweep()?;
         Ok(images)
+    }
+
+    /// The same store, whose imports and removals tell `observer` of each step right after it.
+    pub fn observed(self, observer: impl Fn(Step) + Send + Sync + 'static) -> Self {
+        Self { observer: Observer(Box::new(observer)), ..self }
+    }
+
+    /// Tells that this has just happened.
+    pub(crate) fn after(&self, step: Step) {
+        (self.observer.0)(step);
     }
 
     /// Imports a whole tar stream under `name`, which then means the new image alone: plain or compressed with gzip
@@ -86,6 +98,13 @@ impl Images {
         record.map(|record| self.load(&record)).transpose()
     }
 
+    /// The manifest that `name` means, of an image that may be damaged.
+    pub fn meaning(&self, name: &ImageName) -> Result<Option<Digest>, ImageError> {
+        let _lock = self.lock(FlockOperation::LockShared)?;
+        let record: Option<NameRecord> = files::read_record(&self.name_path(&with_tag(name)))?;
+        Ok(record.map(|record| record.digest))
+    }
+
     /// The image with this manifest, named or not.
     pub fn by_digest(&self, digest: &Digest) -> Result<Option<Image>, ImageError> {
         let _lock = self.lock(FlockOperation::LockShared)?;
@@ -113,6 +132,7 @@ impl Images {
         }
         files::remove(&path)?;
         files::sync_directory(&self.directory.join("names"))?;
+        self.after(Step::Unnamed);
         crate::collect::collect(self, &spool, record.digest, in_use)
     }
 

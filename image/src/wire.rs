@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{Digest, Protocol};
+use model::Digest;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ExposedPort, ImageConfig};
+use crate::ImageConfig;
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -161,20 +161,9 @@ impl From<Execution> for ImageConfig {
             environment: execution.env.iter().filter_map(|text| text.parse().ok()).collect(),
             working_directory: some(execution.working_dir).map(|text| std::path::Path::new("/").join(text)),
             user: some(execution.user),
-            exposed_ports: execution.exposed_ports.keys().filter_map(|text| exposed_port(text)).collect(),
+            exposed_ports: execution.exposed_ports.keys().filter_map(|text| text.parse().ok()).collect(),
             labels: execution.labels,
             stop_signal: some(execution.stop_signal),
         }
     }
-}
-
-/// Reads `80`, `80/tcp` or `53/udp`.
-fn exposed_port(text: &str) -> Option<ExposedPort> {
-    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        _ => return None,
-    };
-    port.parse().ok().filter(|port| *port != 0).map(|port| ExposedPort { port, protocol })
 }

@@ -27,7 +27,7 @@ pub enum ClaimError {
 pub async fn claim(
     store: &dyn Store,
     table: &mut LeaseTable,
-    request: Request,
+    request: Request<'_>,
     endpoint: &EndpointId,
     mut record: impl FnMut(&Lease) -> Transaction + Send,
 ) -> Result<(Lease, Revision), ClaimError> {

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
-use model::{EndpointId, IfName, NetworkId, NetworkName};
+use model::{EndpointId, Family, IfName, NetworkId, NetworkName};
 use store::{Key, StoreError};
 
 use crate::Pool;
@@ -29,11 +29,9 @@ pub enum IpamError {
         with: Occupant,
     },
     /// All addresses of a family are leased.
-    #[error("no free address in {} of network {network}: {used} of {capacity} are leased", joined(.ranges))]
+    #[error("no free address in {}: {used} of {capacity} are leased", joined(.ranges))]
     Exhausted {
-        /// The network.
-        network: NetworkId,
-        /// Its subnets of the family.
+        /// The network's subnets of the family.
         ranges: Vec<IpNet>,
         /// How many addresses endpoints hold.
         used: u64,
@@ -45,6 +43,16 @@ pub enum IpamError {
     Outside {
         /// The address.
         address: IpAddr,
+        /// The network's subnets.
+        ranges: Vec<IpNet>,
+    },
+    /// The address that was asked for is of a family that the network does not have.
+    #[error("there is no {family} subnet for address {address}, only {}", joined(.ranges))]
+    NoSubnet {
+        /// The address.
+        address: IpAddr,
+        /// Its family.
+        family: Family,
         /// The network's subnets.
         ranges: Vec<IpNet>,
     },
@@ -93,6 +101,15 @@ pub enum IpamError {
         /// The network in the value.
         network: NetworkId,
     },
+    /// A record does not say who had an address.
+    #[error("the stored value of `{key}` does not say who had the address")]
+    UnreadableFormer {
+        /// The record's key.
+        key: Key,
+        /// What is wrong with the value; none if it is about another address.
+        #[source]
+        source: Option<serde_json::Error>,
+    },
     /// The leases cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,10 +125,13 @@ impl IpamError {
             Self::Outside { .. } | Self::Reserved { .. } => {
                 "ask for a host address of the subnet other than the gateway"
             }
+            Self::NoSubnet { .. } => "leave the address out, or give the network such a subnet",
             Self::InUse { .. } | Self::SetAside { .. } => {
                 "ask for another address, or for none to have a free one chosen"
             }
-            Self::Unreadable { .. } | Self::Misplaced { .. } => "the record was not written by this release of netd",
+            Self::Unreadable { .. } | Self::Misplaced { .. } | Self::UnreadableFormer { .. } => {
+                "the record was not written by this release of netd"
+            }
             Self::Store(error) => error.hint(),
         }
     }

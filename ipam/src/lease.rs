@@ -31,12 +31,7 @@ impl Lease {
 
     /// The key of the lease's record.
     pub fn key(&self) -> Key {
-        let prefix = Self::prefix(&self.network);
-        let key = match self.address {
-            IpAddr::V4(address) => format!("{prefix}{:08x}", u32::from(address)),
-            IpAddr::V6(address) => format!("{prefix}{:032x}", u128::from(address)),
-        };
-        key.parse().expect("a word and hexadecimal digits are plain segments")
+        address_key(&Self::prefix(&self.network), self.address)
     }
 
     /// What a transaction needs in it to take the address: nobody holds it, and from then on the endpoint does.
@@ -63,4 +58,13 @@ impl Lease {
         }
         Ok(lease)
     }
+}
+
+/// The key of an address's record below `prefix`.
+pub(crate) fn address_key(prefix: &str, address: IpAddr) -> Key {
+    let key = match address {
+        IpAddr::V4(address) => format!("{prefix}{:08x}", u32::from(address)),
+        IpAddr::V6(address) => format!("{prefix}{:032x}", u128::from(address)),
+    };
+    key.parse().expect("a word and hexadecimal digits are plain segments")
 }

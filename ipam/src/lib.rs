@@ -2,10 +2,12 @@
 //!
 //! Decisions are pure: a subnet is chosen from [`Pool`]s and what is taken, an address from a [`LeaseTable`]. What was
 //! decided holds once the store has committed it, for an address by one compare-and-swap on one key
-//! ([`Lease::claim`]). Who needs an address and when it is given back is the caller's.
+//! ([`Lease::claim`]). An address that was given back is its last holder's before it is anybody else's ([`Former`]). Who needs an address and when it is given back is the caller's.
 
 mod claim;
 mod error;
+mod former;
+mod formers;
 mod lease;
 mod number;
 mod overlap;
@@ -16,6 +18,7 @@ mod table;
 
 pub use claim::{ClaimError, claim};
 pub use error::{IpamError, Occupant, Role};
+pub use former::{Former, Parting};
 pub use lease::Lease;
 pub use overlap::{HostRange, overlap};
 pub use pool::{Pool, PoolError, choose_subnet, choose_unique_local, default_pools};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use model::{Reservation, Subnet};
 
 use crate::{
-    IpamError, Role,
+    IpamError, Role, Usage,
     number::{address, number},
     runs::Runs,
 };
@@ -16,9 +16,12 @@ pub(crate) struct Range {
     subnet: Subnet,
     /// Addresses of the subnet that nobody is given, and why.
     reserved: BTreeMap<IpAddr, String>,
+    /// What is not there for whoever comes first: held, nobody's, or resting since it was given back.
     occupied: Runs,
     /// How many addresses that an endpoint may have are held.
     used: u64,
+    /// How many addresses that an endpoint may have are free, and somebody had them before.
+    resting: u64,
     /// Where the search goes on: behind the address that was chosen last.
     next: u128,
 }
@@ -40,7 +43,7 @@ impl Range {
             }
         }
         reserved.keys().for_each(|address| occupied.insert(number(*address)));
-        Self { subnet, reserved, occupied, used: 0, next: number(range.network()) }
+        Self { subnet, reserved, occupied, used: 0, resting: 0, next: number(range.network()) }
     }
 
     /// The same range with nobody in it.
@@ -55,12 +58,18 @@ impl Range {
         &self.subnet
     }
 
-    pub(crate) fn used(&self) -> u64 {
-        self.used
+    /// How full it is.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage { used: self.used, capacity: self.capacity(), resting: self.resting }
+    }
+
+    /// Whether addresses that nobody asked for by name may include this one.
+    pub(crate) fn is_automatic(&self, address: IpAddr) -> bool {
+        self.subnet.pool().unwrap_or_else(|| self.subnet.range()).contains(&address) && self.may_be_held(address)
     }
 
     /// How many addresses endpoints may have.
-    pub(crate) fn capacity(&self) -> u64 {
+    fn capacity(&self) -> u64 {
         self.subnet.capacity() - self.reserved.len() as u64
     }
 
@@ -68,7 +77,7 @@ impl Range {
         self.subnet.is_endpoint_address(address) && !self.reserved.contains_key(&address)
     }
 
-    /// The next free address behind the one chosen last, from the beginning if there is none.
+    /// The next address that nobody had yet behind the one chosen last, from the beginning if there is none.
     pub(crate) fn next_free(&self) -> Option<IpAddr> {
         let pool = self.subnet.pool().unwrap_or_else(|| self.subnet.range());
         [self.next, number(pool.network())]
@@ -106,17 +115,39 @@ impl Range {
         self.next = other.next;
     }
 
-    pub(crate) fn hold(&mut self, address: IpAddr) {
+    /// Somebody has the address, which was free.
+    pub(crate) fn hold(&mut self, address: IpAddr, rested: bool) {
         if self.may_be_held(address) {
             self.occupied.insert(number(address));
             self.used += 1;
+            self.resting -= u64::from(rested);
         }
     }
 
-    pub(crate) fn free(&mut self, address: IpAddr) {
+    /// Nobody has the address any more.
+    pub(crate) fn free(&mut self, address: IpAddr, rests: bool) {
         if self.may_be_held(address) {
-            self.occupied.remove(number(address));
             self.used -= 1;
+            self.resting += u64::from(rests);
+            if !rests {
+                self.occupied.remove(number(address));
+            }
+        }
+    }
+
+    /// The address, which nobody has, was had by somebody.
+    pub(crate) fn remember(&mut self, address: IpAddr) {
+        if self.may_be_held(address) {
+            self.occupied.insert(number(address));
+            self.resting += 1;
+        }
+    }
+
+    /// The address, which nobody has, is as if nobody ever had it.
+    pub(crate) fn forget(&mut self, address: IpAddr) {
+        if self.may_be_held(address) {
+            self.resting -= 1;
+            self.occupied.remove(number(address));
         }
     }
 }

@@ -1,11 +1,18 @@
-//! Telling the neighbours who has an address from now on, so that neither a cache nor a bridge has to find out.
+//! Telling the neighbours who has an address from now on, so that neither a cache nor a switch has to find out.
 //!
 //! An IPv4 address is announced as RFC 5227 §2.3 says, by an ARP request of its holder for its own address: whoever has an
-//! entry for it takes the sender's MAC address over at once (RFC 826; Linux calls it gratuitous), and every bridge on the
+//! entry for it takes the sender's MAC address over at once (RFC 826; Linux calls it gratuitous), and every switch on the
 //! way learns the port. For IPv6 it is an unsolicited neighbour advertisement with the override flag (RFC 4861 §7.2.6).
 //! One of each: on a bridge of this host nothing is lost that RFC 5227's second one would make up for.
+//!
+//! Such a frame goes to every port of a bridge. So it is sent only where somebody may believe something else
+//! ([`model::Announcement`]), which is rare: the MAC address of an endpoint follows from its IP address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::mpsc,
+    thread,
+};
 
 use model::{Inside, MacAddress};
 use rustix::{
@@ -48,20 +55,67 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// A socket that frames can be sent by, in the namespace of the calling thread.
-pub(crate) struct Announcer(OwnedFd);
+/// Two threads that an attach does not wait for; they end with the last handle. One announces: on a bridge, a frame to all is
+/// copied to every port before the call that sends it returns, which takes milliseconds where there are a thousand. The other
+/// closes packet sockets: closing one waits for an RCU grace period (`packet_release` in `net/packet/af_packet.c`), some
+/// 10 ms, so it would hold up the next announcement.
+#[derive(Clone)]
+pub(crate) struct Herald {
+    announcements: mpsc::Sender<(Announcer, u32, Inside)>,
+    closing: mpsc::Sender<OwnedFd>,
+}
+
+impl Herald {
+    pub(crate) fn start() -> Result<Self, KernelError> {
+        let failed = |source| KernelError::System { action: "start a thread that announces".into(), source };
+        let (closing, sockets) = mpsc::channel::<OwnedFd>();
+        let close = move || sockets.into_iter().for_each(drop);
+        thread::Builder::new().name("fabric-closer".into()).spawn(close).map_err(failed)?;
+        let (announcements, queue) = mpsc::channel::<(Announcer, u32, Inside)>();
+        let announce = move || {
+            for (announcer, index, inside) in queue {
+                if let Err(error) = announcer.send(index, &inside) {
+                    // The container's own first packets tell the same.
+                    tracing::warn!(%error, "neighbours are not told of an endpoint");
+                }
+            }
+        };
+        thread::Builder::new().name("fabric-herald".into()).spawn(announce).map_err(failed)?;
+        Ok(Self { announcements, closing })
+    }
+
+    /// Announces the addresses of a container's end, whose interface has this index, soon.
+    pub(crate) fn announce(&self, announcer: Announcer, index: u32, inside: &Inside) {
+        // The thread ends with the last handle, so it is there.
+        let _ = self.announcements.send((announcer, index, inside.clone()));
+    }
+}
+
+/// A socket that frames can be sent by, in the namespace of the thread that opened it.
+pub(crate) struct Announcer {
+    socket: Option<OwnedFd>,
+    closing: mpsc::Sender<OwnedFd>,
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            // Without the thread it is closed here.
+            let _ = self.closing.send(socket);
+        }
+    }
+}
 
 impl Announcer {
-    /// Opens the socket. It receives nothing.
-    pub(crate) fn open() -> Result<Self, KernelError> {
+    /// Opens the socket, which the herald will close. It receives nothing.
+    pub(crate) fn open(herald: &Herald) -> Result<Self, KernelError> {
         let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None);
         socket
-            .map(Self)
+            .map(|socket| Self { socket: Some(socket), closing: herald.closing.clone() })
             .map_err(|error| KernelError::System { action: "open a packet socket".into(), source: error.into() })
     }
 
-    /// Announces the addresses of a container's end, whose interface has this index.
-    pub(crate) fn announce(&self, index: u32, inside: &Inside) -> Result<(), KernelError> {
+    fn send(&self, index: u32, inside: &Inside) -> Result<(), KernelError> {
         let to = LinkAddress {
             family: AddressFamily::PACKET.as_raw(),
             protocol: 0,
@@ -71,12 +125,15 @@ impl Announcer {
             length: 0,
             address: [0; 8],
         };
-        for address in inside.addresses.iter().map(ipnet::IpNet::addr) {
+        let socket = self.socket.as_ref().expect("taken only when this is dropped");
+        let announced =
+            inside.mac.into_iter().flat_map(|mac| inside.addresses.iter().map(move |net| (mac, net.addr())));
+        for (mac, address) in announced {
             let frame = match address {
-                IpAddr::V4(address) => announcement(inside.mac, address),
-                IpAddr::V6(address) => advertisement(inside.mac, address),
+                IpAddr::V4(address) => announcement(mac, address),
+                IpAddr::V6(address) => advertisement(mac, address),
             };
-            sendto(&self.0, &frame, SendFlags::empty(), &to).map_err(|error| KernelError::System {
+            sendto(socket, &frame, SendFlags::empty(), &to).map_err(|error| KernelError::System {
                 action: format!("announce {address} from {} in namespace {}", inside.interface, inside.namespace),
                 source: error.into(),
             })?;

@@ -13,11 +13,14 @@ use crate::{
     KernelError,
     element::NETFILTER_HEADER,
     netlink::{Refusal, Reply, Request, Socket, attribute},
+    route,
 };
 
 // `include/uapi/linux/netfilter/nfnetlink_conntrack.h`
 const IPCTNL_MSG_CT_GET: u8 = 1;
 const IPCTNL_MSG_CT_DELETE: u8 = 2;
+const IPCTNL_MSG_CT_GET_STATS: u8 = 5;
+const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const NESTED: u16 = 0x8000;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
@@ -38,6 +41,9 @@ const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 /// `CTA_FILTER_F_CTA_IP_SRC` of `net/netfilter/nf_internals.h`: compare the source address.
 const FILTER_SOURCE: u32 = 1;
 
+/// How many entries are rather told than picked out by the kernel in two walks through its table.
+const FEW: u32 = 1000;
+
 /// One direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -55,9 +61,10 @@ struct Tuple {
     destination_port: u16,
 }
 
-/// Deletes the entries of all `flows`, and nothing else. For one, the kernel picks out what has its address; for more, its
-/// table is read once.
-pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelError> {
+/// Deletes the entries of all `flows`, and nothing else. For one, the kernel picks out what has its address; for more, or if
+/// there are few entries, its table is read once. A walk through the table takes milliseconds even if nothing is in it, so an
+/// empty one is not read. `route` is asked for the host's addresses where they matter.
+pub(crate) fn forget(socket: &mut Socket, route: &mut Socket, flows: &[Flows]) -> Result<(), KernelError> {
     let action = |doing| {
         let several = match flows {
             [one] => format!("{doing} flows {one}"),
@@ -65,19 +72,36 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Flows]) -> Result<(), KernelE
         };
         move |source| KernelError::Netlink { action: several, source }
     };
+    if flows.is_empty() {
+        return Ok(());
+    }
+    let count = entries(socket).map_err(action("count"))?;
     let filters = match flows {
-        [] => return Ok(()),
-        [Flows::Of(address)] if address.is_ipv4() => {
+        _ if count == 0 => return Ok(()),
+        [Flows::Of(address)] if count > FEW && address.is_ipv4() => {
             [Direction::Original, Direction::Reply].map(|one| filter(one, *address)).into()
         }
+        [Flows::Of(address)] => vec![(family(*address), Vec::new())],
         // The container answers, so it is the source of the reply direction, behind any translation.
         [Flows::Published(published)] if published.to.is_ipv4() => vec![filter(Direction::Reply, published.to.ip())],
-        // `ctnetlink_filter_match_tuple` (Linux 5.8 to at least 6.18) takes equal IPv6 addresses for different ones.
+        [Flows::Before(published)] => vec![(family(published.to.ip()), Vec::new())],
+        [Flows::Beyond(range)] => vec![(family(range.addr()), Vec::new())],
+        // Nor are those of IPv6 picked out: `ctnetlink_filter_match_tuple` (Linux 5.8 to at least 6.18) takes equal addresses for
+        // different ones.
         [_] => vec![(NetfilterProtoFamily::IPv6, Vec::new())],
         _ => vec![(NetfilterProtoFamily::Unspec, Vec::new())],
     };
     // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
-    let is_one = |reply: &Reply| flows.iter().any(|flows| matches(reply, *flows));
+    let local = if flows.iter().any(|flows| matches!(flows, Flows::Before(_) | Flows::Beyond(_))) {
+        route::addresses(route, 0)?.iter().map(|address| address.net.addr()).collect()
+    } else {
+        BTreeSet::new()
+    };
+    let is_one = |reply: &Reply| {
+        let side = |kind| attribute(rest(reply), kind).and_then(tuple);
+        let (Some(original), Some(answer)) = (side(CTA_TUPLE_ORIG), side(CTA_TUPLE_REPLY)) else { return false };
+        flows.iter().any(|flows| matches(original, answer, *flows, &local))
+    };
     delete(socket, filters, &is_one, action)
 }
 
@@ -115,6 +139,15 @@ fn delete<E: FnOnce(Refusal) -> KernelError>(
         }
     }
     Ok(())
+}
+
+/// How many entries the namespace of the socket has.
+pub(crate) fn entries(socket: &mut Socket) -> Result<u32, Refusal> {
+    let request = Request::new(message(IPCTNL_MSG_CT_GET_STATS, NetfilterProtoFamily::Unspec, Vec::new()), 0);
+    let replies = socket.call(request)?;
+    let count = |reply: &Reply| attribute(rest(reply), CTA_STATS_GLOBAL_ENTRIES)?.first_chunk().copied();
+    // One that does not say may have any number.
+    Ok(replies.iter().find_map(count).map_or(u32::MAX, u32::from_be_bytes))
 }
 
 fn family(address: IpAddr) -> NetfilterProtoFamily {
@@ -185,11 +218,7 @@ fn tuple(bytes: &[u8]) -> Option<Tuple> {
     })
 }
 
-fn matches(reply: &Reply, flows: Flows) -> bool {
-    let side = |kind| attribute(rest(reply), kind).and_then(tuple);
-    let (Some(original), Some(answer)) = (side(CTA_TUPLE_ORIG), side(CTA_TUPLE_REPLY)) else {
-        return false;
-    };
+fn matches(original: Tuple, answer: Tuple, flows: Flows, local: &BTreeSet<IpAddr>) -> bool {
     match flows {
         Flows::Of(address) => original.source == address || answer.source == address,
         Flows::Published(Published { host_ip, protocol, host_ports, to }) => {
@@ -201,6 +230,21 @@ fn matches(reply: &Reply, flows: Flows) -> bool {
                 && answered.wrapping_sub(to.port()) == asked.wrapping_sub(host_ports.first().get())
                 // Untranslated, it did not come in through the host's port.
                 && original.destination != to.ip()
+        }
+        Flows::Before(Published { host_ip, protocol, host_ports, to }) => {
+            original.protocol == protocol.number()
+                && host_ports.contains(original.destination_port)
+                && host_ip.is_none_or(|host| original.destination == host)
+                && original.destination.is_ipv4() == to.is_ipv4()
+                && local.contains(&original.destination)
+                // The host itself answers: it leads nowhere.
+                && (answer.source, answer.source_port) == (original.destination, original.destination_port)
+        }
+        Flows::Beyond(range) => {
+            // Who answers is the source of the reply direction, behind any translation.
+            let ends = [original.source, answer.source];
+            let outside = |address: &IpAddr| !range.contains(address) && !local.contains(address);
+            ends.iter().any(|address| range.contains(address)) && ends.iter().any(outside)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use model::Change;
+use model::{Chain, Change, IfName, NamespaceName};
 
 use crate::Refusal;
 
@@ -42,11 +42,32 @@ pub enum KernelError {
         /// The object.
         object: String,
     },
+    /// Another process works on the network namespace.
+    #[error("{} works on this network namespace already", holder(.pid))]
+    Claimed {
+        /// Which, if that can be said.
+        pid: Option<u32>,
+    },
     /// Something that must be there first is missing.
     #[error("{object} does not exist")]
     Missing {
         /// The object.
         object: String,
+    },
+    /// A bridge has as many ports as Linux gives one: 2^10 (`BR_PORT_BITS` in `net/bridge/br_private.h`), the first of
+    /// which is none.
+    #[error("bridge {bridge} has 1,023 ports already, and Linux gives a bridge no more")]
+    BridgeFull {
+        /// The bridge.
+        bridge: IfName,
+    },
+    /// A namespace could not be looked into.
+    #[error("namespace {name} cannot be looked into")]
+    Namespace {
+        /// Which.
+        name: NamespaceName,
+        /// Why not.
+        source: Box<KernelError>,
     },
     /// The program `nft` is not installed.
     #[error("cannot find the program `nft`; install the package `nftables`")]
@@ -63,6 +84,21 @@ pub enum KernelError {
     /// Some changes failed; all others were applied.
     #[error("{}", Failures(.0))]
     Changes(Vec<Failure>),
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or_else(|| "another netd".to_owned(), |pid| format!("another netd, process {pid},"))
+}
+
+impl KernelError {
+    /// Whether an endpoint could not be attached because its network has no port left on this host.
+    pub fn is_full_bridge(&self) -> bool {
+        match self {
+            Self::BridgeFull { .. } => true,
+            Self::Changes(failures) => failures.iter().any(|failure| failure.source.is_full_bridge()),
+            _ => false,
+        }
+    }
 }
 
 /// A change that could not be applied.
@@ -84,12 +120,7 @@ impl fmt::Display for Failures<'_> {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            write!(f, "{failure}")?;
-            let mut cause: Option<&dyn std::error::Error> = Some(&*failure.source);
-            while let Some(error) = cause {
-                write!(f, ": {error}")?;
-                cause = error.source();
-            }
+            write!(f, "{}", Chain(failure))?;
         }
         Ok(())
     }

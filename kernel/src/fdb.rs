@@ -1,5 +1,7 @@
 //! The forwarding databases of bridges: behind which port each MAC address is (RTM_*NEIGH of family AF_BRIDGE).
 
+use std::collections::BTreeSet;
+
 use model::MacAddress;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::{
@@ -21,7 +23,7 @@ const NDA_LLADDR: u16 = 2;
 const STATIC: u16 = 0x40;
 
 /// A fixed entry: this address is behind this port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fixed {
     /// Index of the port.
     pub(crate) port: u32,
@@ -71,7 +73,7 @@ pub(crate) fn is_fixed(socket: &mut Socket, port: u32, mac: MacAddress) -> Resul
 }
 
 /// All fixed entries of all bridges.
-pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Fixed>, KernelError> {
+pub(crate) fn all(socket: &mut Socket) -> Result<BTreeSet<Fixed>, KernelError> {
     let replies = socket.dump(|| RouteNetlinkMessage::GetNeighbour(message(0)));
     let replies = replies.map_err(refused(|| "list forwarding databases".into()))?;
     Ok(replies.iter().filter_map(Fixed::parse).collect())

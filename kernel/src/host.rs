@@ -14,10 +14,12 @@ use crate::{
     link::{self, Link},
     netlink::Socket,
     route,
-    sysctl::{self, Setting},
+    sysctl::{self, Held, Setting},
 };
 
 const ETHERNET_MTU: u32 = 1500;
+/// The index of the loopback interface, where routes that lead nowhere lead (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
+const LOOPBACK: u32 = 1;
 
 /// The file in the run directory that says it was Fabric who turned forwarding on.
 fn note(run_dir: &Path, family: Family) -> PathBuf {
@@ -27,11 +29,33 @@ fn note(run_dir: &Path, family: Family) -> PathBuf {
     })
 }
 
-/// Whether the host forwards packets of a family, and by whose will.
-pub(crate) fn forwarding(run_dir: &Path, family: Family) -> Result<Forwarding, KernelError> {
-    if !Setting::Forwarding(family).is_on()? {
-        return Ok(Forwarding::Off);
+/// The settings of the host that say whether it forwards; each reconcile asks.
+pub(crate) struct ForwardingSettings {
+    ipv4: Option<Held>,
+    ipv6: Option<Held>,
+}
+
+impl ForwardingSettings {
+    /// Those of the namespace that the thread is in.
+    pub(crate) fn open() -> Result<Self, KernelError> {
+        let [ipv4, ipv6] = Family::ALL.map(|family| Setting::Forwarding(family).hold());
+        Ok(Self { ipv4: ipv4?, ipv6: ipv6? })
     }
+
+    /// Whether the host forwards packets of a family, and by whose will.
+    pub(crate) fn observe(&self, run_dir: &Path, family: Family) -> Result<Forwarding, KernelError> {
+        let setting = match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        };
+        match setting {
+            Some(setting) if setting.is_on()? => willed(run_dir, family),
+            _ => Ok(Forwarding::Off),
+        }
+    }
+}
+
+fn willed(run_dir: &Path, family: Family) -> Result<Forwarding, KernelError> {
     let path = note(run_dir, family);
     match path.try_exists() {
         Ok(true) => Ok(Forwarding::TurnedOn),
@@ -88,14 +112,17 @@ fn is_link_local(net: IpNet) -> bool {
     matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
-/// The MTU of the interface that the default route of the lowest metric leaves by.
+/// The MTU of the interface that the default route of the lowest metric leaves by: that of IPv4, or of IPv6 if there is
+/// no other.
 pub(crate) fn uplink_mtu(socket: &mut Socket) -> Result<u32, KernelError> {
     let default = route::routes(socket)?
         .into_iter()
-        .filter(|route| route.to.prefix_len() == 0 && route.to.addr().is_ipv4())
-        .filter_map(|route| Some((route.metric, route.link?)))
+        .filter(|route| route.to.prefix_len() == 0)
+        .filter_map(|route| {
+            Some((Family::of(route.to.addr()), route.metric, route.link.filter(|link| *link != LOOPBACK)?))
+        })
         .min();
-    let Some((_, index)) = default else {
+    let Some((_, _, index)) = default else {
         return Ok(ETHERNET_MTU);
     };
     let links: Vec<Link> = link::all(socket)?;

@@ -2,14 +2,16 @@
 //! sysctls.
 //!
 //! It looks at what is there, compares it with what is desired ([`model::diff`]) and applies the difference. It does
-//! not decide what is desired, and it remembers nothing between two looks. Containers' processes are none of its
-//! business.
+//! not decide what is desired, and between two looks it remembers nothing but that the kernel told of no change to its
+//! rules (`structure/vigil.rs`). Containers' processes are none of its business.
 //!
 //! # What is ours
 //!
 //! * interfaces in group `0x66616272` ("fabr"), which is set in the message that makes them;
 //! * addresses and routes of protocol 102 ("f");
 //! * `table inet fabric` and `table bridge fabric`;
+//! * group `0xfab1` of nfnetlink_log, by which one daemon at a time works on a namespace;
+//! * block `0xfab1` of traffic control's filters, and the `clsact` that leads to it at a port;
 //! * the files in the directory of namespaces.
 //!
 //! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding` are turned
@@ -19,6 +21,7 @@
 //! to forward for other purposes too removes the note.
 
 mod announce;
+mod claim;
 mod conntrack;
 mod element;
 mod error;
@@ -26,21 +29,31 @@ mod facade;
 mod fdb;
 mod firewalls;
 mod host;
+mod ipv6;
+mod judges;
 mod link;
 mod namespace;
+mod neighbour;
 mod netlink;
 mod observe;
+mod octets;
+mod patience;
 mod ports;
 mod route;
+mod shortcut;
 mod structure;
+mod sub_interface;
 mod sweep;
 mod sysctl;
 mod watch;
 mod worker;
 
+pub use claim::Claim;
 pub use error::{Failure, KernelError};
 pub use facade::{Kernel, Removal, Report};
 pub use firewalls::{Obstacle, Traffic};
 pub use netlink::Refusal;
+pub use octets::Octets;
 pub use ports::{HostPorts, Listener};
+pub use structure::ConnectionLimit;
 pub use watch::{Notice, Watch};

@@ -1,5 +1,8 @@
 //! Interfaces over rtnetlink.
 
+mod shown;
+mod spec;
+
 use std::{
     collections::BTreeSet,
     net::IpAddr,
@@ -9,134 +12,64 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Admin, Bridge, IfName, Inside, LinkSettings, MacAddress, Switch, Veth};
+use model::{Admin, Bridge, Family, IfName, Inside, LinkSettings, Switch, Veth, leads_to_itself};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
-        BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkMessage,
+        BridgeMulticastRouterType, BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth,
+        LinkAttribute, LinkExtentMask, LinkMessage,
     },
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
 
+pub(crate) use shown::Link;
+
 use crate::{
     KernelError, fdb,
-    netlink::{Refusal, Reply, Request, Socket, attribute, attributes, number, string},
+    netlink::{Refusal, Request, Socket},
     route::{address_message, default_route},
 };
 
 /// The interface group that marks what is Fabric's: "fabr".
-const GROUP: u32 = 0x6661_6272;
+pub(crate) const GROUP: u32 = 0x6661_6272;
 /// The group of interfaces of Fabric's that are about to be removed, all at once.
 const DOOMED: u32 = GROUP + 1;
 
+/// A bridge has no more ports (`BR_MAX_PORTS` in `net/bridge/br_private.h`).
+const MOST_PORTS: u32 = 1024;
+
 /// The longest that the kernel's link watch puts an event off, with some room.
 const LINK_WATCH_MILLISECONDS: u32 = 1100;
-
-const LINK_HEADER: usize = 16;
-
-// Attribute types of `include/uapi/linux/if_link.h`.
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
-const IFLA_MASTER: u16 = 10;
-const IFLA_OPERSTATE: u16 = 16;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_IFALIAS: u16 = 20;
-const IFLA_GROUP: u16 = 27;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_SLAVE_KIND: u16 = 4;
-const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_BRPORT_MODE: u16 = 4;
-const IFLA_BRPORT_LEARNING: u16 = 8;
-const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
-
-/// An interface as the kernel shows it.
-#[derive(Debug, Clone)]
-pub(crate) struct Link {
-    pub(crate) index: u32,
-    pub(crate) name: String,
-    pub(crate) kind: String,
-    pub(crate) ours: bool,
-    pub(crate) mac: Option<MacAddress>,
-    pub(crate) mtu: u32,
-    pub(crate) admin: Admin,
-    /// Whether packets can pass, as far as the kernel's link watch has noticed.
-    operational: bool,
-    pub(crate) alias: String,
-    pub(crate) master: Option<u32>,
-    /// Whether it is a bridge's port that a frame may leave by which came in by it.
-    pub(crate) hairpin: Switch,
-    /// Whether it is a bridge's port that the bridge learns from, or floods with what is for nobody it knows.
-    pub(crate) learning_or_flooded: bool,
-    /// Index of the other end of a veth pair, in its namespace.
-    pub(crate) peer: Option<u32>,
-}
-
-impl Link {
-    pub(crate) fn parse(reply: &Reply) -> Option<Self> {
-        let (header, rest) = reply.payload.split_at_checked(LINK_HEADER)?;
-        const UP: u32 = 1;
-        let mut link = Self {
-            index: number(&header[4..])?,
-            name: String::new(),
-            kind: String::new(),
-            ours: false,
-            mac: None,
-            mtu: 0,
-            admin: if number(&header[8..])? & UP == 0 { Admin::Down } else { Admin::Up },
-            operational: false,
-            alias: String::new(),
-            master: None,
-            hairpin: Switch::Off,
-            learning_or_flooded: false,
-            peer: None,
-        };
-        for (kind, value) in attributes(rest) {
-            match kind {
-                IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().and_then(|octets| octets.try_into().ok()),
-                IFLA_IFNAME => link.name = string(value),
-                IFLA_MTU => link.mtu = number(value)?,
-                IFLA_LINK => link.peer = number(value),
-                // RFC 2863: up
-                IFLA_OPERSTATE => link.operational = value == [6],
-                IFLA_MASTER => link.master = number(value),
-                IFLA_LINKINFO => {
-                    link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default();
-                    let port = port_settings(value);
-                    let is = |setting, number: u8| attribute(port, setting) == Some(&[number]);
-                    link.hairpin = if is(IFLA_BRPORT_MODE, 1) { Switch::On } else { Switch::Off };
-                    link.learning_or_flooded = is(IFLA_BRPORT_LEARNING, 1) || is(IFLA_BRPORT_UNICAST_FLOOD, 1);
-                }
-                IFLA_IFALIAS => link.alias = string(value),
-                IFLA_GROUP => link.ours = matches!(number(value)?, GROUP | DOOMED),
-                _ => {}
-            }
-        }
-        Some(link)
-    }
-}
-
-/// The settings of a bridge's port in its `IFLA_LINKINFO`; those of other masters' ports have other meanings.
-fn port_settings(info: &[u8]) -> &[u8] {
-    let port = attribute(info, IFLA_INFO_SLAVE_KIND).is_some_and(|kind| string(kind) == "bridge");
-    let settings = if port { attribute(info, IFLA_INFO_SLAVE_DATA) } else { None };
-    settings.unwrap_or_default()
-}
 
 pub(crate) fn refused(action: impl FnOnce() -> String) -> impl FnOnce(Refusal) -> KernelError {
     |source| KernelError::Netlink { action: action(), source }
 }
 
+/// Asks for interfaces without what has passed, which makes up half of the answer.
+fn without_counters(mut message: LinkMessage) -> LinkMessage {
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message
+}
+
 /// The interface of this name, if there is one, whoever made it.
 pub(crate) fn find(socket: &mut Socket, name: &IfName) -> Result<Option<Link>, KernelError> {
-    let message = LinkUnspec::new_with_name(name.as_str()).build();
+    let message = without_counters(LinkUnspec::new_with_name(name.as_str()).build());
     match socket.call(Request::new(RouteNetlinkMessage::GetLink(message), 0)) {
         Ok(replies) => Ok(replies.first().and_then(Link::parse)),
         Err(refusal) if refusal.is(Errno::NODEV) => Ok(None),
         Err(refusal) => Err(refused(|| format!("show interface {name}"))(refusal)),
+    }
+}
+
+/// The name of the interface with this index.
+pub(crate) fn name_of(socket: &mut Socket, index: u32) -> Result<Option<IfName>, KernelError> {
+    let message = LinkUnspec::new_with_index(index).build();
+    match socket.call(Request::new(RouteNetlinkMessage::GetLink(message), 0)) {
+        Ok(replies) => Ok(replies.first().and_then(Link::parse).and_then(|link| link.name.parse().ok())),
+        Err(refusal) if refusal.is(Errno::NODEV) => Ok(None),
+        Err(refusal) => Err(refused(|| format!("show interface {index}"))(refusal)),
     }
 }
 
@@ -152,7 +85,7 @@ pub(crate) fn find_ours(socket: &mut Socket, name: &IfName) -> Result<Link, Kern
 /// All interfaces.
 pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
     let replies = socket
-        .dump(|| RouteNetlinkMessage::GetLink(LinkMessage::default()))
+        .dump(|| RouteNetlinkMessage::GetLink(without_counters(LinkMessage::default())))
         .map_err(refused(|| "list interfaces".into()))?;
     Ok(replies.iter().filter_map(Link::parse).collect())
 }
@@ -165,12 +98,15 @@ pub(crate) fn create_bridge(socket: &mut Socket, name: &IfName, bridge: &Bridge)
         .mtu(bridge.mtu)
         .stp_state(BridgeStpState::Disabled)
         .forward_delay(0)
+        // One group more, and the bridge gives up snooping for good: all multicast would go to all ports.
+        .mcast_hash_max(MOST_PORTS * shown::MOST_GROUPS)
         .down()
         .build();
     create(socket, name, message, || format!("create bridge {name}"))
 }
 
-/// Makes a veth pair, both ends down: the host's as a port of its bridge, the container's inside `namespace`.
+/// Makes a veth pair, both ends down: the host's as a port of its bridge, if it is to have one, the container's inside
+/// `namespace`.
 pub(crate) fn create_veth(
     socket: &mut Socket,
     name: &IfName,
@@ -178,22 +114,34 @@ pub(crate) fn create_veth(
     inside: &Inside,
     namespace: BorrowedFd<'_>,
 ) -> Result<(), KernelError> {
-    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
         .name(inside.interface.as_str())
         .link_group(GROUP)
-        .address(inside.mac.octets().to_vec())
         .mtu(inside.mtu)
-        .setns_by_fd(namespace.as_raw_fd())
-        .build();
+        .setns_by_fd(namespace.as_raw_fd());
+    if let Some(mac) = inside.mac {
+        peer = peer.address(mac.octets().to_vec());
+    }
     let mut builder = LinkMessageBuilder::<LinkVeth>::new(name.as_str(), inside.interface.as_str())
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
         .link_group(GROUP)
         .mtu(veth.mtu)
         .down();
     if let Some(bridge) = &veth.bridge {
         builder = builder.controller(find_ours(socket, bridge)?.index);
     }
-    create(socket, name, builder.build(), || format!("create veth {name}"))
+    let created = create(socket, name, builder.build(), || format!("create veth {name}"));
+    created.map_err(|error| full(error, veth.bridge.as_ref()))
+}
+
+/// Names the bridge that has no place for another port, if that is the cause.
+fn full(error: KernelError, bridge: Option<&IfName>) -> KernelError {
+    match (error, bridge) {
+        (KernelError::Netlink { source, .. }, Some(bridge)) if source.is(Errno::XFULL) => {
+            KernelError::BridgeFull { bridge: bridge.clone() }
+        }
+        (error, _) => error,
+    }
 }
 
 fn create(
@@ -226,9 +174,17 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
     }
     let mut port: Vec<InfoBridgePort> = Vec::new();
     port.extend(settings.hairpin.map(|hairpin| InfoBridgePort::HairpinMode(hairpin == Switch::On)));
+    port.extend(settings.isolated.map(|isolated| InfoBridgePort::Isolated(isolated == Switch::On)));
     if let Some(mac) = settings.fixed {
+        requests.push(spec::without_own_address(link.index));
         requests.push(fdb::fix(link.index, mac));
-        port.extend([InfoBridgePort::Learning(false), InfoBridgePort::UnicastFlood(false)]);
+        // What the kernel does not know, which for the last is one before 6.3, it passes over.
+        port.extend([
+            InfoBridgePort::Learning(false),
+            InfoBridgePort::UnicastFlood(false),
+            InfoBridgePort::MulticastRouter(BridgeMulticastRouterType::Disabled),
+            InfoBridgePort::MulticastMaxGroups(shown::MOST_GROUPS),
+        ]);
     }
     if !port.is_empty() {
         builder = builder.set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(port));
@@ -250,7 +206,14 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
     // Unlike `RTM_SETLINK`, `RTM_NEWLINK` takes the settings of a port too.
     requests.push(Request::new(RouteNetlinkMessage::NewLink(builder.build()), 0));
     for answer in socket.exchange(requests) {
-        answer.map_err(refused(|| format!("set {name} {settings}")))?;
+        match answer {
+            // A kernel without IPv6.
+            Err(refusal) if refusal.is(Errno::AFNOSUPPORT) => {}
+            answer => {
+                let done = answer.map_err(refused(|| format!("set {name} {settings}")));
+                done.map_err(|error| full(error, settings.master.as_ref()))?;
+            }
+        }
     }
     Ok(())
 }
@@ -259,23 +222,35 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
 ///
 /// The kernel handles a new carrier in a work queue (`net/core/link_watch.c`). Until that has run, a bridge drops what
 /// the host sends and a port what it receives, and a lost SYN costs a second. Since Linux 6.8 showing an interface
-/// brings its state up to date at once; before, only waiting helps.
-pub(crate) fn await_forwarding(socket: &mut Socket, port: &IfName) -> Result<(), KernelError> {
+/// brings its state up to date at once; before, only waiting helps. Returns the bridge, unless somebody took the port away
+/// from it or holds a link down: the next reconcile will see that.
+pub(crate) fn await_forwarding(socket: &mut Socket, port: &IfName) -> Result<Option<Link>, KernelError> {
     for _ in 0..LINK_WATCH_MILLISECONDS {
         let port = find_ours(socket, port)?;
         let Some(master) = port.master else {
-            return Ok(());
+            return Ok(None);
         };
         let message = LinkUnspec::new_with_index(master).build();
         let replies = socket
             .call(Request::new(RouteNetlinkMessage::GetLink(message), 0))
             .map_err(refused(|| format!("show the bridge of {}", port.name)))?;
-        if port.operational && replies.first().and_then(Link::parse).is_none_or(|bridge| bridge.operational) {
-            return Ok(());
+        let bridge = replies.first().and_then(Link::parse);
+        if port.operational && bridge.as_ref().is_none_or(|bridge| bridge.operational) {
+            return Ok(bridge);
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // Someone holds the link down; the next reconcile will see that.
+    Ok(None)
+}
+
+/// Waits until the kernel has seen that an interface has a carrier; see [`await_forwarding`].
+pub(crate) fn await_carrier(socket: &mut Socket, name: &IfName) -> Result<(), KernelError> {
+    for _ in 0..LINK_WATCH_MILLISECONDS {
+        if find(socket, name)?.is_none_or(|link| link.operational) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
     Ok(())
 }
 
@@ -332,16 +307,25 @@ pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
     socket.call(Request::new(message, 0)).map(drop).map_err(refused(|| "set lo up".into()))
 }
 
-/// Addresses a container's end, brings it up and sets the default route, all in one system call, and returns the
-/// interface's index. `socket` is of the container's namespace.
+/// How the words for a default route go on.
+fn way(gateway: IpAddr) -> String {
+    if leads_to_itself(gateway) {
+        format!("to the interface itself ({})", Family::of(gateway))
+    } else {
+        format!("via {gateway}")
+    }
+}
+
+/// Addresses a container's end, which is `link`, brings it up and sets the default route, all in one system call. `socket`
+/// is of the container's namespace.
 pub(crate) fn configure_inside(
     socket: &mut Socket,
+    link: &Link,
     inside: &Inside,
     remove: &BTreeSet<IpNet>,
     leave: &BTreeSet<IpAddr>,
-) -> Result<u32, KernelError> {
+) -> Result<(), KernelError> {
     let name = &inside.interface;
-    let link = find_ours(socket, name)?;
     let mut requests = Vec::new();
     let mut actions = Vec::new();
     let mut push = |action: String, message, flags| {
@@ -354,15 +338,15 @@ pub(crate) fn configure_inside(
     }
     for gateway in leave {
         let message = RouteNetlinkMessage::DelRoute(default_route(link.index, *gateway));
-        push(format!("route no longer by default via {gateway}"), message, 0);
+        push(format!("route no longer by default {}", way(*gateway)), message, 0);
     }
     for net in &inside.addresses {
         let message = RouteNetlinkMessage::NewAddress(address_message(link.index, *net));
         push(format!("add address {net} to {name}"), message, NLM_F_CREATE | NLM_F_REPLACE);
     }
     let mut settings = LinkUnspec::new_with_index(link.index);
-    if link.mac != Some(inside.mac) {
-        settings = settings.address(inside.mac.octets().to_vec());
+    if let Some(mac) = inside.mac.filter(|mac| link.mac != Some(*mac)) {
+        settings = settings.address(mac.octets().to_vec());
     }
     if link.mtu != inside.mtu {
         settings = settings.mtu(inside.mtu);
@@ -375,7 +359,7 @@ pub(crate) fn configure_inside(
     let gateways = inside.gateway.map(IpAddr::from).into_iter().chain(inside.gateway6.map(IpAddr::from));
     for gateway in gateways {
         let message = RouteNetlinkMessage::NewRoute(default_route(link.index, gateway));
-        push(format!("route by default via {gateway}"), message, NLM_F_CREATE | NLM_F_REPLACE);
+        push(format!("route by default {}", way(gateway)), message, NLM_F_CREATE | NLM_F_REPLACE);
     }
     for (answer, action) in socket.exchange(requests).into_iter().zip(actions) {
         match answer {
@@ -386,5 +370,5 @@ pub(crate) fn configure_inside(
             }
         }
     }
-    Ok(link.index)
+    Ok(())
 }

@@ -6,7 +6,10 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -15,9 +18,9 @@ use std::{
 use model::{Admin, Namespace, NamespaceName};
 use netlink_sys::constants::NETLINK_ROUTE;
 use rustix::{
-    fs::fstatfs,
+    fs::{AtFlags, CWD, StatxAttributes, StatxFlags, fstatfs, statx},
     io::Errno,
-    mount::{UnmountFlags, mount_bind, unmount},
+    mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 
@@ -77,14 +80,32 @@ fn enter(namespace: &Pinned) -> Result<(), KernelError> {
 }
 
 impl Namespaces {
-    /// Uses `directory`, and makes it if it is missing.
+    /// Uses `directory`, makes it if it is missing, and mounts it over itself unless that was done before.
+    ///
+    /// So whoever copies the host's mounts, as each container's shim does, gets rid of every pin in it by a single
+    /// unmount instead of one for each, which makes the cost of a start grow with the number of containers. The mount is
+    /// private: pins do not appear in the mount namespaces of other programs, where they would outlive their removal here.
     pub(crate) fn open(directory: &Path) -> Result<Self, KernelError> {
-        fs::create_dir_all(directory).map_err(|source| KernelError::File {
-            action: "create",
-            path: directory.into(),
-            source,
-        })?;
+        let failed = |action| move |source| KernelError::File { action, path: directory.into(), source };
+        fs::create_dir_all(directory).map_err(failed("create"))?;
+        let examined = statx(CWD, directory, AtFlags::empty(), StatxFlags::empty());
+        let examined = examined.map_err(|error| failed("examine")(error.into()))?;
+        if !examined.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            let mounted =
+                mount_bind(directory, directory).and_then(|()| mount_change(directory, MountPropagationFlags::PRIVATE));
+            mounted.map_err(|error| failed("mount over itself")(error.into()))?;
+        }
         Ok(Self { directory: directory.into(), pinning: Arc::default() })
+    }
+
+    /// Unmounts the directory if nothing is pinned in it; otherwise the next [`Namespaces::open`] finds it mounted.
+    pub(crate) fn close(&self) -> Result<(), KernelError> {
+        match unmount(&self.directory, UnmountFlags::NOFOLLOW) {
+            Ok(()) | Err(Errno::BUSY | Errno::INVAL) => Ok(()),
+            Err(error) => {
+                Err(KernelError::File { action: "unmount", path: self.directory.clone(), source: error.into() })
+            }
+        }
     }
 
     fn path(&self, name: &NamespaceName) -> PathBuf {
@@ -143,7 +164,7 @@ impl Namespaces {
                     source: error.into(),
                 })?;
                 prepare()?;
-                self.pin(name)
+                self.pin(name, Path::new(CURRENT))
             });
             let thread =
                 thread.map_err(|source| KernelError::System { action: format!("make namespace {name}"), source })?;
@@ -151,8 +172,27 @@ impl Namespaces {
         })
     }
 
-    /// Pins the namespace that the thread is in.
-    fn pin(&self, name: &NamespaceName) -> Result<(), KernelError> {
+    /// Whether a namespace of this name is pinned.
+    pub(crate) fn is_pinned(&self, name: &NamespaceName) -> Result<bool, KernelError> {
+        Ok(self.find(name)?.flatten().is_some())
+    }
+
+    /// Pins the namespace that a process is in, unless one is pinned under this name.
+    pub(crate) fn adopt(&self, name: &NamespaceName, pid: i32) -> Result<(), KernelError> {
+        let own = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let inode = |path: &Path| {
+            let examined = fs::metadata(path).map(|metadata| metadata.ino());
+            examined.map_err(|source| KernelError::File { action: "examine", path: path.into(), source })
+        };
+        // The number of a process that has ended may be that of one of the host's by now.
+        if inode(&own)? == inode(Path::new(CURRENT))? {
+            return Err(KernelError::Missing { object: format!("process {pid} in namespace {name}") });
+        }
+        self.pin(name, &own)
+    }
+
+    /// Pins the namespace that `source` stands for.
+    fn pin(&self, name: &NamespaceName, source: &Path) -> Result<(), KernelError> {
         // The lock guards no data that a panic could leave broken.
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Some(_)) = self.find(name)? {
@@ -161,7 +201,7 @@ impl Namespaces {
         let path = self.path(name);
         let failed = |source: io::Error| KernelError::File { action: "pin a namespace to", path: path.clone(), source };
         File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        mount_bind(CURRENT, &path).map_err(|error| failed(error.into()))
+        mount_bind(source, &path).map_err(|error| failed(error.into()))
     }
 
     /// Unpins a namespace. Removing the file also removes copies of the mount in other mount namespaces
@@ -192,7 +232,16 @@ pub(crate) fn prepare() -> Result<(), KernelError> {
 
 /// How far the namespace that the thread is in has been prepared; `socket` is of that namespace.
 pub(crate) fn readiness(socket: &mut Socket) -> Result<Namespace, KernelError> {
+    match readiness_told_by_loopback(socket)? {
+        Namespace::Ready if !sysctl::is_container_ready()? => Ok(Namespace::Unprepared),
+        told => Ok(told),
+    }
+}
+
+/// The same without a look at the settings, which takes the longer the more namespaces there are (see
+/// `kernel/src/link/spec.rs`): that the loopback interface is up is the last of what [`prepare`] does.
+pub(crate) fn readiness_told_by_loopback(socket: &mut Socket) -> Result<Namespace, KernelError> {
     let loopback = "lo".parse().expect("two letters name an interface");
     let up = link::find(socket, &loopback)?.is_some_and(|link| link.admin == Admin::Up);
-    Ok(if up && sysctl::is_container_ready()? { Namespace::Ready } else { Namespace::Unprepared })
+    Ok(if up { Namespace::Ready } else { Namespace::Unprepared })
 }

@@ -1,6 +1,6 @@
 //! Netlink sockets: many requests in one system call, and an answer to each.
 
-use std::{collections::BTreeMap, fmt, io};
+use std::{collections::BTreeMap, fmt, io, thread, time::Duration};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
@@ -18,8 +18,14 @@ const ERROR_TEXT: u16 = 1;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// How many requests are sent before their answers are read, so that the answers fit the receive buffer.
 const WINDOW: usize = 64;
-/// How often a dump that raced with a change is started again.
-const DUMP_ATTEMPTS: usize = 16;
+/// How often a dump that raced with a change is started again, and after how many of them it waits a little before: so much
+/// longer each time, and half a second in all.
+const DUMP_ATTEMPTS: u32 = 16;
+const DUMP_ATTEMPTS_AT_ONCE: u32 = 6;
+const DUMP_PAUSE: Duration = Duration::from_millis(10);
+/// The same where somebody may change things for that purpose, and how many objects are then read at most.
+const FEW_ATTEMPTS: u32 = 3;
+const MANY_OBJECTS: usize = 1 << 16;
 
 /// The kernel's refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,8 @@ pub(crate) struct Socket {
     socket: netlink_sys::Socket,
     sequence: u32,
     port: u32,
+    attempts: u32,
+    objects: usize,
 }
 
 impl Refusal {
@@ -121,7 +129,12 @@ impl Socket {
         };
         let (socket, port) =
             open().map_err(|source| KernelError::System { action: "open a netlink socket".into(), source })?;
-        Ok(Self { socket, sequence: 0, port })
+        Ok(Self { socket, sequence: 0, port, attempts: DUMP_ATTEMPTS, objects: usize::MAX })
+    }
+
+    /// The same socket, where whoever makes the objects must not keep others waiting by their number, or by changing them.
+    pub(crate) fn impatient(self) -> Self {
+        Self { attempts: FEW_ATTEMPTS, objects: MANY_OBJECTS, ..self }
     }
 
     /// The socket's address, by which the kernel tells whose request made a change.
@@ -179,7 +192,8 @@ impl Socket {
         keep: &dyn Fn(&Reply) -> bool,
     ) -> Answer {
         let interrupted = rustix::io::Errno::INTR;
-        for _ in 0..DUMP_ATTEMPTS {
+        for attempt in 0..self.attempts {
+            thread::sleep(DUMP_PAUSE * attempt.saturating_sub(DUMP_ATTEMPTS_AT_ONCE));
             let answers = self.exchange_some(vec![Request::dump(request())], keep);
             match answers.into_iter().next().expect("one request has one answer") {
                 Err(refusal) if refusal.is(interrupted) => {}
@@ -220,7 +234,11 @@ impl Socket {
                     _ => {
                         let reply = Reply { payload: message.payload.to_vec() };
                         if keep(&reply) {
-                            replies.entry(index).or_default().push(reply);
+                            let replies = replies.entry(index).or_default();
+                            if replies.len() == self.objects {
+                                return Err(io::Error::other(format!("there are more than {} objects", self.objects)));
+                            }
+                            replies.push(reply);
                         }
                     }
                 }

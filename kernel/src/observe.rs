@@ -1,53 +1,77 @@
 //! What Fabric owns in the kernel, as it is.
 
+mod inside;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    thread,
 };
 
 use model::{
-    Attachment, Bridge, Element, Family, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Scope, State,
-    Structure, Veth,
+    Attachment, Bridge, Element, Family, IfName, Inside, Namespace, NamespaceName, NetworkId, Observed, Parent, Scope,
+    Shortcut, Spare, State, Structure, SubInterface, Veth,
 };
-use netlink_sys::constants::NETLINK_ROUTE;
 
+use self::inside::{End, Extent, OnParent, Seen, look_into};
 use crate::{
     KernelError, element,
     fdb::{self, Fixed},
-    host,
+    judges::Trust,
     link::{self, Link},
-    namespace,
-    netlink::Socket,
-    route::{self, Route},
-    structure, sysctl,
+    route, structure,
     worker::Worker,
 };
 
-/// A container's end, and the index of its pair's other end in the host's namespace.
-struct End {
-    host: u32,
-    inside: Inside,
-}
+/// Namespaces that could not be looked into, and why.
+pub(crate) type Unreadable = BTreeMap<NamespaceName, KernelError>;
+
+/// As many namespaces are not worth a thread of their own.
+const FEW: usize = 32;
 
 impl Worker {
-    /// Looks at what lies within the scope. Firewall elements are looked up by the keys of those desired as well.
-    pub(crate) fn observe(&mut self, scope: &Scope, desired: &State) -> Result<Observed, KernelError> {
+    /// Looks at what lies within the scope. Firewall elements are looked up by the keys of those desired as well. Where that
+    /// is everything, a namespace that cannot be looked into keeps nobody from seeing the others; why is returned as well.
+    pub(crate) fn observe(&mut self, scope: &Scope, desired: &State) -> Result<(Observed, Unreadable), KernelError> {
         let mut state = State::empty();
-        state.forwarding = host::forwarding(&self.run_dir, Family::Ipv4)?;
-        state.forwarding6 = host::forwarding(&self.run_dir, Family::Ipv6)?;
-        state.structure = structure::observe(&mut self.netfilter)?;
+        if *scope == Scope::Shortcut {
+            state.shortcut = self.splice.look(&mut self.netfilter, Trust::Nothing)?;
+            let links = link::all(&mut self.route)?;
+            self.splice.look_at_all(&mut state.shortcut, &links)?;
+            let observed = Observed { state, elements_beyond: BTreeSet::new(), unreadable: BTreeSet::new() };
+            return Ok((observed, BTreeMap::new()));
+        }
+        state.forwarding = self.forwarding.observe(&self.run_dir, Family::Ipv4)?;
+        state.forwarding6 = self.forwarding.observe(&self.run_dir, Family::Ipv6)?;
+        state.structure = match scope {
+            // The looks that others rely on believe nothing but their eyes.
+            Scope::Everything | Scope::Firewall => structure::examine(&mut self.netfilter, &self.rules)?,
+            Scope::Shortcut | Scope::Network(_) | Scope::Container { .. } | Scope::Spare(_) => {
+                structure::observe(&mut self.netfilter, &self.rules, &mut self.vigil)?
+            }
+        };
+        state.shortcut = match scope {
+            Scope::Everything => self.splice.look(&mut self.netfilter, Trust::Nothing)?,
+            Scope::Container { .. } => self.splice.look(&mut self.netfilter, Trust::Undisturbed)?,
+            Scope::Firewall | Scope::Shortcut | Scope::Network(_) | Scope::Spare(_) => Shortcut::default(),
+        };
         let elements_beyond = self.observe_elements(scope, desired, &mut state)?;
+        let mut unreadable = BTreeMap::new();
         match scope {
-            Scope::Everything => self.observe_everything(&mut state)?,
-            Scope::Firewall => {}
+            Scope::Everything => unreadable = self.observe_everything(&mut state)?,
+            Scope::Firewall | Scope::Shortcut => {}
             Scope::Network(network) => {
                 self.observe_bridge(network, &mut state)?;
+                // Those of addresses that it is to have no more.
+                let gateways: Vec<_> = state.bridges.iter().flat_map(|(name, bridge)| gateways(name, bridge)).collect();
+                let found = element::look_up(&mut self.netfilter, &gateways)?;
+                state.elements.extend(found.into_iter().filter(|element| scope.covers_element(element)));
             }
             Scope::Container { namespace, attachments } => {
                 self.observe_container(namespace, attachments, &mut state)?;
             }
+            Scope::Spare(spare) => self.observe_spare(spare, &mut state)?,
         }
-        Ok(Observed { state, elements_beyond })
+        Ok((Observed { state, elements_beyond, unreadable: unreadable.keys().cloned().collect() }, unreadable))
     }
 
     /// Fills in the elements within the scope and returns those beyond, if they will be needed.
@@ -72,6 +96,7 @@ impl Worker {
             keys.insert(Element::Masqueraded(bridge.clone()));
             keys.insert(Element::Internal(bridge.clone()));
             keys.insert(Element::SameBridge(bridge.clone()));
+            keys.insert(Element::Icc(bridge.clone()));
             keys.insert(Element::Bridge(bridge));
         }
         keys.extend(scope.attachments().iter().flat_map(Attachment::elements));
@@ -80,13 +105,11 @@ impl Worker {
         Ok(BTreeSet::new())
     }
 
-    fn observe_everything(&mut self, state: &mut State) -> Result<(), KernelError> {
-        let mut ends = BTreeMap::new();
-        for name in self.namespaces.names()? {
-            let found = self.observe_namespace(&name, None, state)?;
-            ends.extend(found.into_iter().map(|end| (end.host, end.inside)));
-        }
+    fn observe_everything(&mut self, state: &mut State) -> Result<Unreadable, KernelError> {
+        let (ends, unreadable) = self.observe_namespaces(state)?;
+        let mut ends: BTreeMap<u32, Inside> = ends.into_iter().map(|end| (end.host, end.inside)).collect();
         let links = link::all(&mut self.route)?;
+        self.splice.look_at_all(&mut state.shortcut, &links)?;
         let fixed = fdb::all(&mut self.route)?;
         let addresses = route::addresses(&mut self.route, 0)?;
         let names: BTreeMap<u32, IfName> =
@@ -98,19 +121,21 @@ impl Worker {
             match link.kind.as_str() {
                 "bridge" => {
                     let own = addresses.iter().filter(|address| address.link == link.index);
-                    state.bridges.extend(bridge(name, link, own)?.map(|bridge| (name.clone(), bridge)));
+                    state.bridges.extend(bridge(link, own).map(|bridge| (name.clone(), bridge)));
                 }
                 "veth" => {
                     let master = link.master.and_then(|index| names.get(&index)).cloned();
                     let inside = ends.remove(&link.index);
-                    let is_fixed = |inside: &Inside| fixed.contains(&Fixed { port: link.index, mac: inside.mac });
+                    let is_fixed = |inside: &Inside| {
+                        inside.mac.is_some_and(|mac| fixed.contains(&Fixed { port: link.index, mac }))
+                    };
                     let fixed = inside.as_ref().is_some_and(is_fixed);
                     state.veths.insert(name.clone(), veth(link, master, fixed, inside));
                 }
                 _ => {}
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     /// Fills in a network's bridge and returns it.
@@ -120,7 +145,7 @@ impl Worker {
             return Ok(None);
         };
         let addresses = route::addresses(&mut self.route, link.index)?;
-        state.bridges.extend(bridge(&name, &link, addresses.iter())?.map(|bridge| (name, bridge)));
+        state.bridges.extend(bridge(&link, addresses.iter()).map(|bridge| (name, bridge)));
         Ok(Some(link))
     }
 
@@ -131,18 +156,18 @@ impl Worker {
         state: &mut State,
     ) -> Result<(), KernelError> {
         let interfaces: Vec<&IfName> = attachments.iter().map(|attachment| &attachment.endpoint.interface).collect();
-        let ends = self.observe_namespace(namespace, Some(&interfaces), state)?;
+        let ends = self.observe_namespace(namespace, &interfaces, state)?;
         let mut ends: BTreeMap<u32, Inside> = ends.into_iter().map(|end| (end.host, end.inside)).collect();
-        for endpoint in attachments.iter().map(|attachment| &attachment.endpoint) {
+        for attachment in attachments {
+            let endpoint = &attachment.endpoint;
             let master = self.observe_bridge(&endpoint.network, state)?;
             let name = endpoint.host_interface();
-            let Some(link) = link::find(&mut self.route, &name)?.filter(|link| link.ours && link.kind == "veth") else {
-                continue;
-            };
+            let Some(link) = self.find_port(&name)? else { continue };
+            self.splice.look_at(&mut state.shortcut, attachment, &link)?;
             let bridge = master.filter(|master| link.master == Some(master.index)).map(|_| endpoint.network.bridge());
             let inside = ends.remove(&link.index);
-            let fixed = match &inside {
-                Some(inside) if bridge.is_some() => fdb::is_fixed(&mut self.route, link.index, inside.mac)?,
+            let fixed = match inside.as_ref().and_then(|inside| inside.mac) {
+                Some(mac) if bridge.is_some() => fdb::is_fixed(&mut self.route, link.index, mac)?,
                 _ => false,
             };
             state.veths.insert(name, veth(&link, bridge, fixed, inside));
@@ -150,102 +175,105 @@ impl Worker {
         Ok(())
     }
 
-    /// Fills in a namespace and returns the ends of veth pairs in it: all, or those of these names.
+    fn observe_spare(&mut self, spare: &Spare, state: &mut State) -> Result<(), KernelError> {
+        let ends = self.observe_namespace(&spare.namespace, &[&Spare::interface()], state)?;
+        let name = spare.endpoint.host_interface();
+        if let Some(link) = self.find_port(&name)? {
+            let bridge = link.master.map(|index| link::name_of(&mut self.route, index)).transpose()?.flatten();
+            let inside = ends.into_iter().find(|end| end.host == link.index).map(|end| end.inside);
+            state.veths.insert(name, veth(&link, bridge, false, inside));
+        }
+        Ok(())
+    }
+
+    /// The host's end of a veth pair of Fabric's.
+    fn find_port(&mut self, name: &IfName) -> Result<Option<Link>, KernelError> {
+        Ok(link::find(&mut self.route, name)?.filter(|link| link.ours && link.kind == "veth"))
+    }
+
+    /// Fills in a namespace and returns the ends of veth pairs in it that have these names.
     fn observe_namespace(
         &mut self,
         name: &NamespaceName,
-        interfaces: Option<&[&IfName]>,
+        interfaces: &[&IfName],
         state: &mut State,
     ) -> Result<Vec<End>, KernelError> {
-        let Some(pinned) = self.namespaces.find(name)? else {
-            return Ok(Vec::new());
+        let seen = look_into(&self.namespaces, &self.home, name, Extent::Some(interfaces))?;
+        self.note_namespace(name, seen, state)
+    }
+
+    /// Fills in every namespace, as many at a time as there are processors for this, and returns the ends in them.
+    fn observe_namespaces(&mut self, state: &mut State) -> Result<(Vec<End>, Unreadable), KernelError> {
+        let names = self.namespaces.names()?;
+        let (namespaces, home) = (&self.namespaces, &self.home);
+        let extent = if self.hurries { Extent::Interfaces } else { Extent::Everything };
+        let look = |names: &[NamespaceName]| -> Vec<Result<Option<Seen>, KernelError>> {
+            names.iter().map(|name| look_into(namespaces, home, name, extent)).collect()
         };
-        let Some(pinned) = pinned else {
-            state.namespaces.insert(name.clone(), Namespace::Unpinned);
-            return Ok(Vec::new());
-        };
-        // The socket stays in the namespace it was opened in; only the settings must be read there.
-        let (readiness, ends) = self.home.visit(&pinned, || {
-            let mut socket = Socket::open(NETLINK_ROUTE)?;
-            let readiness = namespace::readiness(&mut socket)?;
-            let mut links = Vec::new();
-            match interfaces {
-                Some(interfaces) => {
-                    for interface in interfaces {
-                        links.extend(link::find(&mut socket, interface)?);
-                    }
-                }
-                None => links = link::all(&mut socket)?,
+        let share = names.len().div_ceil(self.processors).max(FEW);
+        let mut shares = names.chunks(share);
+        let seen = thread::scope(|scope| {
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares.map(|names| scope.spawn(move || look(names))).collect();
+            let mut seen = look(own);
+            for other in others {
+                seen.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
-            Ok((readiness, ends(name, &mut socket, links)?))
-        })??;
+            seen
+        });
+        let (mut ends, mut unreadable) = (Vec::new(), BTreeMap::new());
+        for (name, seen) in names.into_iter().zip(seen) {
+            match seen {
+                Ok(seen) => ends.extend(self.note_namespace(&name, seen, state)?),
+                Err(error) => {
+                    // It is there, to be removed if that is wanted.
+                    state.namespaces.insert(name.clone(), Namespace::Unprepared);
+                    unreadable.insert(name, error);
+                }
+            }
+        }
+        Ok((ends, unreadable))
+    }
+
+    fn note_namespace(
+        &mut self,
+        name: &NamespaceName,
+        seen: Option<Seen>,
+        state: &mut State,
+    ) -> Result<Vec<End>, KernelError> {
+        let Some(Seen { readiness, ends, on_parents }) = seen else { return Ok(Vec::new()) };
+        for OnParent { parent, kind, inside } in on_parents {
+            // One whose parent cannot be named differs from every one that is desired.
+            let Some(interface) = link::name_of(&mut self.route, parent)? else { continue };
+            let parent = Parent { interface, kind };
+            state.sub_interfaces.insert(inside.place(), SubInterface { parent, inside });
+        }
         state.namespaces.insert(name.clone(), readiness);
         Ok(ends)
     }
 }
 
-/// Those of a namespace's interfaces that are Fabric's ends of veth pairs. The thread and the socket are in the namespace.
-fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<Vec<End>, KernelError> {
-    let ours: Vec<_> = links.into_iter().filter(|link| link.ours && link.kind == "veth").collect();
-    if ours.is_empty() {
-        return Ok(Vec::new());
-    }
-    let addresses = route::addresses(socket, 0)?;
-    let routes = route::routes(socket)?;
-    let mut ends = Vec::new();
-    for link in ours {
-        let (Some(host), Ok(interface), Some(mac)) = (link.peer, link.name.parse(), link.mac) else { continue };
-        let ipv6 = sysctl::ipv6(&interface)?;
-        let own = |route: &&Route| route.ours && route.is_default() && route.link == Some(link.index);
-        let gateways: Vec<IpAddr> = routes.iter().filter(own).filter_map(|route| route.gateway).collect();
-        let own = addresses.iter().filter(|address| address.ours && address.link == link.index);
-        ends.push(End {
-            host,
-            inside: Inside {
-                namespace: name.clone(),
-                interface,
-                mac,
-                ipv6,
-                mtu: link.mtu,
-                admin: link.admin,
-                addresses: own.map(|address| address.net).collect(),
-                gateway: gateways.iter().find_map(|gateway| match gateway {
-                    IpAddr::V4(gateway) => Some(*gateway),
-                    IpAddr::V6(_) => None,
-                }),
-                gateway6: gateways.iter().find_map(|gateway| match gateway {
-                    IpAddr::V4(_) => None,
-                    IpAddr::V6(gateway) => Some(*gateway),
-                }),
-            },
-        });
-    }
-    Ok(ends)
+/// The elements that stand for a bridge's addresses.
+fn gateways(name: &IfName, bridge: &Bridge) -> impl Iterator<Item = Element> {
+    bridge.addresses.iter().map(|net| Element::Gateway { bridge: name.clone(), address: net.addr() })
 }
 
-fn bridge<'a>(
-    name: &IfName,
-    link: &Link,
-    addresses: impl Iterator<Item = &'a route::Address>,
-) -> Result<Option<Bridge>, KernelError> {
-    // A bridge always has a MAC address.
-    let Some(mac) = link.mac else {
-        return Ok(None);
-    };
-    Ok(Some(Bridge {
+fn bridge<'a>(link: &Link, addresses: impl Iterator<Item = &'a route::Address>) -> Option<Bridge> {
+    Some(Bridge {
         alias: link.alias.clone(),
-        mac,
+        // A bridge always has a MAC address.
+        mac: link.mac?,
         mtu: link.mtu,
         admin: link.admin,
         addresses: addresses.filter(|address| address.ours).map(|address| address.net).collect(),
-        ipv6: sysctl::ipv6(name)?,
-        loopback_routing: sysctl::loopback_routing(name)?,
-    }))
+        ipv6: link.ipv6,
+        loopback_routing: link.loopback_routing,
+    })
 }
 
 /// `fixed` says whether the forwarding database holds the MAC address of the container's end.
 fn veth(link: &Link, bridge: Option<IfName>, fixed: bool, inside: Option<Inside>) -> Veth {
-    let fixed = inside.as_ref().filter(|_| fixed && !link.learning_or_flooded).map(|inside| inside.mac);
+    let fixed = inside.as_ref().filter(|_| fixed && !link.lax).and_then(|inside| inside.mac);
     let (alias, mtu, admin) = (link.alias.clone(), link.mtu, link.admin);
-    Veth { alias, bridge, hairpin: link.hairpin, fixed, mtu, admin, inside }
+    Veth { alias, bridge, hairpin: link.hairpin, isolated: link.isolated, fixed, mtu, admin, ipv6: link.ipv6, inside }
 }

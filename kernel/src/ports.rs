@@ -54,7 +54,7 @@ pub struct Listener {
     /// Whether it listens on `::` and takes IPv4 as well (`ipv6(7)`, `IPV6_V6ONLY`).
     pub both_families: bool,
     /// The inode of the socket, by which its owner is found.
-    inode: u32,
+    pub inode: u32,
 }
 
 impl Listener {

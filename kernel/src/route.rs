@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use model::IfName;
+use model::{Family, IfName, interface_itself, leads_to_itself};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol},
-    route::{RouteMessage, RouteProtocol},
+    route::{RouteMessage, RouteProtocol, RouteScope},
 };
 use rtnetlink::{AddressMessageBuilder, RouteMessageBuilder};
 use rustix::io::Errno;
@@ -99,6 +99,11 @@ impl Route {
         })
     }
 
+    /// The gateway, or what [`leads_to_itself`] if there is none.
+    pub(crate) fn leads_to(&self) -> IpAddr {
+        self.gateway.unwrap_or_else(|| interface_itself(Family::of(self.to.addr())))
+    }
+
     /// Whether it is a default route as [`default_route`] makes one.
     pub(crate) fn is_default(&self) -> bool {
         let metric = if self.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
@@ -168,17 +173,18 @@ pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: IpNet) -> 
     }
 }
 
-/// A default route with Fabric's mark.
+/// A default route with Fabric's mark, by a gateway or by what [`leads_to_itself`].
 pub(crate) fn default_route(link: u32, gateway: IpAddr) -> RouteMessage {
     let protocol = RouteProtocol::from(PROTOCOL);
+    let itself = leads_to_itself(gateway);
     match gateway {
         IpAddr::V4(gateway) => {
-            let builder = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(link);
-            builder.protocol(protocol).build()
+            let builder = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(link).protocol(protocol);
+            if itself { builder.scope(RouteScope::Link) } else { builder.gateway(gateway) }.build()
         }
         IpAddr::V6(gateway) => {
-            let builder = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(link);
-            builder.protocol(protocol).build()
+            let builder = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(link).protocol(protocol);
+            if itself { builder } else { builder.gateway(gateway) }.build()
         }
     }
 }

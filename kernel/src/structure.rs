@@ -2,16 +2,18 @@
 //! `nft`, both checked in process.
 //!
 //! The second is written in nft's own language (`structure/ports.nft`), because in JSON no set can be declared whose key
-//! holds a raw part of a packet.
+//! holds a raw part of a packet, or that rules add to. So is the limit of connections (`structure/connections.nft`), which a
+//! third run adds to the first: a kernel may lack what it takes, and everything else is to hold there all the same.
 
+mod limit;
 mod rules;
+mod vigil;
 mod words;
 
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Write},
     process::{Child, Command, Stdio},
-    sync::LazyLock,
 };
 
 use model::{Element, Structure};
@@ -33,12 +35,38 @@ use crate::{
     netlink::{Refusal, Reply, Request, Socket, attribute, attributes, string},
 };
 
+pub use limit::ConnectionLimit;
+pub(crate) use limit::Unlimited;
+pub(crate) use vigil::Vigil;
+
 /// What makes `table bridge fabric`, elements apart.
 const PORTS: &str = include_str!("structure/ports.nft");
 
-/// A hash of the commands that make the tables, elements apart.
-static RULES: LazyLock<Hash> =
-    LazyLock::new(|| Hash::EMPTY.with(json!(rules::commands()).to_string().as_bytes()).with(PORTS.as_bytes()));
+/// What is to be in the tables, elements apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// The commands of nft that limit connections.
+    limit: String,
+    /// A hash of all commands that make the tables.
+    hash: Hash,
+    /// One of those without the limit.
+    unlimited_hash: Hash,
+    unlimited: Unlimited,
+}
+
+impl Rules {
+    /// `netfilter` is asked how large the host's table of connections is.
+    pub(crate) fn new(
+        limit: ConnectionLimit,
+        unlimited: Unlimited,
+        netfilter: &mut Socket,
+    ) -> Result<Self, KernelError> {
+        let limit = limit.commands(netfilter)?;
+        let hash = Hash::EMPTY.with(json!(rules::commands()).to_string().as_bytes()).with(PORTS.as_bytes());
+        Ok(Self { hash: hash.with(limit.as_bytes()), unlimited_hash: hash, limit, unlimited })
+    }
+}
+
 const MARKER: &str = "marker";
 
 // Attributes that say what a table, chain, rule or set does; the rest are handles and counters.
@@ -70,23 +98,37 @@ fn refused(action: &'static str) -> impl FnOnce(Refusal) -> KernelError {
 ///
 /// They say so themselves: a marker in the first holds a hash of the commands they were made with, and one of what the
 /// kernel made of them. Neither is remembered elsewhere, so any `netd` can check the work of any other.
-pub(crate) fn observe(socket: &mut Socket) -> Result<Structure, KernelError> {
+pub(crate) fn examine(socket: &mut Socket, rules: &Rules) -> Result<Structure, KernelError> {
     let Some(fingerprint) = fingerprint(socket)? else {
         return Ok(Structure::Missing);
     };
-    let expected: BTreeSet<_> = marker(fingerprint).into_iter().collect();
     let request = || message(TableFamily::Inet, NfTablesMessage::GetSetElement(marker_message(Vec::new())));
     let replies = match socket.dump(request) {
         Err(refusal) if refusal.is(Errno::NOENT) => return Ok(Structure::Altered),
         answer => answer.map_err(refused("read the marker of table inet fabric"))?,
     };
     let found: BTreeSet<_> = replies.iter().flat_map(marker_entries).collect();
-    Ok(if found == expected { Structure::Current } else { Structure::Altered })
+    let is_made_by = |hash| found == BTreeSet::from(marker(hash, fingerprint));
+    // Without the limit only as long as the kernel cannot do it: it may have learnt since another `netd` tried.
+    let is_current = is_made_by(rules.hash) || is_made_by(rules.unlimited_hash) && !can_limit(rules)?;
+    Ok(if is_current { Structure::Current } else { Structure::Altered })
 }
 
-/// Puts both tables in place with their elements, each in one transaction: at no time is there half of one. The second
-/// is told apart by the marker, which comes last.
-pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
+/// The same, by what the kernel has told since the tables were last examined.
+pub(crate) fn observe(socket: &mut Socket, rules: &Rules, vigil: &mut Vigil) -> Result<Structure, KernelError> {
+    if vigil.holds(socket)? {
+        return Ok(Structure::Current);
+    }
+    let structure = examine(socket, rules)?;
+    if structure == Structure::Current {
+        vigil.begin();
+    }
+    Ok(structure)
+}
+
+/// Puts both tables in place with their elements, each in one transaction: at no time is there half of one, save that the
+/// limit of connections comes to the first a moment later. That all is there is told by the marker, which comes last.
+pub(crate) fn install(socket: &mut Socket, rules: &Rules, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
     let table = || NfListObject::Table(schema::Table { family: NfFamily::INet, name: TABLE.into(), handle: None });
     // Declaring it first lets the deletion succeed where there is no table.
     let replace = [NfCmd::Add(table()), NfCmd::Delete(table()), NfCmd::Add(table())];
@@ -96,8 +138,9 @@ pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Resu
     run_nft(&["-j"], &json!({ "nftables": commands }).to_string())?;
     let replace = format!("add table bridge {TABLE}\ndelete table bridge {TABLE}\n");
     run_nft(&[], &format!("{replace}{PORTS}{}", element::port_commands(elements)))?;
+    let hash = if limit(rules, &[])? { rules.hash } else { rules.unlimited_hash };
     let fingerprint = fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table {TABLE}") })?;
-    let elements = marker(fingerprint).map(|(key, value)| {
+    let elements = marker(hash, fingerprint).map(|(key, value)| {
         let value_of = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
         ListAttribute::Element(vec![
             SetElementAttribute::Key(value_of(key)),
@@ -111,8 +154,30 @@ pub(crate) fn install(socket: &mut Socket, elements: &BTreeSet<Element>) -> Resu
     Ok(())
 }
 
-fn marker(fingerprint: Hash) -> [(u32, u32); 2] {
-    [(1, RULES.0), (2, fingerprint.0)]
+/// Whether the kernel can limit connections, which whoever shares these rules asks it once.
+fn can_limit(rules: &Rules) -> Result<bool, KernelError> {
+    // nft leaves out the end of the transaction, and the kernel takes it back.
+    Ok(rules.unlimited.reason().is_none() && limit(rules, &["--check"])?)
+}
+
+/// Has nft limit connections, and notes why if it refuses. An error if it could not be asked.
+fn limit(rules: &Rules, options: &[&str]) -> Result<bool, KernelError> {
+    let refused = match run_nft(options, if rules.limit.is_empty() { return Ok(true) } else { &rules.limit }) {
+        Ok(()) => None,
+        // Such as by a kernel without `nft_connlimit`: everything else holds.
+        Err(error @ KernelError::Nft { .. }) => {
+            tracing::warn!(%error, "the connections of containers are not limited; connection_limit = 0 says that they need not be");
+            Some(error.to_string())
+        }
+        Err(error) => return Err(error),
+    };
+    let is_limited = refused.is_none();
+    rules.unlimited.note(refused);
+    Ok(is_limited)
+}
+
+fn marker(commands: Hash, fingerprint: Hash) -> [(u32, u32); 2] {
+    [(1, commands.0), (2, fingerprint.0)]
 }
 
 fn marker_message(elements: Vec<ListAttribute<SetElementAttribute>>) -> SetElementMessage {

@@ -1,14 +1,37 @@
 //! Settings below `/proc/sys/net`, which show the network namespace of the thread that opens them.
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs::{self, File},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::FileExt,
     path::PathBuf,
 };
 
-use model::{Family, IfName, Ipv6, Switch};
+use model::{Family, IfName, Switch};
+use rustix::{
+    fd::OwnedFd,
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
 
 use crate::KernelError;
+
+/// A setting's open file.
+pub(crate) struct Held {
+    file: File,
+    path: PathBuf,
+}
+
+impl Held {
+    /// Whether its value is 1 now.
+    pub(crate) fn is_on(&self) -> Result<bool, KernelError> {
+        let mut text = [0; 16];
+        match self.file.read_at(&mut text, 0) {
+            Ok(length) => Ok(text[..length].trim_ascii() == b"1"),
+            Err(source) => Err(KernelError::File { action: "read", path: self.path.clone(), source }),
+        }
+    }
+}
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -19,22 +42,14 @@ pub(crate) enum Setting<'a> {
     InterfaceForwarding(&'a str),
     /// Whether an interface takes addresses and routes from router advertisements: 0 never, 1 unless it forwards, 2 always.
     RouterAdvertisements(&'a str),
-    /// Whether an interface asks its neighbours before it uses an IPv6 address.
-    DuplicateDetection(&'a IfName),
     /// Whether 127.0.0.0/8 may be routed over an interface.
     LoopbackRouting(&'a IfName),
-    /// Whether an interface is without IPv6.
-    Ipv6Disabled(&'a IfName),
-    /// Whether all present interfaces are without IPv6.
-    Ipv6DisabledOnAll,
-    /// Whether interfaces to come are without IPv6.
-    Ipv6DisabledByDefault,
-    /// The lowest port that a process without `CAP_NET_BIND_SERVICE` may bind.
-    UnprivilegedPortStart,
+    /// Whether bridges have a family's packets judged by iptables on their way from port to port.
+    BridgesCall(Family),
     /// The ports that the kernel gives to programs that ask for any.
     LocalPorts,
-    /// The groups whose members may send ICMP echo requests without `CAP_NET_RAW`.
-    PingGroups,
+    /// How many connections the host's table holds, once the module that has it is loaded.
+    ConnectionTable,
 }
 
 impl Setting<'_> {
@@ -45,14 +60,11 @@ impl Setting<'_> {
             Self::Forwarding(Family::Ipv6) => path.join("ipv6/conf/all/forwarding"),
             Self::InterfaceForwarding(name) => path.join(format!("ipv6/conf/{name}/forwarding")),
             Self::RouterAdvertisements(name) => path.join(format!("ipv6/conf/{name}/accept_ra")),
-            Self::DuplicateDetection(name) => path.join(format!("ipv6/conf/{name}/accept_dad")),
             Self::LoopbackRouting(name) => path.join(format!("ipv4/conf/{name}/route_localnet")),
-            Self::Ipv6Disabled(name) => path.join(format!("ipv6/conf/{name}/disable_ipv6")),
-            Self::Ipv6DisabledOnAll => path.join("ipv6/conf/all/disable_ipv6"),
-            Self::Ipv6DisabledByDefault => path.join("ipv6/conf/default/disable_ipv6"),
-            Self::UnprivilegedPortStart => path.join("ipv4/ip_unprivileged_port_start"),
+            Self::BridgesCall(Family::Ipv4) => path.join("bridge/bridge-nf-call-iptables"),
+            Self::BridgesCall(Family::Ipv6) => path.join("bridge/bridge-nf-call-ip6tables"),
             Self::LocalPorts => path.join("ipv4/ip_local_port_range"),
-            Self::PingGroups => path.join("ipv4/ping_group_range"),
+            Self::ConnectionTable => path.join("netfilter/nf_conntrack_max"),
         }
     }
 
@@ -70,6 +82,16 @@ impl Setting<'_> {
         Ok(self.read()?.is_some_and(|words| words == ["1"]))
     }
 
+    /// The setting of the namespace that the thread is in, to be read again and again from wherever; none where the
+    /// kernel does not have it.
+    pub(crate) fn hold(self) -> Result<Option<Held>, KernelError> {
+        match File::open(self.path()) {
+            Ok(file) => Ok(Some(Held { file, path: self.path() })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed("open", source)),
+        }
+    }
+
     /// Whether its value is 0.
     fn is_zero(self) -> Result<bool, KernelError> {
         Ok(self.read()?.is_some_and(|words| words == ["0"]))
@@ -83,43 +105,6 @@ impl Setting<'_> {
     fn failed(self, action: &'static str, source: io::Error) -> KernelError {
         KernelError::File { action, path: self.path(), source }
     }
-}
-
-/// Whether an interface of the namespace that the thread is in speaks IPv6.
-pub(crate) fn ipv6(name: &IfName) -> Result<Ipv6, KernelError> {
-    // A kernel without IPv6 has no such setting.
-    if Setting::Ipv6Disabled(name).read()?.is_none_or(|words| words == ["1"]) {
-        return Ok(Ipv6::Off);
-    }
-    let heeds_nobody = Setting::RouterAdvertisements(name.as_str()).is_zero()?;
-    Ok(if heeds_nobody { Ipv6::On } else { Ipv6::Credulous })
-}
-
-/// Turns IPv6 on an interface on or off. Where it is turned on, nobody but Fabric says what its addresses and routes are,
-/// and they can be used at once.
-pub(crate) fn set_ipv6(name: &IfName, to: Ipv6) -> Result<(), KernelError> {
-    match to {
-        Ipv6::Off => Setting::Ipv6Disabled(name).write("1"),
-        Ipv6::Credulous => Setting::Ipv6Disabled(name).write("0"),
-        Ipv6::On => {
-            Setting::RouterAdvertisements(name.as_str()).write("0")?;
-            Setting::DuplicateDetection(name).write("0")?;
-            Setting::Ipv6Disabled(name).write("0")
-        }
-    }
-}
-
-/// Turns IPv6 on a container's interface on or off, and on the loopback interface of its namespace if it needs that.
-pub(crate) fn set_ipv6_inside(name: &IfName, to: Ipv6) -> Result<(), KernelError> {
-    // Off it is from the beginning; a kernel that has no IPv6 is not told so.
-    if ipv6(name)? == to {
-        return Ok(());
-    }
-    if to != Ipv6::Off {
-        let loopback: IfName = "lo".parse().expect("two letters name an interface");
-        Setting::Ipv6Disabled(&loopback).write("0")?;
-    }
-    set_ipv6(name, to)
 }
 
 /// Makes interfaces that listen to routers do so also when the host forwards.
@@ -141,11 +126,6 @@ pub(crate) fn keep_heeding_routers() -> Result<(), KernelError> {
     Ok(())
 }
 
-/// Whether 127.0.0.0/8 may be routed over an interface.
-pub(crate) fn loopback_routing(name: &IfName) -> Result<Switch, KernelError> {
-    Ok(if Setting::LoopbackRouting(name).is_on()? { Switch::On } else { Switch::Off })
-}
-
 /// Allows or forbids 127.0.0.0/8 on an interface.
 pub(crate) fn set_loopback_routing(name: &IfName, to: Switch) -> Result<(), KernelError> {
     match to {
@@ -154,20 +134,71 @@ pub(crate) fn set_loopback_routing(name: &IfName, to: Switch) -> Result<(), Kern
     }
 }
 
-/// What every container's namespace has: no IPv6 but where an interface is given it, any port for any user, ping for any group. The last two are what
-/// container tools give, so that images need fewer capabilities.
-const CONTAINER: [(Setting<'static>, &str); 4] = [
-    (Setting::Ipv6DisabledOnAll, "1"),
-    (Setting::Ipv6DisabledByDefault, "1"),
-    (Setting::UnprivilegedPortStart, "0"),
-    (Setting::PingGroups, "0 2147483647"),
+/// A directory below `/proc/sys/net` of one network namespace, open.
+///
+/// The kernel finds a name there by walking past the entries of that name of every other network namespace
+/// (`proc_sys_compare` in `fs/proc/proc_sysctl.c`), which takes up to 1 ms where there are 1,000. What is sought from an open
+/// directory on is found at once.
+pub(crate) struct Directory {
+    path: &'static str,
+    /// None where the kernel does not have it.
+    opened: Option<OwnedFd>,
+}
+
+impl Directory {
+    /// That of the namespace that the thread is in.
+    pub(crate) fn open(path: &'static str) -> Result<Self, KernelError> {
+        match openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(opened) => Ok(Self { path, opened: Some(opened) }),
+            Err(Errno::NOENT) => Ok(Self { path, opened: None }),
+            Err(error) => Err(KernelError::File { action: "open", path: path.into(), source: error.into() }),
+        }
+    }
+
+    /// The words of a setting below it; none where the kernel does not have the setting.
+    fn read(&self, setting: &str) -> Result<Option<Vec<String>>, KernelError> {
+        let mut text = String::new();
+        match self.file(setting, OFlags::RDONLY).and_then(|mut file| file.read_to_string(&mut text)) {
+            Ok(_) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed("read", setting, source)),
+        }
+    }
+
+    /// Sets one. Says whether the kernel has it.
+    pub(crate) fn write(&self, setting: &str, value: &str) -> Result<bool, KernelError> {
+        match self.file(setting, OFlags::WRONLY).and_then(|mut file| file.write_all(value.as_bytes())) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(self.failed("write", setting, source)),
+        }
+    }
+
+    fn file(&self, setting: &str, how: OFlags) -> io::Result<File> {
+        let directory = self.opened.as_ref().ok_or(ErrorKind::NotFound)?;
+        Ok(openat(directory, setting, how | OFlags::CLOEXEC, Mode::empty())?.into())
+    }
+
+    fn failed(&self, action: &'static str, setting: &str, source: io::Error) -> KernelError {
+        KernelError::File { action, path: PathBuf::from(self.path).join(setting), source }
+    }
+}
+
+/// What every container's namespace has: no IPv6 but where an interface is given it, any port for any user, ping for any
+/// group. The last two are what container tools give, so that images need fewer capabilities.
+const CONTAINER: [(&str, [(&str, &str); 2]); 2] = [
+    ("/proc/sys/net/ipv6/conf", [("all/disable_ipv6", "1"), ("default/disable_ipv6", "1")]),
+    ("/proc/sys/net/ipv4", [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")]),
 ];
 
 /// Whether the namespace that the thread is in has the settings of a container's.
 pub(crate) fn is_container_ready() -> Result<bool, KernelError> {
-    for (setting, value) in CONTAINER {
-        if setting.read()?.is_some_and(|words| words.join(" ") != value) {
-            return Ok(false);
+    for (directory, settings) in CONTAINER {
+        let directory = Directory::open(directory)?;
+        for (setting, value) in settings {
+            if directory.read(setting)?.is_some_and(|words| words.join(" ") != value) {
+                return Ok(false);
+            }
         }
     }
     Ok(true)
@@ -175,9 +206,12 @@ pub(crate) fn is_container_ready() -> Result<bool, KernelError> {
 
 /// Gives the namespace that the thread is in the settings of a container's.
 pub(crate) fn make_container_ready() -> Result<(), KernelError> {
-    for (setting, value) in CONTAINER {
-        if setting.read()?.is_some_and(|words| words.join(" ") != value) {
-            setting.write(value)?;
+    for (directory, settings) in CONTAINER {
+        let directory = Directory::open(directory)?;
+        for (setting, value) in settings {
+            if directory.read(setting)?.is_some_and(|words| words.join(" ") != value) {
+                directory.write(setting, value)?;
+            }
         }
     }
     Ok(())

@@ -7,7 +7,7 @@
 //! Only the namespace that [`crate::Kernel::open`] was called in is watched. In a container's namespace nothing enforces
 //! anything; what its owner does there is found by the look at everything.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use model::{Admin, IfName};
 use netlink_sys::{
@@ -16,12 +16,14 @@ use netlink_sys::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    sync::Notify,
     time::{Instant, sleep_until},
 };
 
 use crate::{
     KernelError,
     element::{NETFILTER_HEADER, SUBSYSTEM, TABLE, is_of_ours},
+    judges::concerns_judges,
     link::{self, Link},
     netlink::{Message, Reply, Socket, attribute, messages, string},
     route,
@@ -30,12 +32,16 @@ use crate::{
 /// How long an interface may look damaged before it counts: making one takes several messages, the first of which shows
 /// it down and in no bridge.
 const SETTLING: Duration = Duration::from_millis(20);
+/// How long after a look that failed the next is due: what was in its way, such as too few descriptors, may be out of it.
+const ANOTHER_LOOK: Duration = Duration::from_secs(1);
 /// Room for the notifications of a ruleset with thousands of elements that is flushed at once. The kernel allows as much
 /// as `net.core.rmem_max` says.
 const BUFFER: u32 = 4 << 20;
+/// So much is looked at before more is read.
+const ENOUGH: usize = 1 << 20;
 
 // `include/uapi/linux/netfilter/nfnetlink.h`, `include/uapi/linux/rtnetlink.h`
-const NFNLGRP_NFTABLES: u32 = 7;
+pub(crate) const NFNLGRP_NFTABLES: u32 = 7;
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
@@ -51,9 +57,14 @@ const OF_TABLE: u16 = 1;
 pub enum Notice {
     /// Somebody else changed Fabric's rules, or the elements of its sets.
     Rules,
+    /// Somebody changed rules of their own: they may look at what passes a bridge now, or no longer. Or nobody could see
+    /// whether they do, for want of descriptors for example.
+    Judges,
     /// An interface of Fabric's is gone, down, in no bridge, or without an address it had. It may be so because it is
     /// no longer desired.
     Interface(IfName),
+    /// The MTU of an interface that is not Fabric's changed: it may be the uplink's.
+    Uplink,
     /// Notifications were lost: anything may have changed.
     Everything,
 }
@@ -66,6 +77,9 @@ pub struct Watch {
     /// The port of the socket that Fabric's own changes of the rules come from.
     own_port: u32,
     suspects: Suspects,
+    /// Told when the shortcut has to be looked at again, and when that is due.
+    postponed: Arc<Notify>,
+    another_look: Option<Instant>,
 }
 
 /// The sockets of a watch, opened in the namespace to be watched.
@@ -74,6 +88,7 @@ pub(crate) struct Sockets {
     rules: netlink_sys::Socket,
     own_port: u32,
     names: BTreeMap<u32, IfName>,
+    others: BTreeMap<u32, u32>,
 }
 
 /// Interfaces of Fabric's that looked damaged, until it is clear whether they are.
@@ -82,43 +97,60 @@ struct Suspects {
     names: BTreeMap<u32, IfName>,
     damaged: BTreeMap<IfName, bool>,
     until: Option<Instant>,
-    told: Vec<IfName>,
+    told: Vec<Notice>,
+    /// The MTUs of interfaces that are not Fabric's.
+    others: BTreeMap<u32, u32>,
 }
 
 impl Sockets {
     /// Subscribes in the namespace of the calling thread, whose changes of rules come from `own`.
     pub(crate) fn open(route: &mut Socket, own: &Socket) -> Result<Self, KernelError> {
-        let subscribe = |protocol, groups: &[u32]| {
-            let mut socket = netlink_sys::Socket::new(protocol)?;
-            socket.bind(&SocketAddr::new(0, 0))?;
-            socket.set_non_blocking(true)?;
-            socket.set_rx_buf_sz(BUFFER)?;
-            groups.iter().try_for_each(|group| socket.add_membership(*group))?;
-            Ok(socket)
-        };
-        let failed = |source| KernelError::System { action: "watch the host's network".into(), source };
         let sockets = Self {
-            route: subscribe(NETLINK_ROUTE, &[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])
-                .map_err(failed)?,
-            rules: subscribe(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES]).map_err(failed)?,
+            route: subscribe(NETLINK_ROUTE, &[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])?,
+            rules: subscribe(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES])?,
             own_port: own.port(),
             names: BTreeMap::new(),
+            others: BTreeMap::new(),
         };
+        for socket in [&sockets.route, &sockets.rules] {
+            socket.set_rx_buf_sz(BUFFER).map_err(unwatchable)?;
+        }
         // Listed after the subscription: none is missed in between.
-        let links = link::all(route)?.into_iter().filter(|link| link.ours);
-        let names = links.filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
-        Ok(Self { names, ..sockets })
+        let (own, others): (Vec<_>, Vec<_>) = link::all(route)?.into_iter().partition(|link| link.ours);
+        let names = own.into_iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+        let others = others.into_iter().map(|link| (link.index, link.mtu)).collect();
+        Ok(Self { names, others, ..sockets })
     }
+}
+
+/// A socket that the kernel's notifications to these groups can be read from without waiting, those from now on, about the
+/// namespace of the calling thread.
+pub(crate) fn subscribe(protocol: isize, groups: &[u32]) -> Result<netlink_sys::Socket, KernelError> {
+    let open = || {
+        let mut socket = netlink_sys::Socket::new(protocol)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        socket.set_non_blocking(true)?;
+        groups.iter().try_for_each(|group| socket.add_membership(*group))?;
+        Ok(socket)
+    };
+    open().map_err(unwatchable)
+}
+
+/// What keeps the host's network from being watched.
+pub(crate) fn unwatchable(source: io::Error) -> KernelError {
+    KernelError::System { action: "watch the host's network".into(), source }
 }
 
 impl Watch {
     /// Hands the sockets to the runtime that the caller runs in.
-    pub(crate) fn new(sockets: Sockets) -> Result<Self, KernelError> {
+    pub(crate) fn new(sockets: Sockets, postponed: Arc<Notify>) -> Result<Self, KernelError> {
         Ok(Self {
             route: register(sockets.route)?,
             rules: register(sockets.rules)?,
             own_port: sockets.own_port,
-            suspects: Suspects { names: sockets.names, ..Suspects::default() },
+            suspects: Suspects { names: sockets.names, others: sockets.others, ..Suspects::default() },
+            postponed,
+            another_look: None,
         })
     }
 
@@ -128,27 +160,33 @@ impl Watch {
     /// When the sockets cannot be read; then nothing more will be told.
     pub async fn next(&mut self) -> Result<Notice, KernelError> {
         loop {
-            if let Some(name) = self.suspects.told.pop() {
-                return Ok(Notice::Interface(name));
+            if let Some(notice) = self.suspects.told.pop() {
+                return Ok(notice);
             }
-            let until = self.suspects.until;
-            let settled = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let settled = at(self.suspects.until);
+            let another_look = at(self.another_look);
             let own_port = self.own_port;
             tokio::select! {
                 biased;
                 received = receive(&self.rules) => match received? {
                     None => return Ok(Notice::Everything),
-                    Some(bytes) if messages(&bytes).any(|message| concerns_rules(&message, own_port)) => {
-                        return Ok(Notice::Rules);
+                    Some(bytes) => {
+                        let told = |concerns: fn(&Message<'_>, u32) -> bool| {
+                            messages(&bytes).any(|message| concerns(&message, own_port))
+                        };
+                        // The last is told first: what passes past rules that are there is more urgent.
+                        self.suspects.told.extend(told(concerns_rules).then_some(Notice::Rules));
+                        self.suspects.told.extend(told(concerns_judges).then_some(Notice::Judges));
                     }
-                    Some(_) => {}
                 },
                 () = settled => self.suspects.judge(),
+                () = another_look => {
+                    self.another_look = None;
+                    return Ok(Notice::Judges);
+                }
+                () = self.postponed.notified(), if self.another_look.is_none() => {
+                    self.another_look = Some(Instant::now() + ANOTHER_LOOK);
+                }
                 received = receive(&self.route) => match received? {
                     None => return Ok(Notice::Everything),
                     Some(bytes) => messages(&bytes).for_each(|message| self.suspects.note(&message)),
@@ -158,33 +196,49 @@ impl Watch {
     }
 }
 
+/// Waits for a moment, if there is one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn register(socket: netlink_sys::Socket) -> Result<AsyncFd<netlink_sys::Socket>, KernelError> {
     // SAFETY: the socket owns its descriptor, names the same one whenever it is asked, and closes it when it is dropped,
     // which `AsyncFd` does after it has taken it out of the reactor.
     #[expect(unsafe_code, reason = "that the descriptor stays open and the same is this type's to promise")]
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-    registered.map_err(|error| KernelError::System { action: "watch the host's network".into(), source: error.into() })
+    registered.map_err(|error| unwatchable(error.into()))
 }
 
-/// The messages of one read; none if some were lost.
+/// The messages there are, so that of many changes at once one is told; none if some were lost.
 async fn receive(socket: &AsyncFd<netlink_sys::Socket>) -> Result<Option<Vec<u8>>, KernelError> {
-    let failed = |source| KernelError::System { action: "watch the host's network".into(), source };
+    let mut all = Vec::new();
     loop {
-        let mut ready = socket.readable().await.map_err(failed)?;
+        let mut ready = socket.readable().await.map_err(unwatchable)?;
         let mut buffer = Vec::with_capacity(1 << 16);
         match ready.try_io(|socket| socket.get_ref().recv(&mut buffer, 0)) {
-            Ok(Ok(_)) => return Ok(Some(buffer)),
+            Ok(Ok(_)) => {
+                all.append(&mut buffer);
+                all.resize(all.len().next_multiple_of(4), 0);
+                if all.len() > ENOUGH {
+                    return Ok(Some(all));
+                }
+            }
             Ok(Err(error)) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
                 return Ok(None);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(Err(error)) => return Err(failed(error)),
+            Ok(Err(error)) => return Err(unwatchable(error)),
+            Err(_would_block) if !all.is_empty() => return Ok(Some(all)),
             Err(_would_block) => {}
         }
     }
 }
 
-fn concerns_rules(message: &Message<'_>, own_port: u32) -> bool {
+/// Whether somebody else than the socket with this port changed Fabric's tables.
+pub(crate) fn concerns_rules(message: &Message<'_>, own_port: u32) -> bool {
     let (subsystem, kind) = (message.kind >> 8, message.kind & 0xff);
     let Some((header, rest)) = message.payload.split_at_checked(NETFILTER_HEADER) else { return false };
     subsystem == SUBSYSTEM
@@ -199,7 +253,10 @@ impl Suspects {
         match message.kind {
             RTM_NEWLINK | RTM_DELLINK => {
                 let link = Link::parse(&Reply { payload: message.payload.to_vec() });
-                let Some(link) = link.filter(|link| link.ours) else { return };
+                let Some(link) = link else { return };
+                if !link.ours {
+                    return self.note_other(message.kind, &link);
+                }
                 let Ok(name) = link.name.parse::<IfName>() else { return };
                 let gone = message.kind == RTM_DELLINK;
                 if gone {
@@ -220,6 +277,16 @@ impl Suspects {
         }
     }
 
+    fn note_other(&mut self, kind: u16, link: &Link) {
+        let before = match kind {
+            RTM_DELLINK => self.others.remove(&link.index),
+            _ => self.others.insert(link.index, link.mtu),
+        };
+        if kind == RTM_NEWLINK && before.is_some_and(|mtu| mtu != link.mtu) {
+            self.told.push(Notice::Uplink);
+        }
+    }
+
     /// The latest look of an interface counts: what was being made, or has been mended already, is in order by now.
     fn suspect(&mut self, name: IfName, damaged: bool) {
         if damaged {
@@ -233,7 +300,7 @@ impl Suspects {
     fn judge(&mut self) {
         self.until = None;
         let damaged = std::mem::take(&mut self.damaged).into_iter();
-        self.told.extend(damaged.filter(|(_, damaged)| *damaged).map(|(name, _)| name));
+        self.told.extend(damaged.filter(|(_, damaged)| *damaged).map(|(name, _)| Notice::Interface(name)));
     }
 }
 
@@ -254,7 +321,7 @@ mod tests {
         suspects.suspect(name("making"), false);
         assert!(suspects.until.is_some_and(|until| until <= Instant::now() + SETTLING));
         suspects.judge();
-        assert_eq!(suspects.told, [name("lost")]);
+        assert_eq!(suspects.told, [Notice::Interface(name("lost"))]);
         assert_eq!(suspects.until, None, "and nothing is waited for until the next one");
     }
 }

@@ -4,41 +4,84 @@ use std::{
     collections::BTreeSet,
     net::IpAddr,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use ipnet::IpNet;
-use model::{Change, Scope, State, diff};
+use model::{Admin, Announcement, Change, Inside, Ipv6, Scope, State, SubInterface, diff};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use crate::{
     Failure, KernelError, Removal, Report,
-    announce::Announcer,
-    conntrack, element, host, link,
+    announce::{Announcer, Herald},
+    conntrack, element, host,
+    ipv6::Interfaces,
+    link,
     namespace::{Home, Namespaces},
+    neighbour,
     netlink::Socket,
-    route, structure,
-    sweep::{After, Sweeper, can_wait},
+    patience::Patience,
+    route,
+    shortcut::{Splice, Terms},
+    structure, sub_interface,
+    sweep::{After, Sweeper},
     sysctl,
+    watch::concerns_rules,
 };
 
-/// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state.
+/// The interface of the namespace's own addresses, which IPv6 needs.
+const LOOPBACK: &str = "lo";
+
+/// How long to wait before looking again whether a link is gone: the kernel takes one to ten milliseconds to unlist it.
+const GLANCE: Duration = Duration::from_micros(300);
+
+/// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state but that the
+/// kernel has told of no change to the rules.
 pub(crate) struct Worker {
     pub(crate) run_dir: PathBuf,
     pub(crate) namespaces: Namespaces,
     pub(crate) home: Home,
     pub(crate) route: Socket,
     pub(crate) netfilter: Socket,
+    pub(crate) forwarding: host::ForwardingSettings,
+    pub(crate) interfaces: Interfaces,
+    pub(crate) vigil: structure::Vigil,
+    pub(crate) splice: Splice,
+    pub(crate) rules: structure::Rules,
+    /// How many processors it may use at a time.
+    pub(crate) processors: usize,
+    /// Whether somebody waits for its first look at everything, until it has had it: the settings of namespaces are left to
+    /// the next one.
+    pub(crate) hurries: bool,
+    pub(crate) herald: Herald,
 }
 
 impl Worker {
     /// Opens all in the namespace of the calling thread.
-    pub(crate) fn open(run_dir: &Path, namespaces: Namespaces) -> Result<Self, KernelError> {
+    pub(crate) fn open(
+        run_dir: &Path,
+        namespaces: Namespaces,
+        herald: Herald,
+        limit: structure::ConnectionLimit,
+        unlimited: structure::Unlimited,
+        terms: Terms,
+    ) -> Result<Self, KernelError> {
+        let mut netfilter = Socket::open(NETLINK_NETFILTER)?;
         Ok(Self {
+            rules: structure::Rules::new(limit, unlimited, &mut netfilter)?,
             run_dir: run_dir.into(),
             namespaces,
             home: Home::current()?,
             route: Socket::open(NETLINK_ROUTE)?,
-            netfilter: Socket::open(NETLINK_NETFILTER)?,
+            netfilter,
+            forwarding: host::ForwardingSettings::open()?,
+            interfaces: Interfaces::open()?,
+            vigil: structure::Vigil::over(concerns_rules),
+            splice: Splice::open(terms)?,
+            processors: 1,
+            hurries: false,
+            herald,
         })
     }
 
@@ -53,27 +96,40 @@ impl Worker {
     ) -> Result<Report, KernelError> {
         let containers = if *scope == Scope::Firewall { addresses(&desired) } else { BTreeSet::new() };
         let desired = desired.within(scope);
-        // Where something is to be made, it may need the place of what is to be removed.
-        let only_removes = desired.veths.is_empty() && desired.namespaces.is_empty();
-        let mut changes = self.changes(scope, &desired)?;
-        let mut later = Vec::new();
-        if removal == Removal::Swept && only_removes {
-            (later, changes) = changes.into_iter().partition(can_wait);
+        let (observed, unreadable) = self.observe(scope, &desired)?;
+        for (namespace, error) in unreadable {
+            tracing::warn!(%namespace, error = &error as &dyn std::error::Error, "it cannot be looked into, and is left as it is");
         }
+        self.hurries &= *scope != Scope::Everything;
+        let changes = diff(&desired, &observed).into_iter().map(|change| {
+            let is_swept = removal == Removal::Swept;
+            let patience = if is_swept { Patience::with(&change, &desired, &observed.state) } else { Patience::Done };
+            (change, patience)
+        });
+        let (changes, mut later): (Vec<_>, Vec<_>) = changes.partition(|(_, patience)| *patience == Patience::Done);
         let mut report = Report::default();
         let mut failures = Vec::new();
         let mut broken: BTreeSet<String> = BTreeSet::new();
-        for change in changes {
+        for (change, _) in changes {
             // What stands on something that failed would fail too, or come up unprotected.
             if change.relies_on().any(|object| broken.contains(object)) {
                 broken.extend(change.subject().map(str::to_owned));
                 continue;
             }
             tracing::debug!(%change, "applying");
-            match self.apply(&change) {
+            let mut applied = self.apply(&change);
+            if applied.as_ref().is_err_and(KernelError::is_full_bridge) {
+                // Ports that await their removal count until they are gone.
+                sweeper.settle(&Scope::Everything);
+                applied = self.apply(&change);
+            }
+            match applied {
                 Ok(()) => {
                     after(&change);
                     report.changes.push(change);
+                }
+                Err(error) if change.is_optional() => {
+                    tracing::debug!(%change, %error, "frames go by the bridge instead");
                 }
                 Err(source) => {
                     let fatal = matches!(change, Change::InstallFirewall { .. } | Change::AddElements { of: None, .. });
@@ -86,9 +142,12 @@ impl Worker {
                 }
             }
         }
-        later.retain(|change| change.relies_on().all(|object| !broken.contains(object)));
+        later.retain(|(change, _)| change.relies_on().all(|object| !broken.contains(object)));
         if !later.is_empty() {
-            sweeper.queue(later, after.clone());
+            let seen = later.iter().filter(|(_, patience)| *patience == Patience::OutOfSight);
+            let seen: Vec<Change> = seen.map(|(change, _)| change.clone()).collect();
+            sweeper.queue(later.into_iter().map(|(change, _)| change).collect(), after.clone());
+            failures.extend(self.lose_sight(seen, sweeper));
         }
         if *scope == Scope::Firewall && failures.is_empty() {
             conntrack::forget_uninvited(&mut self.netfilter, &containers)?;
@@ -96,23 +155,75 @@ impl Worker {
         if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
     }
 
-    /// Observes and compares.
-    pub(crate) fn difference(&mut self, scope: &Scope, desired: State) -> Result<Vec<Change>, KernelError> {
-        self.changes(scope, &desired.within(scope))
+    /// Waits until nobody finds the links any more that the sweeper is to remove. One that it could not remove is removed
+    /// here, so that whoever waits is told.
+    fn lose_sight(&mut self, removals: Vec<Change>, sweeper: &Sweeper) -> Vec<Failure> {
+        if !removals.is_empty() {
+            sweeper.hurry();
+        }
+        let mut failures = Vec::new();
+        for change in removals {
+            let Change::RemoveLink(name) = &change else { continue };
+            let lost = loop {
+                let is_under_way = sweeper.is_removing(name);
+                match link::find(&mut self.route, name) {
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                    Ok(Some(_)) if is_under_way => thread::sleep(GLANCE),
+                    Ok(Some(_)) => break link::remove(&mut self.route, name),
+                }
+            };
+            failures.extend(lost.err().map(|source| Failure { change, source: Box::new(source) }));
+        }
+        failures
     }
 
-    /// What leads to a desired state that is within the scope.
-    fn changes(&mut self, scope: &Scope, desired: &State) -> Result<Vec<Change>, KernelError> {
-        let observed = self.observe(scope, desired)?;
-        Ok(diff(desired, &observed))
+    /// Observes and compares. Here a namespace that cannot be looked into is an error, for nothing is to be said that was
+    /// not seen.
+    pub(crate) fn difference(&mut self, scope: &Scope, desired: State) -> Result<Vec<Change>, KernelError> {
+        let desired = desired.within(scope);
+        let (observed, unreadable) = self.observe(scope, &desired)?;
+        match unreadable.into_iter().next() {
+            Some((name, source)) => Err(KernelError::Namespace { name, source: Box::new(source) }),
+            None => Ok(diff(&desired, &observed)),
+        }
+    }
+
+    /// Configures a container's interface; returns its index, a socket of its namespace, and what it is announced with, if
+    /// it is to be.
+    fn configure(
+        &mut self,
+        inside: &Inside,
+        remove: &BTreeSet<IpNet>,
+        leave: &BTreeSet<IpAddr>,
+        is_announced: bool,
+    ) -> Result<(u32, Socket, Option<Announcer>), KernelError> {
+        let namespace = self.namespaces.require(&inside.namespace)?;
+        let open = || {
+            let mut socket = Socket::open(NETLINK_ROUTE)?;
+            let link = link::find_ours(&mut socket, &inside.interface)?;
+            // Off it is from the beginning; a kernel that has no IPv6 is not told so.
+            if link.ipv6 != inside.ipv6 {
+                let interfaces = Interfaces::open()?;
+                if inside.ipv6 != Ipv6::Off {
+                    interfaces.set(&LOOPBACK.parse().expect("two letters name an interface"), Ipv6::Credulous)?;
+                }
+                interfaces.set(&inside.interface, inside.ipv6)?;
+            }
+            let announcer = is_announced.then(|| Announcer::open(&self.herald)).transpose()?;
+            Ok::<_, KernelError>((link, socket, announcer))
+        };
+        let (link, mut socket, announcer) = self.home.visit(&namespace, open)??;
+        link::configure_inside(&mut socket, &link, inside, remove, leave)?;
+        Ok((link.index, socket, announcer))
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
         match change {
-            Change::InstallFirewall { elements } => structure::install(&mut self.netfilter, elements),
+            Change::InstallFirewall { elements } => structure::install(&mut self.netfilter, &self.rules, elements),
             Change::AddElements { elements, .. } => element::add(&mut self.netfilter, elements),
             Change::RemoveElements { elements } => element::remove(&mut self.netfilter, elements),
-            Change::ForgetFlows(flows) => conntrack::forget(&mut self.netfilter, &[*flows]),
+            Change::ForgetFlows(flows) => conntrack::forget(&mut self.netfilter, &mut self.route, &[*flows]),
             Change::CreateNamespace(name) | Change::PrepareNamespace(name) => self.namespaces.create(name),
             Change::RemoveNamespace(name) => self.namespaces.remove(name),
             Change::CreateBridge { name, bridge } => link::create_bridge(&mut self.route, name, bridge),
@@ -122,21 +233,44 @@ impl Worker {
                     .as_ref()
                     .ok_or_else(|| KernelError::Missing { object: format!("the container's end of veth {name}") })?;
                 let namespace = self.namespaces.require(&inside.namespace)?;
-                link::create_veth(&mut self.route, name, veth, inside, namespace.as_fd())
+                link::create_veth(&mut self.route, name, veth, inside, namespace.as_fd())?;
+                self.splice.prepare(name);
+                Ok(())
             }
-            Change::ConfigureInside { name, inside, remove, leave } => {
-                let namespace = self.namespaces.require(&inside.namespace)?;
-                let open = || {
-                    sysctl::set_ipv6_inside(&inside.interface, inside.ipv6)?;
-                    Ok::<_, KernelError>((Socket::open(NETLINK_ROUTE)?, Announcer::open()?))
-                };
-                let (mut socket, announcer) = self.home.visit(&namespace, open)??;
-                let index = link::configure_inside(&mut socket, inside, remove, leave)?;
-                link::await_forwarding(&mut self.route, name)?;
+            Change::CreateSubInterface(wanted) => {
+                let namespace = self.namespaces.require(&wanted.inside.namespace)?;
+                sub_interface::create(&mut self.route, wanted, namespace.as_fd())
+            }
+            Change::ConfigureSubInterface { wanted: SubInterface { parent, inside }, remove, leave } => {
+                // On a network that others have a part in, nobody knows who had an address before.
+                let (index, _, announcer) = self.configure(inside, remove, leave, parent.kind.has_neighbours())?;
+                if let Some(announcer) = announcer {
+                    let mac = link::find(&mut self.route, &parent.interface)?.and_then(|parent| parent.mac);
+                    self.herald.announce(announcer, index, &Inside { mac: inside.mac.or(mac), ..inside.clone() });
+                }
+                Ok(())
+            }
+            Change::RemoveSubInterface(place) => {
+                let Some(Some(namespace)) = self.namespaces.find(&place.namespace)? else { return Ok(()) };
+                self.home.visit(&namespace, || link::remove(&mut Socket::open(NETLINK_ROUTE)?, &place.interface))?
+            }
+            Change::ConfigureInside { name, inside, remove, leave, announcement } => {
+                let is_announced = inside.admin == Admin::Up && *announcement == Announcement::Due;
+                let (index, mut socket, announcer) = self.configure(inside, remove, leave, is_announced)?;
+                let bridge = link::await_forwarding(&mut self.route, name)?;
+                if let Some(bridge) = bridge {
+                    if inside.ipv6 != Ipv6::Off {
+                        // With its carrier it gets its link-local address.
+                        link::await_carrier(&mut socket, &inside.interface)?;
+                    }
+                    if let Some(mac) = bridge.mac {
+                        neighbour::tell_container(&mut socket, index, inside, mac);
+                    }
+                    neighbour::tell_host(&mut self.route, bridge.index, inside);
+                }
                 // Not before: a bridge drops what comes in by a port that does not forward yet.
-                if let Err(error) = announcer.announce(index, inside) {
-                    // The container's own first packets tell the same.
-                    tracing::warn!(%error, "neighbours are not told of an endpoint");
+                if let Some(announcer) = announcer {
+                    self.herald.announce(announcer, index, inside);
                 }
                 Ok(())
             }
@@ -144,9 +278,14 @@ impl Worker {
             Change::RemoveLink(name) => link::remove(&mut self.route, name),
             Change::AddAddress { name, address } => route::add_address(&mut self.route, name, *address),
             Change::RemoveAddress { name, address } => route::remove_address(&mut self.route, name, *address),
-            Change::SetIpv6 { name, to } => sysctl::set_ipv6(name, *to),
+            Change::SetIpv6 { name, to } => self.interfaces.set(name, *to),
             Change::SetLoopbackRouting { name, to } => sysctl::set_loopback_routing(name, *to),
             Change::AllowForwarding(family) => host::allow_forwarding(&self.run_dir, *family),
+            Change::InstallShortcut { .. }
+            | Change::RemoveShortcut
+            | Change::OpenPassage { .. }
+            | Change::ClosePassage(_)
+            | Change::RemoveStrays(_) => self.splice.apply(change),
         }
     }
 }

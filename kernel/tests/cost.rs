@@ -18,7 +18,7 @@ fn crowd(count: u16) -> Vec<Attachment> {
             let mut one = attachment(12, &[]);
             let [high, low] = number.to_be_bytes();
             one.endpoint.id = model::EndpointId::from_bytes([0xe1, 0, 0, 0, high, low, 0, 0]);
-            one.endpoint.mac = model::MacAddress::local([2, 0, 0, 1, high, low]);
+            one.endpoint.mac = Some(model::MacAddress::local([2, 0, 0, 1, high, low]));
             one.endpoint.ipv4 = Some(Ipv4Addr::new(10, 89, 100 + high, low));
             one.namespace = format!("n{number}").parse().expect("letters and digits");
             one.publishes = vec![format!("{}:80", 10_000 + number).parse().expect("literal")];

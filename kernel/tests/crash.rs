@@ -20,7 +20,7 @@ fn die_after(lab: &mut Lab, changes: usize, state: &State) -> bool {
         }
     };
     let result = lab.wait(lab.kernel.reconcile(Scope::Everything, Removal::Awaited, move || state, after));
-    lab.kernel = Kernel::open(Path::new(lab::RUN)).expect("the kernel opens");
+    lab.kernel = Kernel::open(Path::new(lab::RUN), lab::LIMIT, model::Switch::On).expect("the kernel opens");
     match result {
         Err(KernelError::Stopped) => true,
         result => {

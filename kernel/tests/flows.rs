@@ -50,6 +50,56 @@ fn a_port_that_moves_takes_its_clients_along() {
 }
 
 #[test]
+fn a_client_that_asked_before_a_port_was_published_is_led_there_afterwards() {
+    lab::run(|lab| {
+        let closed = state(&[attachment(12, &[]), attachment(13, &[])]);
+        lab.settle(&closed);
+        answer(lab, WEB, 53, b'a');
+        // A program of the host's own is somebody else, and stays.
+        answer(lab, Place::Host, 6000, b'h');
+        let client = lab.at(Place::Lan, || UdpSocket::bind((PEER, 4000)).expect("the port is free"));
+        client.set_read_timeout(Some(Duration::from_millis(700))).expect("a timeout can be set");
+        client.send_to(b"?", (HOST, 6000)).expect("there is a route");
+        client.recv(&mut [0; 16]).expect("the host answers");
+        assert_eq!(ask(&client), None);
+        assert_eq!((conntrack("dport=5353"), conntrack("dport=6000")), (1, 1), "control: both are remembered");
+        for publish in ["5353:53/udp", "192.0.2.1:5353:53/udp"] {
+            lab.settle(&state(&[attachment(12, &[publish]), attachment(13, &[])]));
+            assert_eq!(ask(&client), Some('a'), "the same socket");
+            lab.settle(&closed);
+            assert_eq!(ask(&client), None);
+        }
+        sh("nft flush ruleset");
+        assert_eq!(ask(&client), None, "while there are no rules it is the host's again");
+        lab.settle(&state(&[attachment(12, &["5353:53/udp"]), attachment(13, &[])]));
+        assert_eq!(ask(&client), Some('a'));
+        assert_eq!(conntrack("dport=6000"), 1);
+    });
+}
+
+#[test]
+fn of_more_flows_than_are_worth_listing_an_endpoint_takes_only_its_own() {
+    lab::run(|lab| {
+        let (both, one) = ([attachment(12, &[]), attachment(13, &[])], [attachment(13, &[])]);
+        lab.settle(&state(&both));
+        lab.serve(Place::Lan, 9000);
+        for number in [12, 13] {
+            assert_eq!(lab.ask(Place::Container(number), PEER, 9000), Some(HOST));
+        }
+        let client = lab.at(Place::Lan, || UdpSocket::bind((PEER, 4000)).expect("the port is free"));
+        for port in 10_000..11_500 {
+            // Refused or not: it is remembered.
+            let _ = client.send_to(b"?", (HOST, port));
+        }
+        let (mine, others) = (|| conntrack("src=10.89.1.12"), || conntrack("src=192.0.2.2 dst=192.0.2.1 sport=4000"));
+        assert!(mine() == 1 && others() > 1000, "control: {} of {}", mine(), others());
+        let before = others();
+        lab.settle(&state(&one));
+        assert_eq!((mine(), conntrack("src=10.89.1.13"), others()), (0, 1, before));
+    });
+}
+
+#[test]
 fn flows_of_a_withdrawn_port_are_forgotten_and_others_are_not() {
     lab::run(|lab| {
         lab.settle(&state(&[attachment(12, &["8080:80", "8081:80"])]));
@@ -133,7 +183,8 @@ fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
                 break;
             }
             if round % 8 == 0 {
-                lab.kernel = Kernel::open(Path::new(lab::RUN)).expect("the kernel opens");
+                lab.kernel =
+                    Kernel::open(Path::new(lab::RUN), lab::LIMIT, model::Switch::On).expect("the kernel opens");
             }
             if round % 4 == 0 {
                 sh("nft insert rule inet fabric forward accept");

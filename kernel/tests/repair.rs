@@ -42,8 +42,25 @@ fn repairs(damage: impl Fn(&Lab) + Send + Sync, expected: &[&str]) {
 fn a_deleted_veth() {
     repairs(
         |_| drop(sh(&format!("ip link del {}", port()))),
-        &["create veth PORT", "set PORT hairpin on fixed 02:00:00:00:00:0c alias", "configure eth0 in c12"],
+        &[
+            "create veth PORT",
+            "set PORT ipv6 off",
+            "set PORT hairpin on fixed 02:00:00:00:00:0c alias",
+            "configure eth0 in c12",
+        ],
     );
+}
+
+#[test]
+fn an_mtu_that_grows_lets_nothing_speak_ipv6() {
+    lab::run(|lab| {
+        for mtu in [1500, 1000, 1500] {
+            let mut intent = intent();
+            intent.bridges.values_mut().for_each(|bridge| bridge.mtu = mtu);
+            intent.veths.values_mut().for_each(|veth| veth.mtu = mtu);
+            lab.settle(&intent);
+        }
+    });
 }
 
 #[test]
@@ -254,6 +271,29 @@ fn a_narrow_reconcile_puts_back_destroyed_rules() {
         let changes = lab.reconcile(own, &intent());
         assert_eq!(changes.len(), 1, "{changes:?}");
         assert_eq!(lab.settle(&intent()), Vec::<String>::new(), "the elements of others are still there");
+    });
+}
+
+#[test]
+fn narrow_reconciles_find_destroyed_rules_at_once_however_many_found_them_in_order() {
+    lab::run(|lab| {
+        lab.settle(&intent());
+        let own = Scope::from(attachment(13, &[]));
+        for damage in [
+            "insert rule inet fabric forward drop",
+            "flush chain bridge fabric port",
+            "table inet fabric { flags dormant; }",
+            "flush ruleset",
+        ] {
+            for _ in 0..2 {
+                assert_eq!(lab.reconcile(own.clone(), &intent()), Vec::<String>::new());
+                sh("nft 'add table inet mine; add chain inet mine input'");
+            }
+            sh(&format!("nft '{damage}'"));
+            let changes = lab.reconcile(own.clone(), &intent());
+            assert!(changes.len() == 1 && changes[0].starts_with("install table inet fabric"), "{damage}: {changes:?}");
+            lab.reconcile(Scope::Firewall, &intent());
+        }
     });
 }
 

@@ -81,9 +81,14 @@ fn what_is_not_ours_is_not_told() {
     lab::run(|lab| {
         lab.settle(&intent());
         let mut watch = lab.wait(lab.kernel.watch()).expect("a subscription");
-        sh("ip link add mine type bridge; ip addr add 10.90.0.1/24 dev mine; ip link set mine up; ip link del mine
-            nft add table ip fabric; nft delete table ip fabric; nft add table inet mine; nft delete table inet mine");
+        sh("ip link add mine type bridge; ip addr add 10.90.0.1/24 dev mine; ip link set mine up; ip link del mine");
         assert_eq!(told(lab, &mut watch), []);
+        sh("nft add table ip fabric; nft delete table ip fabric; nft add table inet mine; nft delete table inet mine");
+        let notices = told(lab, &mut watch);
+        assert!(
+            notices.iter().all(|notice| *notice == Notice::Judges),
+            "whose rules they are, and no more: {notices:?}"
+        );
     });
 }
 

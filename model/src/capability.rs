@@ -30,6 +30,13 @@ pub enum ParseCapabilityError {
     AddAll,
 }
 
+impl Capability {
+    /// Looking into other processes.
+    pub fn sys_ptrace() -> Self {
+        Self(19)
+    }
+}
+
 /// Names in the order of their numbers, from zero on (`include/uapi/linux/capability.h`).
 const NAMES: [&str; 41] = [
     "CHOWN",

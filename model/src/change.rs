@@ -1,11 +1,16 @@
 //! One step from a host's state as it is to the state as it should be.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
 use crate::{
-    Admin, Bridge, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName, Switch, Veth, state::list,
+    Admin, Announcement, Bridge, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName, Passage,
+    Place, Stray, SubInterface, Switch, Veth, state::list,
 };
 
 /// One change to a host's kernel. Each can be applied twice without harm.
@@ -59,9 +64,9 @@ pub enum Change {
         /// The address with its prefix length.
         address: IpNet,
     },
-    /// Turn IPv6 on a bridge on or off.
+    /// Turn IPv6 on a bridge, or on the host's end of a veth pair, on or off.
     SetIpv6 {
-        /// The bridge.
+        /// The interface.
         name: IfName,
         /// Whether it speaks IPv6.
         to: Ipv6,
@@ -83,7 +88,22 @@ pub enum Change {
         remove: BTreeSet<IpNet>,
         /// Gateways of default routes of Fabric's that no longer lead over it.
         leave: BTreeSet<IpAddr>,
+        /// Whether its neighbours are told of it.
+        announcement: Announcement,
     },
+    /// Make an interface on one of the host's, down, in its namespace.
+    CreateSubInterface(SubInterface),
+    /// Address such an interface, bring it up, and set its default route, in one batch.
+    ConfigureSubInterface {
+        /// How it should become.
+        wanted: SubInterface,
+        /// Addresses of Fabric's that no longer belong there.
+        remove: BTreeSet<IpNet>,
+        /// Gateways of default routes of Fabric's that no longer lead over it.
+        leave: BTreeSet<IpAddr>,
+    },
+    /// Remove such an interface.
+    RemoveSubInterface(Place),
     /// Add elements to the firewall, in one transaction.
     AddElements {
         /// The interface they are there for, if it is one.
@@ -98,6 +118,24 @@ pub enum Change {
     },
     /// Delete conntrack entries.
     ForgetFlows(Flows),
+    /// Put the program of the shortcut in front of the ports that these passages open, and of no other.
+    InstallShortcut {
+        /// Who takes it from then on, by port.
+        passages: BTreeMap<IfName, Passage>,
+    },
+    /// Take the program away from all ports: all frames pass their bridges again.
+    RemoveShortcut,
+    /// Let frames of one more port take the shortcut, and those for it.
+    OpenPassage {
+        /// The port.
+        port: IfName,
+        /// What it should become.
+        passage: Passage,
+    },
+    /// Let none of a port's frames take the shortcut any more, and none that are for it.
+    ClosePassage(IfName),
+    /// Clear the shortcut of what belongs to nobody.
+    RemoveStrays(BTreeSet<Stray>),
     /// Let the host forward packets of a family, and leave a note that it was Fabric who did.
     AllowForwarding(Family),
 }
@@ -112,6 +150,8 @@ pub struct LinkSettings {
     pub master: Option<IfName>,
     /// Whether the bridge may send a frame back out of this port of it.
     pub hairpin: Option<Switch>,
+    /// Whether the bridge is to keep this port of it apart from others that are so too.
+    pub isolated: Option<Switch>,
     /// The only MAC address that the bridge is to seek behind this port of it.
     pub fixed: Option<MacAddress>,
     /// MAC address.
@@ -132,10 +172,18 @@ impl Change {
             Self::InstallFirewall { .. }
             | Self::RemoveElements { .. }
             | Self::ForgetFlows(_)
+            | Self::InstallShortcut { .. }
+            | Self::RemoveShortcut
+            | Self::RemoveStrays(_)
             | Self::AllowForwarding(_) => None,
             Self::CreateNamespace(name) | Self::PrepareNamespace(name) | Self::RemoveNamespace(name) => {
                 Some(name.as_str())
             }
+            // Nothing but the namespace has a name that no other has.
+            Self::CreateSubInterface(wanted) | Self::ConfigureSubInterface { wanted, .. } => {
+                Some(wanted.inside.namespace.as_str())
+            }
+            Self::RemoveSubInterface(place) => Some(place.namespace.as_str()),
             Self::AddElements { of, .. } => of.as_ref().map(IfName::as_str),
             Self::CreateBridge { name, .. }
             | Self::CreateVeth { name, .. }
@@ -145,8 +193,15 @@ impl Change {
             | Self::RemoveAddress { name, .. }
             | Self::SetIpv6 { name, .. }
             | Self::SetLoopbackRouting { name, .. }
+            | Self::OpenPassage { port: name, .. }
+            | Self::ClosePassage(name)
             | Self::ConfigureInside { name, .. } => Some(name.as_str()),
         }
+    }
+
+    /// Whether all works without it, only slower: its failure fails nothing else, and nobody needs to wait for it.
+    pub fn is_optional(&self) -> bool {
+        matches!(self, Self::InstallShortcut { .. } | Self::OpenPassage { .. } | Self::RemoveStrays(_))
     }
 
     /// The names of the interfaces and namespaces that must be in order before the change can be tried, its subject
@@ -177,6 +232,7 @@ impl fmt::Display for LinkSettings {
         let parts = [
             self.master.as_ref().map(|master| format!("master {master}")),
             self.hairpin.map(|hairpin| format!("hairpin {hairpin}")),
+            self.isolated.map(|isolated| format!("isolated {isolated}")),
             self.fixed.map(|mac| format!("fixed {mac}")),
             self.mac.map(|mac| format!("mac {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),
@@ -185,6 +241,11 @@ impl fmt::Display for LinkSettings {
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
+}
+
+/// The MAC address that an end is made with, if it is to have one of its own.
+fn mac(inside: &Inside) -> String {
+    inside.mac.map(|mac| format!(" mac {mac}")).unwrap_or_default()
 }
 
 impl fmt::Display for Change {
@@ -208,7 +269,7 @@ impl fmt::Display for Change {
                 }
                 match &veth.inside {
                     Some(inside) => {
-                        write!(f, " <-> {} in {} mac {}", inside.interface, inside.namespace, inside.mac)
+                        write!(f, " <-> {}{}", inside.place(), mac(inside))
                     }
                     None => Ok(()),
                 }
@@ -219,7 +280,24 @@ impl fmt::Display for Change {
             Self::RemoveAddress { name, address } => write!(f, "remove address {address} from {name}"),
             Self::SetIpv6 { name, to } => write!(f, "set {name} ipv6 {to}"),
             Self::SetLoopbackRouting { name, to } => write!(f, "set {name} loopback routing {to}"),
-            Self::ConfigureInside { inside, remove, leave, .. } => {
+            Self::ConfigureInside { inside, remove, leave, announcement, .. } => {
+                write!(f, "configure {inside}")?;
+                if !remove.is_empty() {
+                    write!(f, " without {}", list(remove))?;
+                }
+                if !leave.is_empty() {
+                    write!(f, " no longer via {}", list(leave))?;
+                }
+                if *announcement == Announcement::Due {
+                    f.write_str(" announced")?;
+                }
+                Ok(())
+            }
+            Self::CreateSubInterface(SubInterface { parent, inside }) => {
+                write!(f, "create {} as {} on {}", inside.place(), parent.kind, parent.interface)?;
+                write!(f, "{} mtu {}", mac(inside), inside.mtu)
+            }
+            Self::ConfigureSubInterface { wanted: SubInterface { inside, .. }, remove, leave } => {
                 write!(f, "configure {inside}")?;
                 if !remove.is_empty() {
                     write!(f, " without {}", list(remove))?;
@@ -229,9 +307,15 @@ impl fmt::Display for Change {
                 }
                 Ok(())
             }
+            Self::RemoveSubInterface(place) => write!(f, "remove {place}"),
             Self::AddElements { elements, .. } => write!(f, "add {}", list(elements)),
             Self::RemoveElements { elements } => write!(f, "remove {}", list(elements)),
             Self::ForgetFlows(flows) => write!(f, "forget flows {flows}"),
+            Self::InstallShortcut { passages } => write!(f, "install the shortcut for {} ports", passages.len()),
+            Self::RemoveShortcut => f.write_str("remove the shortcut"),
+            Self::OpenPassage { port, passage } => write!(f, "open a passage for {port}: {passage}"),
+            Self::ClosePassage(port) => write!(f, "close the passage of {port}"),
+            Self::RemoveStrays(strays) => write!(f, "clear the shortcut of {}", list(strays)),
             Self::AllowForwarding(family) => write!(f, "turn on {family} forwarding"),
         }
     }

@@ -1,13 +1,13 @@
 //! A container: a process tree run from an image, with zero or more endpoints.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Confinement, ContainerId, ContainerName, Digest, Endpoint, Hostname, ImageName, Labels, NamespaceName, Publish,
-    ResolverSettings, Signal,
+    Confinement, ContainerId, ContainerName, ContainerPort, Digest, Endpoint, Hostname, ImageName, Labels, LogLimits,
+    NetworkMode, Publish, ResolverSettings, RestartPolicy, Signal,
 };
 
 /// A container as it was asked for and completed; what its processes do is [`ContainerState`].
@@ -30,8 +30,17 @@ pub struct Container {
     /// Whether its standard streams are a terminal.
     #[serde(default)]
     pub terminal: bool,
+    /// Whether its program has an init for a parent.
+    #[serde(default)]
+    pub init: bool,
+    /// How much of its log is kept.
+    #[serde(default)]
+    pub log: LogLimits,
     /// Whether it is removed as soon as it has exited.
     pub auto_remove: bool,
+    /// Whether it is started again when it has ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
     /// How it is asked to end.
     #[serde(default)]
     pub stop: StopPolicy,
@@ -43,11 +52,15 @@ pub struct Container {
     /// When it was created.
     pub created_at: Timestamp,
     /// The network namespace it lives in.
-    pub namespace: NamespaceName,
+    #[serde(flatten)]
+    pub mode: NetworkMode,
     /// Its attachments, in the order in which they were asked for; see [`default_route`](crate::default_route).
     pub endpoints: Vec<Endpoint>,
     /// Host ports that lead to the endpoint with the default route.
     pub publishes: Vec<Publish>,
+    /// What it is known to listen on, besides what is published: of the image, and what was said of it.
+    #[serde(default)]
+    pub exposed: BTreeSet<ContainerPort>,
     /// What its own resolver is told.
     #[serde(default)]
     pub resolver: ResolverSettings,
@@ -129,11 +142,18 @@ pub struct EnvironmentVariable {
 
 /// Why a text is not an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not an environment variable: expected NAME=VALUE without NUL", .0.escape_debug())]
-pub struct ParseEnvironmentError(String);
+pub enum ParseEnvironmentError {
+    /// It has no name, no `=`, or a NUL, which ends a variable for whoever reads it.
+    #[error("`{}` is not an environment variable: expected NAME=VALUE without NUL", .0.escape_debug())]
+    Shape(String),
+    /// Its name would be more than one line, or something else, wherever an environment is written out.
+    #[error("`{}` is not an environment variable: its name has the control character `{}`",
+        .0.escape_debug(), .1.escape_debug())]
+    Name(String, char),
+}
 
 impl EnvironmentVariable {
-    /// What stands before the first `=`; never empty.
+    /// What stands before the first `=`; never empty, and without control characters.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -148,11 +168,14 @@ impl FromStr for EnvironmentVariable {
     type Err = ParseEnvironmentError;
 
     fn from_str(text: &str) -> Result<Self, ParseEnvironmentError> {
-        match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !text.contains('\0') => {
-                Ok(Self { name: name.to_owned(), value: value.to_owned() })
-            }
-            _ => Err(ParseEnvironmentError(text.chars().take(80).collect())),
+        let shown = || text.chars().take(80).collect();
+        let is_whole = |(name, _): &(&str, &str)| !name.is_empty() && !text.contains('\0');
+        let Some((name, value)) = text.split_once('=').filter(is_whole) else {
+            return Err(ParseEnvironmentError::Shape(shown()));
+        };
+        match name.chars().find(|character| character.is_control()) {
+            Some(control) => Err(ParseEnvironmentError::Name(shown(), control)),
+            None => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
         }
     }
 }
@@ -174,5 +197,33 @@ impl From<EnvironmentVariable> for String {
 impl fmt::Display for EnvironmentVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.name, self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_variable_is_one_word_to_whoever_reads_it() {
+        for text in ["A=", "A=b", "A=b=c", "A=line\nline\t\u{1b}[0m", "a b=c", "é=ü", "A.B-c[0]=d"] {
+            assert_eq!(text.parse::<EnvironmentVariable>().map(|it| it.to_string()).as_deref(), Ok(text));
+        }
+        for (text, expected) in [
+            ("A", "`A` is not an environment variable: expected NAME=VALUE without NUL"),
+            ("=b", "`=b` is not an environment variable: expected NAME=VALUE without NUL"),
+            ("A\0=b", "`A\\0=b` is not an environment variable: expected NAME=VALUE without NUL"),
+            ("A=b\0", "`A=b\\0` is not an environment variable: expected NAME=VALUE without NUL"),
+            ("A\nB=c", "`A\\nB=c` is not an environment variable: its name has the control character `\\n`"),
+            ("A\r=c", "`A\\r=c` is not an environment variable: its name has the control character `\\r`"),
+            (
+                "\u{1b}[31mA=c",
+                "`\\u{1b}[31mA=c` is not an environment variable: its name has the control character `\\u{1b}`",
+            ),
+            ("A\u{9b}=c", "`A\\u{9b}=c` is not an environment variable: its name has the control character `\\u{9b}`"),
+        ] {
+            let error = text.parse::<EnvironmentVariable>().expect_err("it is none");
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

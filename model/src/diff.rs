@@ -1,34 +1,68 @@
 //! The changes that lead from a host's state as it is to the state as it should be.
 
+mod shortcut;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use crate::{
-    Admin, Bridge, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings, Namespace, Observed,
-    State, Structure, Switch, Veth,
+    Admin, Announcement, Bridge, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings,
+    Namespace, Observed, Place, State, Structure, SubInterface, Switch, Veth,
 };
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
 ///
-/// First an end takes a default route over from one that goes, so that there is one at every moment. Then goes what is no
+/// First whoever is no longer to take the shortcut is kept from it, and a bridge that is to be shut off is. Then an end takes a default route over from one that goes, so that there is one at every moment. Then goes what is no
 /// longer desired: links down, then their firewall elements and flows, then the links, then
 /// namespaces. Then comes what is missing, the other way round: rules and elements are in force before the links
-/// they judge come up.
+/// they judge come up. Last, whoever is to take the shortcut may.
+///
+/// A namespace that is to stand and could not be looked into is left as it is, with the links that lead there.
 pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
+    let all = desired;
+    let known = known(desired, observed);
+    let (desired, observed) = known.as_ref().map_or((desired, observed), |(desired, observed)| (desired, observed));
     let mut changes = Vec::new();
+    let passages = shortcut::close(desired, &observed.state, &mut changes);
     let elements = wanted_elements(desired, &observed.state);
+    let confined = confine(&elements, &observed.state, &mut changes);
     reroute(desired, &observed.state, &mut changes);
     lower(desired, &observed.state, &mut changes);
-    remove_elements(desired, &elements, &observed.state, &mut changes);
+    remove_elements(all, &elements, &observed.state, &mut changes);
     remove_objects(desired, &observed.state, &mut changes);
-    let missing: BTreeSet<Element> = if observed.state.structure == Structure::Current {
-        elements.difference(&observed.state.elements).cloned().collect()
+    let (missing, new) = if observed.state.structure == Structure::Current {
+        let missing = elements.difference(&observed.state.elements).filter(|element| !confined.contains(*element));
+        let missing: BTreeSet<Element> = missing.cloned().collect();
+        (missing.clone(), missing)
     } else {
-        let elements = elements.union(&observed.elements_beyond).cloned().collect();
-        changes.push(Change::InstallFirewall { elements });
-        BTreeSet::new()
+        let elements: BTreeSet<Element> = elements.union(&observed.elements_beyond).cloned().collect();
+        changes.push(Change::InstallFirewall { elements: elements.clone() });
+        (BTreeSet::new(), elements)
     };
     raise(desired, &observed.state, missing, &mut changes);
+    changes.extend(new.iter().filter_map(Element::flows_before).map(Change::ForgetFlows));
+    shortcut::open(passages, &observed.state.shortcut, &mut changes);
     changes
+}
+
+/// Both without what nothing can be said of; none if all was seen. Firewall elements are told by the host's own tables.
+fn known(desired: &State, observed: &Observed) -> Option<(State, Observed)> {
+    let unknown: BTreeSet<_> =
+        observed.unreadable.iter().filter(|name| desired.namespaces.contains_key(*name)).collect();
+    if unknown.is_empty() {
+        return None;
+    }
+    let leads_there = |veth: &Veth| veth.inside.as_ref().is_some_and(|inside| unknown.contains(&inside.namespace));
+    let links: BTreeSet<_> =
+        desired.veths.iter().filter(|(_, veth)| leads_there(veth)).map(|(name, _)| name.clone()).collect();
+    let (mut wanted, mut seen) = (desired.clone(), observed.clone());
+    for state in [&mut wanted, &mut seen.state] {
+        state.namespaces.retain(|name, _| !unknown.contains(name));
+        state.veths.retain(|name, _| !links.contains(name));
+        state.sub_interfaces.retain(|place, _| !unknown.contains(&place.namespace));
+    }
+    Some((wanted, seen))
 }
 
 /// The elements desired, and the guard if Fabric has turned on forwarding or is about to.
@@ -40,6 +74,26 @@ fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
         }
     }
     elements
+}
+
+/// What shuts a bridge that stands off from the outside, or hides its containers behind the host's address, is in force
+/// before the other of the two goes: in between, packets would leave with the containers' addresses. Returns what it adds.
+fn confine(wanted: &BTreeSet<Element>, observed: &State, changes: &mut Vec<Change>) -> BTreeSet<Element> {
+    let mut confined = BTreeSet::new();
+    if observed.structure != Structure::Current {
+        return confined;
+    }
+    for element in wanted.difference(&observed.elements) {
+        let (Element::Internal(name) | Element::Masqueraded(name)) = element else { continue };
+        let Some(bridge) = observed.bridges.get(name) else { continue };
+        add_elements(Some(name), [element.clone()].into(), changes);
+        confined.insert(element.clone());
+        if matches!(element, Element::Internal(_)) {
+            let ranges = bridge.addresses.iter().map(IpNet::trunc);
+            changes.extend(ranges.map(Flows::Beyond).map(Change::ForgetFlows));
+        }
+    }
+    confined
 }
 
 /// The ends that gain a default route and are in order otherwise. Whatever rule stands for such an end stands already.
@@ -59,7 +113,12 @@ fn reroute(desired: &State, observed: &State, changes: &mut Vec<Change>) {
         inside: inside.clone(),
         remove: BTreeSet::new(),
         leave: BTreeSet::new(),
+        announcement: announcement(desired, name),
     }));
+}
+
+fn announcement(desired: &State, name: &IfName) -> Announcement {
+    if desired.announced.contains(name) { Announcement::Due } else { Announcement::Needless }
 }
 
 fn turns_on_forwarding(family: Family, desired: &State, observed: &State) -> bool {
@@ -87,7 +146,10 @@ fn remove_elements(desired: &State, wanted: &BTreeSet<Element>, observed: &State
         insides.flat_map(|inside| inside.addresses.iter().map(|net| net.addr())).collect()
     };
     let kept = addresses(desired);
-    let freed: BTreeSet<_> = addresses(observed).difference(&kept).copied().collect();
+    // A container may have taken off itself what it was given; the firewall knows what that was.
+    let mut had = addresses(observed);
+    had.extend(gone.iter().filter_map(Element::leased));
+    let freed: BTreeSet<_> = had.difference(&kept).copied().collect();
     let flows = gone
         .iter()
         .filter_map(Element::flows)
@@ -100,6 +162,8 @@ fn remove_objects(desired: &State, observed: &State, changes: &mut Vec<Change>) 
     let veths = observed.veths.keys().filter(|name| !desired.veths.contains_key(*name));
     let bridges = observed.bridges.keys().filter(|name| !desired.bridges.contains_key(*name));
     changes.extend(veths.chain(bridges).cloned().map(Change::RemoveLink));
+    let sub_interfaces = observed.sub_interfaces.keys().filter(|place| !desired.sub_interfaces.contains_key(*place));
+    changes.extend(sub_interfaces.cloned().map(Change::RemoveSubInterface));
     let namespaces = observed.namespaces.keys().filter(|name| !desired.namespaces.contains_key(*name));
     changes.extend(namespaces.cloned().map(Change::RemoveNamespace));
 }
@@ -134,7 +198,10 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
         if let Some(observed) = observed.as_mut().filter(|_| rerouted.contains(name)) {
             observed.inside = veth.inside.clone();
         }
-        raise_veth(name, veth, observed.as_ref(), own, changes);
+        raise_veth(name, veth, observed.as_ref(), own, announcement(desired, name), changes);
+    }
+    for (place, wanted) in &desired.sub_interfaces {
+        raise_sub_interface(place, wanted, observed.sub_interfaces.get(place), changes);
     }
     add_elements(None, elements.into_values().flatten().collect(), changes);
 }
@@ -150,10 +217,12 @@ fn by_owner(desired: &State, elements: BTreeSet<Element>) -> BTreeMap<Option<&If
         let owner = match &element {
             Element::Bridge(name)
             | Element::SameBridge(name)
+            | Element::Icc(name)
             | Element::Masqueraded(name)
-            | Element::Internal(name) => desired.bridges.get_key_value(name).map(|(name, _)| name),
+            | Element::Internal(name)
+            | Element::Gateway { bridge: name, .. } => desired.bridges.get_key_value(name).map(|(name, _)| name),
             Element::Published(published) => holders.get(&published.to.ip()).copied(),
-            Element::Sender { port, .. } | Element::Source { port, .. } => {
+            Element::Sender { port, .. } | Element::Source { port, .. } | Element::Holder { port, .. } => {
                 desired.veths.get_key_value(port).map(|(name, _)| name)
             }
             Element::ForwardingGuard(_) => None,
@@ -172,6 +241,15 @@ fn add_elements(of: Option<&IfName>, elements: BTreeSet<Element>, changes: &mut 
 fn set_link(name: &IfName, settings: LinkSettings, changes: &mut Vec<Change>) {
     if !settings.is_empty() {
         changes.push(Change::SetLink { name: name.clone(), settings });
+    }
+}
+
+/// An interface whose packets become long enough for IPv6 (RFC 8200 §5) begins to speak it as any new one does
+/// (`addrconf_notify` in `net/ipv6/addrconf.c`).
+fn silence_anew(name: &IfName, (observed, desired): (u32, u32), to: Ipv6, changes: &mut Vec<Change>) {
+    const LEAST: u32 = 1280;
+    if observed < LEAST && desired >= LEAST {
+        changes.push(Change::SetIpv6 { name: name.clone(), to });
     }
 }
 
@@ -211,6 +289,7 @@ fn raise_bridge(
     let settings = LinkSettings {
         master: None,
         hairpin: None,
+        isolated: None,
         fixed: None,
         mac: (observed.mac != desired.mac).then_some(desired.mac),
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
@@ -218,6 +297,31 @@ fn raise_bridge(
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
     set_link(name, settings, changes);
+    silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
+}
+
+fn raise_sub_interface(
+    place: &Place,
+    desired: &SubInterface,
+    observed: Option<&SubInterface>,
+    changes: &mut Vec<Change>,
+) {
+    // Neither parent nor mode can be changed.
+    let misplaced = observed.is_some_and(|observed| observed.parent != desired.parent);
+    if misplaced {
+        changes.push(Change::RemoveSubInterface(place.clone()));
+    }
+    let seen = observed.filter(|_| !misplaced).map(|observed| &observed.inside);
+    if seen.is_none() {
+        changes.push(Change::CreateSubInterface(desired.clone()));
+    }
+    let inside = &desired.inside;
+    if seen != Some(inside) {
+        let seen = || seen.into_iter();
+        let remove = seen().flat_map(|seen| seen.addresses.difference(&inside.addresses)).copied().collect();
+        let leave = seen().flat_map(|seen| &seen.gateways() - &inside.gateways()).collect();
+        changes.push(Change::ConfigureSubInterface { wanted: desired.clone(), remove, leave });
+    }
 }
 
 fn raise_veth(
@@ -225,13 +329,16 @@ fn raise_veth(
     desired: &Veth,
     observed: Option<&Veth>,
     elements: BTreeSet<Element>,
+    announcement: Announcement,
     changes: &mut Vec<Change>,
 ) {
     let fresh = Veth {
         alias: String::new(),
         hairpin: Switch::Off,
+        isolated: Switch::Off,
         fixed: None,
         admin: Admin::Down,
+        ipv6: Ipv6::Credulous,
         inside: desired.inside.clone().map(|inside| Inside {
             admin: Admin::Down,
             ipv6: Ipv6::Off,
@@ -243,8 +350,10 @@ fn raise_veth(
         ..desired.clone()
     };
     let place = |veth: &Veth| veth.inside.as_ref().map(|inside| (inside.namespace.clone(), inside.interface.clone()));
-    // A pair cannot be mended when the container's end is elsewhere: the kernel moves no end it does not see.
-    let misplaced = observed.is_some_and(|observed| place(observed) != place(desired));
+    // A pair cannot be mended when the container's end is elsewhere: the kernel moves no end it does not see. One that is to
+    // be in no bridge has no rules, and is better made anew than taken out of one.
+    let strays = |observed: &Veth| observed.bridge.is_some() && desired.bridge.is_none();
+    let misplaced = observed.is_some_and(|observed| place(observed) != place(desired) || strays(observed));
     if misplaced {
         changes.push(Change::RemoveLink(name.clone()));
     }
@@ -254,25 +363,32 @@ fn raise_veth(
     }
     let observed = observed.unwrap_or(&fresh);
     add_elements(Some(name), elements, changes);
+    if observed.ipv6 != desired.ipv6 {
+        changes.push(Change::SetIpv6 { name: name.clone(), to: desired.ipv6 });
+    }
     let moves = observed.bridge != desired.bridge;
     // A port leaves its settings behind with its bridge.
-    let (hairpin, fixed) = if moves { (Switch::Off, None) } else { (observed.hairpin, observed.fixed) };
+    let left = Veth { hairpin: Switch::Off, isolated: Switch::Off, fixed: None, ..observed.clone() };
+    let port = if moves { &left } else { observed };
     let settings = LinkSettings {
         master: if moves { desired.bridge.clone() } else { None },
-        hairpin: (hairpin != desired.hairpin).then_some(desired.hairpin),
-        fixed: if fixed == desired.fixed { None } else { desired.fixed },
+        hairpin: (port.hairpin != desired.hairpin).then_some(desired.hairpin),
+        isolated: (port.isolated != desired.isolated).then_some(desired.isolated),
+        fixed: if port.fixed == desired.fixed { None } else { desired.fixed },
         mac: None,
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
     set_link(name, settings, changes);
+    silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
     // The container's end comes up last: it finds its carrier at once then, and can send from the first moment.
     if let (Some(inside), Some(seen)) = (&desired.inside, &observed.inside)
         && inside != seen
     {
         let remove = seen.addresses.difference(&inside.addresses).copied().collect();
         let leave = seen.gateways().difference(&inside.gateways()).copied().collect();
-        changes.push(Change::ConfigureInside { name: name.clone(), inside: inside.clone(), remove, leave });
+        let (name, inside) = (name.clone(), inside.clone());
+        changes.push(Change::ConfigureInside { name, inside, remove, leave, announcement });
     }
 }

@@ -1,13 +1,15 @@
-//! Membership of the firewall: what the sets and maps of `table inet fabric` hold.
+//! Membership of the firewall: what the sets and maps of `table inet fabric` and `table bridge fabric` hold.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
 };
 
+use ipnet::IpNet;
+
 use crate::{Family, IfName, MacAddress, PortRange, Protocol, Publish};
 
-/// One element of a set or map of `table inet fabric`. The rules that look it up never change.
+/// One element of a set or map of a table of Fabric's. The rules that look it up never change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Element {
     /// Set `bridges`: the interface is a network's bridge, so traffic through it is filtered.
@@ -18,6 +20,16 @@ pub enum Element {
     Internal(IfName),
     /// Set `same_bridge`: what enters and leaves by this one bridge stays inside a network.
     SameBridge(IfName),
+    /// Set `icc`: of those, the bridges whose containers reach each other ([`crate::Icc`]).
+    Icc(IfName),
+    /// Sets `gateways` and `gateways6`, and maps `bridge_of_gateway` and `bridge_of_gateway6`: the host's address on a
+    /// network, where nobody asks for names but the network and the host itself.
+    Gateway {
+        /// The network's bridge.
+        bridge: IfName,
+        /// The gateway.
+        address: IpAddr,
+    },
     /// Maps `published…`: a port of the host, or a range of them, leads to a container.
     Published(Published),
     /// Set `senders` of `table bridge fabric`: frames that come in by this port may have this source.
@@ -33,6 +45,13 @@ pub enum Element {
         port: IfName,
         /// The endpoint's MAC address.
         mac: MacAddress,
+        /// An address of the endpoint.
+        address: IpAddr,
+    },
+    /// Sets `ipv4_holders` and `ipv6_holders` of `table bridge fabric`: who asks for this address is heard at this port.
+    Holder {
+        /// The host's end of an endpoint's veth pair.
+        port: IfName,
         /// An address of the endpoint.
         address: IpAddr,
     },
@@ -73,6 +92,11 @@ pub enum Flows {
     Of(IpAddr),
     /// Those that came in through a published port.
     Published(Published),
+    /// Those that asked for a published port before it led anywhere: the kernel would keep them at the host itself for as
+    /// long as the client goes on asking from the same port.
+    Before(Published),
+    /// Those between this range and whoever is neither in it nor the host itself.
+    Beyond(IpNet),
 }
 
 impl Published {
@@ -111,7 +135,23 @@ impl Element {
     pub fn same_key(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Published(own), Self::Published(others)) => own.overlaps(others),
+            (Self::Gateway { address, .. }, Self::Gateway { address: others, .. }) => address == others,
             _ => self == other,
+        }
+    }
+
+    /// The family of the table that it is in, as nft(8) names it.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Sender { .. } | Self::Source { .. } | Self::Holder { .. } => "bridge",
+            Self::Bridge(_)
+            | Self::Masqueraded(_)
+            | Self::Internal(_)
+            | Self::SameBridge(_)
+            | Self::Icc(_)
+            | Self::Gateway { .. }
+            | Self::Published(_)
+            | Self::ForwardingGuard(_) => "inet",
         }
     }
 
@@ -119,6 +159,25 @@ impl Element {
     pub fn flows(&self) -> Option<Flows> {
         match *self {
             Self::Published(published) => Some(Flows::Published(published)),
+            _ => None,
+        }
+    }
+
+    /// The address that a container may be asked for by this element, if it was given one by it: what an interface gives
+    /// itself is no lease.
+    pub fn leased(&self) -> Option<IpAddr> {
+        match *self {
+            Self::Holder { address: IpAddr::V6(address), .. } if address.is_unicast_link_local() => None,
+            Self::Holder { address, .. } => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The connections that keep their packets from what this element leads to, because they are older than it. With TCP
+    /// and SCTP a refusal ends them, and the client comes from another port.
+    pub fn flows_before(&self) -> Option<Flows> {
+        match *self {
+            Self::Published(published) if published.protocol == Protocol::Udp => Some(Flows::Before(published)),
             _ => None,
         }
     }
@@ -140,11 +199,14 @@ impl fmt::Display for Element {
         match self {
             Self::Bridge(name) => write!(f, "bridge {name}"),
             Self::SameBridge(name) => write!(f, "inside {name}"),
+            Self::Icc(name) => write!(f, "icc {name}"),
             Self::Masqueraded(name) => write!(f, "masquerade {name}"),
             Self::Internal(name) => write!(f, "internal {name}"),
+            Self::Gateway { bridge, address } => write!(f, "gateway {address} of {bridge}"),
             Self::Published(published) => write!(f, "publish {published}"),
             Self::Sender { port, mac } => write!(f, "sender {mac} at {port}"),
             Self::Source { port, mac, address } => write!(f, "source {address} of {mac} at {port}"),
+            Self::Holder { port, address } => write!(f, "holder of {address} at {port}"),
             Self::ForwardingGuard(family) => write!(f, "forwarding guard of {family}"),
         }
     }
@@ -155,6 +217,8 @@ impl fmt::Display for Flows {
         match self {
             Self::Of(address) => write!(f, "of {address}"),
             Self::Published(published) => write!(f, "through {published}"),
+            Self::Before(published) => write!(f, "from before {published}"),
+            Self::Beyond(range) => write!(f, "between {range} and the outside"),
         }
     }
 }

@@ -42,6 +42,12 @@ macro_rules! id {
                 Self(hex(&bytes))
             }
 
+            /// Its octets.
+            pub fn octets(&self) -> [u8; $bytes] {
+                let digit = |at: usize| u8::from_str_radix(&self.0[at..at + 2], 16).expect("two hexadecimal digits");
+                std::array::from_fn(|index| digit(2 * index))
+            }
+
             /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0

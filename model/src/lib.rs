@@ -8,6 +8,7 @@ mod capability;
 mod change;
 mod confinement;
 mod container;
+mod container_port;
 mod default_route;
 mod diff;
 mod endpoint;
@@ -15,17 +16,25 @@ mod firewall;
 mod id;
 mod limit;
 mod link;
+mod log_limits;
 mod mount;
 mod name;
 mod namespace;
+mod nearest;
 mod network;
+mod network_mode;
+mod parent;
 mod port;
 mod publish;
 mod reach;
 mod reservation;
 mod resolver;
+mod restart;
 mod scope;
+mod shortcut;
+mod shown;
 mod signal;
+mod spare;
 mod state;
 mod stream;
 mod subnet;
@@ -36,6 +45,7 @@ pub use capability::{Capability, DroppedCapability, ParseCapabilityError};
 pub use change::{Change, LinkSettings};
 pub use confinement::Confinement;
 pub use container::{Command, Container, ContainerState, EnvironmentVariable, ParseEnvironmentError, StopPolicy};
+pub use container_port::{ContainerPort, ParseContainerPortError};
 pub use default_route::default_route;
 pub use diff::diff;
 pub use endpoint::Endpoint;
@@ -43,10 +53,17 @@ pub use firewall::{Element, Flows, Published, Structure};
 pub use id::{ContainerId, Digest, EndpointId, NetworkId, ParseIdError};
 pub use limit::{ByteSize, ParseLimitError, ProcessLimit, Processors, Ulimit};
 pub use link::{IfName, MacAddress, ParseIfNameError, ParseMacError};
+pub use log_limits::{LogLimits, LogLimitsError, LogOption, ParseLogOptionError};
 pub use mount::{Bind, ParseMountError, Tmpfs};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};
 pub use namespace::{NamespaceName, ParseNamespaceNameError};
-pub use network::{Driver, Network, ParseDriverError};
+pub use nearest::nearest;
+pub use network::{Driver, IPV6_MTU, Icc, MtuSource, Network, ParseDriverError};
+pub use network_mode::NetworkMode;
+pub use parent::{
+    IpvlanFlag, IpvlanMode, MacvlanMode, Parent, ParseIpvlanFlagError, ParseIpvlanModeError, ParseMacvlanModeError,
+    SubInterfaceKind,
+};
 pub use port::{PortRange, Protocol};
 pub use publish::{ParsePublishError, Publish, PublishRequest};
 pub use reach::{GatewayMode, ParseGatewayModeError, Reach};
@@ -54,9 +71,16 @@ pub use reservation::{ParseReservationError, Reservation};
 pub use resolver::{
     ExtraHost, HostAddress, NameServer, ParseResolverError, ResolverOption, ResolverSettings, SearchDomain,
 };
-pub use scope::{Attachment, Scope};
+pub use restart::{ParseRestartPolicyError, RestartPolicy};
+pub use scope::{Announcement, Attachment, Scope};
+pub use shortcut::{Barrier, Gate, Passage, Program, Sender, Shortcut, Stray};
+pub use shown::{Chain, Printable, causes};
 pub use signal::{ParseSignalError, Signal};
-pub use state::{Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Observed, State, Switch, Veth};
+pub use spare::Spare;
+pub use state::{
+    Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Observed, Place, State, SubInterface, Switch, Veth,
+    interface_itself, leads_to_itself,
+};
 pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream, TerminalSize};
 pub use subnet::{Family, Subnet, SubnetError};
 pub use sysctl::{ParseSysctlError, Sysctl};

@@ -72,7 +72,7 @@ const ULIMITS: [&str; 16] = [
 
 impl ByteSize {
     /// So many octets.
-    pub fn from_octets(octets: u64) -> Self {
+    pub const fn from_octets(octets: u64) -> Self {
         Self(octets)
     }
 

@@ -78,7 +78,7 @@ impl MacAddress {
 
     /// The locally administered address that belongs to an IP address on its segment: `0a:fb` and an IPv4 address's four
     /// octets, or `0a:fc` and the two halves of an IPv6 address's interface identifier, laid over each other. Whoever has
-    /// the address next has the MAC address as well, so no neighbour's cache is ever stale.
+    /// the address next has the MAC address as well, so a neighbour's cache is not stale.
     pub fn of(address: IpAddr) -> Self {
         let (kind, word) = match address {
             IpAddr::V4(address) => (0xfb, u32::from(address)),

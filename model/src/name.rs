@@ -115,23 +115,34 @@ pub struct Label {
     pub value: String,
 }
 
+impl Label {
+    /// Whether a person could have written it: an image may bring others.
+    pub fn is_writable(key: &str, value: &str) -> bool {
+        check_label(key, value).is_ok()
+    }
+}
+
 impl FromStr for Label {
     type Err = ParseNameError;
 
     fn from_str(text: &str) -> Result<Self, ParseNameError> {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        let fail = |reason| Err(ParseNameError::new("label", text, reason));
-        if key.is_empty() || key.len() > 128 {
-            return fail("its key must be 1 to 128 characters long");
-        }
-        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte)) {
-            return fail("its key may hold only letters, digits and `.`, `_`, `/`, `-`");
-        }
-        if value.chars().count() > 256 || value.chars().any(char::is_control) {
-            return fail("its value must be at most 256 characters without control characters");
-        }
+        check_label(key, value).map_err(|reason| ParseNameError::new("label", text, reason))?;
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
+}
+
+fn check_label(key: &str, value: &str) -> Result<(), &'static str> {
+    if key.is_empty() || key.len() > 128 {
+        return Err("its key must be 1 to 128 characters long");
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte)) {
+        return Err("its key may hold only letters, digits and `.`, `_`, `/`, `-`");
+    }
+    if value.chars().count() > 256 || value.chars().any(char::is_control) {
+        return Err("its value must be at most 256 characters without control characters");
+    }
+    Ok(())
 }
 
 fn dns_label(text: &str) -> Result<(), &'static str> {

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, Reach, Reservation, Subnet,
+    Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, Parent, Reach, Reservation,
+    Subnet,
 };
 
 /// A network as it was asked for and completed.
@@ -22,6 +23,9 @@ pub struct Network {
     pub name: NetworkName,
     /// What makes it.
     pub driver: Driver,
+    /// The interface of the host that its endpoints sit on, if the driver needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// The subnets its endpoints are addressed from: each has an address of every family there is one of, from the first
     /// subnet that has room.
     pub subnets: Vec<Subnet>,
@@ -29,10 +33,16 @@ pub struct Network {
     pub reserved: Vec<Reservation>,
     /// How far its containers get.
     pub reach: Reach,
+    /// Whether they reach each other.
+    #[serde(default, skip_serializing_if = "Icc::is_on")]
+    pub icc: Icc,
     /// MAC address of the gateway, that is of the bridge.
     pub gateway_mac: MacAddress,
     /// Maximum transmission unit of every link of the network, in octets.
     pub mtu: u32,
+    /// Where that comes from.
+    #[serde(default)]
+    pub mtu_source: MtuSource,
     /// Whom its containers' names that are not containers' are asked of; none means the host's resolvers.
     #[serde(default)]
     pub name_servers: Vec<NameServer>,
@@ -63,9 +73,15 @@ impl Network {
         self.subnets.iter().find(|subnet| subnet.range().contains(&address))
     }
 
+    /// Whether there are neighbours, who are asked for their MAC addresses. Otherwise the gateways of its subnets are nobody,
+    /// and default routes lead to the interfaces themselves.
+    pub fn has_neighbours(&self) -> bool {
+        self.parent.as_ref().is_none_or(|parent| parent.kind.has_neighbours())
+    }
+
     /// Where an endpoint sends IPv4 packets to the rest of the world: the gateway of its subnet, if anything is forwarded.
     pub fn gateway_of(&self, endpoint: &Endpoint) -> Option<Ipv4Addr> {
-        match self.subnet_with(endpoint.ipv4.filter(|_| self.reach.is_forwarded())?.into())?.gateway() {
+        match self.subnet_with(endpoint.ipv4.filter(|_| self.reach.has_way_out())?.into())?.gateway() {
             IpAddr::V4(gateway) => Some(gateway),
             IpAddr::V6(_) => None,
         }
@@ -73,7 +89,7 @@ impl Network {
 
     /// The same for IPv6.
     pub fn gateway6_of(&self, endpoint: &Endpoint) -> Option<Ipv6Addr> {
-        match self.subnet_with(endpoint.ipv6.filter(|_| self.reach.is_forwarded())?.into())?.gateway() {
+        match self.subnet_with(endpoint.ipv6.filter(|_| self.reach.has_way_out())?.into())?.gateway() {
             IpAddr::V4(_) => None,
             IpAddr::V6(gateway) => Some(gateway),
         }
@@ -89,6 +105,59 @@ impl Network {
     }
 }
 
+/// Inter-container communication: whether the containers of a network reach each other by it. Where they do not, nor by the
+/// ports that they publish, they still reach the gateway and what is beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Icc {
+    /// They do.
+    #[default]
+    On,
+    /// They do not.
+    Off,
+}
+
+impl Icc {
+    /// Whether they do.
+    pub fn is_on(&self) -> bool {
+        *self == Self::On
+    }
+}
+
+impl From<bool> for Icc {
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
+    }
+}
+
+/// Where a network's MTU comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MtuSource {
+    /// A person said it.
+    #[default]
+    Fixed,
+    /// It is that of the interface by which packets leave the host, and follows it.
+    Uplink,
+}
+
+impl MtuSource {
+    /// The largest MTU of an Ethernet link (`ETH_MAX_MTU` in `include/uapi/linux/if_ether.h`).
+    const LARGEST: u32 = 65_535;
+
+    /// The MTU of a network with these subnets that follows an uplink: the uplink's, as far as links of the network can
+    /// have it.
+    pub fn following(uplink: u32, subnets: &[Subnet]) -> u32 {
+        let ipv6 = subnets.iter().any(|subnet| subnet.family() == Family::Ipv6);
+        uplink.clamp(if ipv6 { IPV6_MTU } else { IPV4_MTU }, Self::LARGEST)
+    }
+}
+
+/// The smallest MTU of a link that carries IPv4 (RFC 791, `ETH_MIN_MTU`).
+const IPV4_MTU: u32 = 68;
+/// The smallest MTU of a link that carries IPv6 (RFC 8200 §5).
+pub const IPV6_MTU: u32 = 1280;
+
 /// What makes a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,11 +165,25 @@ impl Network {
 pub enum Driver {
     /// A Linux bridge in the host's namespace, routed and masqueraded towards the outside.
     Bridge,
+    /// An interface of its own for each endpoint on one of the host's, whose LAN the network is.
+    Macvlan,
+    /// The same with the parent's MAC address.
+    Ipvlan,
+}
+
+impl Driver {
+    /// Whether endpoints sit on an interface of the host's, the network's parent; otherwise they are ports of a bridge.
+    pub fn sits_on_parent(self) -> bool {
+        match self {
+            Self::Bridge => false,
+            Self::Macvlan | Self::Ipvlan => true,
+        }
+    }
 }
 
 /// Why a text is not a driver's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no driver `{}`; known: bridge", .0.escape_debug())]
+#[error("there is no driver `{}`; known: bridge, ipvlan, macvlan", .0.escape_debug())]
 pub struct ParseDriverError(String);
 
 impl FromStr for Driver {
@@ -109,6 +192,8 @@ impl FromStr for Driver {
     fn from_str(text: &str) -> Result<Self, ParseDriverError> {
         match text {
             "bridge" => Ok(Self::Bridge),
+            "macvlan" => Ok(Self::Macvlan),
+            "ipvlan" => Ok(Self::Ipvlan),
             _ => Err(ParseDriverError(text.chars().take(80).collect())),
         }
     }
@@ -118,6 +203,8 @@ impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bridge => f.write_str("bridge"),
+            Self::Macvlan => f.write_str("macvlan"),
+            Self::Ipvlan => f.write_str("ipvlan"),
         }
     }
 }

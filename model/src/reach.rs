@@ -28,6 +28,8 @@ pub enum Reach {
     Internal,
     /// To each other.
     Isolated,
+    /// Everywhere, as neighbours on a LAN whose router is none of the host's business.
+    Lan,
 }
 
 /// Why a text is not a gateway mode.
@@ -41,16 +43,21 @@ impl Reach {
         matches!(self, Self::Nat | Self::Routed)
     }
 
+    /// Whether there is a way out, be it by the host or by another router.
+    pub fn has_way_out(self) -> bool {
+        self.is_forwarded() || self == Self::Lan
+    }
+
     /// Whether the host has the gateways' addresses.
     pub fn has_gateway(self) -> bool {
-        self != Self::Isolated
+        !matches!(self, Self::Isolated | Self::Lan)
     }
 
     /// The mode of its gateway. An internal network's would be `nat`, if anything left it.
     pub fn gateway_mode(self) -> GatewayMode {
         match self {
             Self::Nat | Self::Internal => GatewayMode::Nat,
-            Self::Routed => GatewayMode::Routed,
+            Self::Routed | Self::Lan => GatewayMode::Routed,
             Self::Isolated => GatewayMode::Isolated,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::{Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish, Published};
+use crate::{Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish, Published, Spare};
 
 /// An endpoint with what its container lends it: the namespace it is in, and the host ports that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,19 @@ pub struct Attachment {
     pub publishes: Vec<Publish>,
     /// The families whose default route in the container leads over it.
     pub default_routes: BTreeSet<Family>,
+    /// Whether its neighbours have to be told where its addresses are.
+    pub announcement: Announcement,
+}
+
+/// Whether an endpoint's neighbours have to be told at which MAC address its addresses are, because they may believe something
+/// else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Announcement {
+    /// They know nothing, or the same.
+    #[default]
+    Needless,
+    /// Somebody had one of the addresses with another MAC address, or may have.
+    Due,
 }
 
 /// What part of the host one reconcile observes, compares and changes.
@@ -25,6 +38,8 @@ pub enum Scope {
     /// The rules and every element of the firewall, and no interface: what somebody else's change of the rules can
     /// have damaged. It costs the same whether there are ten interfaces or a thousand.
     Firewall,
+    /// What takes frames between containers past their bridge, and what forbids it. Neither rules nor interfaces.
+    Shortcut,
     /// A network's own objects: its bridge and the firewall elements that name it. Not its endpoints.
     Network(NetworkId),
     /// One container: its namespace, and of each of its endpoints the veth pair, the published ports and the bridge.
@@ -37,6 +52,8 @@ pub enum Scope {
         /// Its endpoints, those that are desired no more included.
         attachments: Vec<Attachment>,
     },
+    /// A namespace that waits for its container, with its veth pair.
+    Spare(Spare),
 }
 
 /// The scope of a container with this one endpoint.
@@ -72,21 +89,21 @@ impl Scope {
     pub fn networks(&self) -> impl Iterator<Item = &NetworkId> {
         let network = match self {
             Self::Network(id) => Some(id),
-            Self::Everything | Self::Firewall | Self::Container { .. } => None,
+            Self::Everything | Self::Firewall | Self::Shortcut | Self::Container { .. } | Self::Spare(_) => None,
         };
         network.into_iter().chain(self.attachments().iter().map(|attachment| &attachment.endpoint.network))
     }
 
-    /// Whether it reaches all networks and endpoints, or the firewall elements that name them.
+    /// Whether it reaches all networks and endpoints, or something that stands for each of them.
     fn is_wide(&self) -> bool {
-        matches!(self, Self::Everything | Self::Firewall)
+        matches!(self, Self::Everything | Self::Firewall | Self::Shortcut)
     }
 
     /// The endpoints that are in scope, unless all are.
     pub fn attachments(&self) -> &[Attachment] {
         match self {
             Self::Container { attachments, .. } => attachments,
-            Self::Everything | Self::Firewall | Self::Network(_) => &[],
+            Self::Everything | Self::Firewall | Self::Shortcut | Self::Network(_) | Self::Spare(_) => &[],
         }
     }
 
@@ -97,34 +114,44 @@ impl Scope {
 
     /// Whether an endpoint's veth pair is in scope, or the firewall elements that name it.
     pub fn covers_endpoint(&self, id: &EndpointId) -> bool {
-        self.is_wide() || self.attachments().iter().any(|attachment| attachment.endpoint.id == *id)
+        let is_spare = matches!(self, Self::Spare(spare) if spare.endpoint == *id);
+        self.is_wide() || is_spare || self.attachments().iter().any(|attachment| attachment.endpoint.id == *id)
+    }
+
+    /// The hosts' ends of the veth pairs that are in scope, unless all are.
+    pub fn ports(&self) -> impl Iterator<Item = IfName> {
+        let spare = if let Self::Spare(spare) = self { Some(spare.endpoint.host_interface()) } else { None };
+        spare.into_iter().chain(self.attachments().iter().map(|attachment| attachment.endpoint.host_interface()))
     }
 
     /// Whether a namespace is in scope.
     pub fn covers_namespace(&self, name: &NamespaceName) -> bool {
         match self {
             Self::Everything => true,
-            Self::Firewall | Self::Network(_) => false,
-            Self::Container { namespace, .. } => namespace == name,
+            Self::Firewall | Self::Shortcut | Self::Network(_) => false,
+            Self::Container { namespace, .. } | Self::Spare(Spare { namespace, .. }) => namespace == name,
         }
     }
 
     /// Whether a firewall element is in scope.
     pub fn covers_element(&self, element: &Element) -> bool {
         match (self, element) {
+            (Self::Shortcut, _) => false,
             (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard(_)) => true,
             (
                 _,
                 Element::Bridge(name)
                 | Element::SameBridge(name)
+                | Element::Icc(name)
                 | Element::Masqueraded(name)
-                | Element::Internal(name),
+                | Element::Internal(name)
+                | Element::Gateway { bridge: name, .. },
             ) => self.networks().any(|id| id.bridge() == *name),
             (_, Element::Published(published)) => {
                 self.attachments().iter().any(|attachment| attachment.endpoint.holds(published.to.ip()))
             }
-            (_, Element::Sender { port, .. } | Element::Source { port, .. }) => {
-                self.attachments().iter().any(|attachment| attachment.endpoint.host_interface() == *port)
+            (_, Element::Sender { port, .. } | Element::Source { port, .. } | Element::Holder { port, .. }) => {
+                self.ports().any(|own| own == *port)
             }
         }
     }

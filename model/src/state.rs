@@ -1,14 +1,20 @@
 //! The part of a host's kernel that Fabric owns, as it should be or as it is.
 
+mod shown;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::IpNet;
 
-use crate::{Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Scope, Structure};
+pub(crate) use shown::list;
+
+use crate::{
+    Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Parent, Program, Scope, Shortcut,
+    Structure,
+};
 
 /// What Fabric owns in a host's kernel. The same type says how it should be and how it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +33,13 @@ pub struct State {
     pub bridges: BTreeMap<IfName, Bridge>,
     /// Veth pairs by the name of their host's end, one for each endpoint.
     pub veths: BTreeMap<IfName, Veth>,
+    /// Interfaces in containers' namespaces that sit on one of the host's, one for each endpoint.
+    pub sub_interfaces: BTreeMap<Place, SubInterface>,
+    /// What takes frames between containers past their bridge.
+    pub shortcut: Shortcut,
+    /// Those of the veth pairs whose addresses are to be announced when the containers' ends are configured. Only ever a wish:
+    /// nothing that is observed is among them.
+    pub announced: BTreeSet<IfName>,
 }
 
 /// What a look at the kernel found.
@@ -37,6 +50,9 @@ pub struct Observed {
     /// Firewall elements beyond the scope; looked up only when the structure is not current, because replacing the
     /// table would lose them.
     pub elements_beyond: BTreeSet<Element>,
+    /// Pinned namespaces that could not be looked into: who lives there may change things faster than they can be read, or
+    /// make more of them than anybody reads.
+    pub unreadable: BTreeSet<NamespaceName>,
 }
 
 /// Whether a host forwards packets of a family (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
@@ -122,13 +138,19 @@ pub struct Veth {
     /// (`net.bridge.bridge-nf-call-iptables`) its packets do not come up to the host, but are translated on the bridge.
     /// The price is that the container's broadcasts come back to it.
     pub hairpin: Switch,
-    /// The only MAC address that the bridge seeks behind this port. It learns none from the port's frames, and sends
-    /// nothing into it that is for an address it does not know. None if any of this is otherwise.
+    /// Whether the bridge passes nothing on between this port and others that are so too (`IFLA_BRPORT_ISOLATED`).
+    pub isolated: Switch,
+    /// The only MAC address that the bridge seeks behind this port. It learns none from the port's frames, sends nothing
+    /// into it that is for an address it does not know, never takes it for the way to a multicast router, and lets no more
+    /// than a limited number of groups be joined behind it. None if any of this is otherwise.
     pub fixed: Option<MacAddress>,
     /// Maximum transmission unit of the host's end in octets.
     pub mtu: u32,
     /// Whether the host's end was told to be up.
     pub admin: Admin,
+    /// Whether the host itself speaks IPv6 by its end. A port of a bridge needs none; where it is on, the port has a
+    /// multicast route, and whenever an interface comes or goes the kernel walks through all routes.
+    pub ipv6: Ipv6,
     /// The container's end; none if it is in no namespace of Fabric.
     pub inside: Option<Inside>,
 }
@@ -140,8 +162,8 @@ pub struct Inside {
     pub namespace: NamespaceName,
     /// Its name there.
     pub interface: IfName,
-    /// Its MAC address.
-    pub mac: MacAddress,
+    /// Its MAC address; none where it is its parent's, whatever that is.
+    pub mac: Option<MacAddress>,
     /// Maximum transmission unit in octets.
     pub mtu: u32,
     /// Whether it was told to be up.
@@ -150,13 +172,57 @@ pub struct Inside {
     pub ipv6: Ipv6,
     /// Addresses that Fabric put on it, or should.
     pub addresses: BTreeSet<IpNet>,
-    /// The gateway of the namespace's IPv4 default route over this interface.
+    /// The gateway of the namespace's IPv4 default route over this interface, or what [`leads_to_itself`].
     pub gateway: Option<Ipv4Addr>,
-    /// The gateway of the namespace's IPv6 default route over this interface.
+    /// The gateway of the namespace's IPv6 default route over this interface, or what [`leads_to_itself`].
     pub gateway6: Option<Ipv6Addr>,
 }
 
+/// What stands for a gateway where a route leads to the interface itself: 0.0.0.0 or ::, as the kernel has it (`nhc_gw` in
+/// `include/net/ip_fib.h`).
+pub fn interface_itself(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Whether a route by this gateway leads to the interface itself: whoever is asked for is beyond it, and there is nobody to
+/// send by ([`interface_itself`]).
+pub fn leads_to_itself(gateway: IpAddr) -> bool {
+    gateway == interface_itself(Family::of(gateway))
+}
+
+/// Where in a container's namespace an interface is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The namespace.
+    pub namespace: NamespaceName,
+    /// The interface's name there.
+    pub interface: IfName,
+}
+
+/// An interface in a container's namespace that sits on one of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubInterface {
+    /// What it sits on.
+    pub parent: Parent,
+    /// The interface itself.
+    pub inside: Inside,
+}
+
 impl Inside {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place { namespace: self.namespace.clone(), interface: self.interface.clone() }
+    }
+
+    /// Has its default routes lead to the interface itself ([`leads_to_itself`]).
+    pub fn route_to_itself(&mut self) {
+        self.gateway = self.gateway.map(|_| Ipv4Addr::UNSPECIFIED);
+        self.gateway6 = self.gateway6.map(|_| Ipv6Addr::UNSPECIFIED);
+    }
+
     /// The gateways of default routes over this interface.
     pub fn gateways(&self) -> BTreeSet<IpAddr> {
         self.gateway.map(IpAddr::from).into_iter().chain(self.gateway6.map(IpAddr::from)).collect()
@@ -196,6 +262,9 @@ impl State {
             namespaces: BTreeMap::new(),
             bridges: BTreeMap::new(),
             veths: BTreeMap::new(),
+            sub_interfaces: BTreeMap::new(),
+            shortcut: Shortcut::default(),
+            announced: BTreeSet::new(),
         }
     }
 
@@ -204,136 +273,23 @@ impl State {
         if *scope == Scope::Everything {
             return self;
         }
+        if *scope == Scope::Shortcut {
+            return Self { shortcut: self.shortcut, ..Self::empty() };
+        }
         let bridges: BTreeSet<_> = scope.networks().map(NetworkId::bridge).collect();
-        let veths: BTreeSet<_> =
-            scope.attachments().iter().map(|attachment| attachment.endpoint.host_interface()).collect();
+        let veths: BTreeSet<_> = scope.ports().collect();
         self.elements.retain(|element| scope.covers_element(element));
         self.namespaces.retain(|name, _| scope.covers_namespace(name));
         self.bridges.retain(|name, _| bridges.contains(name));
         self.veths.retain(|name, _| veths.contains(name));
+        self.announced.retain(|name| veths.contains(name));
+        self.shortcut.passages.retain(|name, _| veths.contains(name));
+        if self.shortcut.passages.is_empty() {
+            self.shortcut.program = Program::Missing;
+        }
+        let interfaces: BTreeSet<_> = scope.attachments().iter().map(|it| &it.endpoint.interface).collect();
+        self.sub_interfaces
+            .retain(|place, _| scope.covers_namespace(&place.namespace) && interfaces.contains(&place.interface));
         self
-    }
-}
-
-/// Addresses as text, joined by commas.
-pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-impl fmt::Display for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        })
-    }
-}
-
-impl fmt::Display for Switch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::On => "on",
-            Self::Off => "off",
-        })
-    }
-}
-
-impl fmt::Display for Ipv6 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Credulous => "on, from any router",
-            Self::On => "on",
-        })
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unpinned => "unpinned",
-            Self::Unprepared => "unprepared",
-            Self::Ready => "ready",
-        })
-    }
-}
-
-impl fmt::Display for Bridge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} mtu {} mac {}", self.admin, self.mtu, self.mac)?;
-        if !self.addresses.is_empty() {
-            write!(f, " address {}", list(&self.addresses))?;
-        }
-        write!(f, " ipv6 {} loopback routing {} alias {}", self.ipv6, self.loopback_routing, self.alias)
-    }
-}
-
-impl fmt::Display for Veth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} mtu {}", self.admin, self.mtu)?;
-        if let Some(bridge) = &self.bridge {
-            write!(f, " master {bridge}")?;
-        }
-        write!(f, " hairpin {}", self.hairpin)?;
-        if let Some(mac) = self.fixed {
-            write!(f, " fixed {mac}")?;
-        }
-        write!(f, " alias {}", self.alias)?;
-        match &self.inside {
-            Some(inside) => write!(f, "\n  <-> {inside}"),
-            None => f.write_str("\n  <-> nowhere"),
-        }
-    }
-}
-
-impl fmt::Display for Inside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}: {} mtu {} mac {}", self.interface, self.namespace, self.admin, self.mtu, self.mac)?;
-        if !self.addresses.is_empty() {
-            write!(f, " address {}", list(&self.addresses))?;
-        }
-        if self.ipv6 != Ipv6::Off {
-            write!(f, " ipv6 {}", self.ipv6)?;
-        }
-        if let Some(gateway) = self.gateway {
-            write!(f, " default via {gateway}")?;
-        }
-        if let Some(gateway) = self.gateway6 {
-            write!(f, " default via {gateway}")?;
-        }
-        Ok(())
-    }
-}
-
-/// One object on a line, in the order in which they are made.
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (family, forwarding) in [(Family::Ipv4, self.forwarding), (Family::Ipv6, self.forwarding6)] {
-            let forwarding = match forwarding {
-                Forwarding::Off => "off",
-                Forwarding::On => "on",
-                Forwarding::TurnedOn => "on, turned on by fabric",
-            };
-            writeln!(f, "{family} forwarding {forwarding}")?;
-        }
-        let structure = match self.structure {
-            Structure::Current => "current",
-            Structure::Missing => "missing",
-            Structure::Altered => "altered",
-        };
-        writeln!(f, "table inet fabric {structure}")?;
-        for element in &self.elements {
-            writeln!(f, "element {element}")?;
-        }
-        for (name, namespace) in &self.namespaces {
-            writeln!(f, "namespace {name}: {namespace}")?;
-        }
-        for (name, bridge) in &self.bridges {
-            writeln!(f, "bridge {name}: {bridge}")?;
-        }
-        for (name, veth) in &self.veths {
-            writeln!(f, "veth {name}: {veth}")?;
-        }
-        Ok(())
     }
 }

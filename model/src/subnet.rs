@@ -113,7 +113,7 @@ const UNUSABLE: [&str; 10] = [
 /// The longest prefix that leaves room for a gateway and a container.
 fn longest_prefix(family: Family) -> u8 {
     match family {
-        Family::Ipv4 => 29,
+        Family::Ipv4 => 30,
         Family::Ipv6 => 126,
     }
 }
@@ -266,7 +266,8 @@ mod tests {
         for (range, gateway, ok) in [
             ("10.1.0.0/24", None, true),
             ("10.1.0.0/29", None, true),
-            ("10.1.0.0/30", None, false),
+            ("10.1.0.0/30", None, true),
+            ("10.1.0.0/31", None, false),
             ("10.1.0.1/24", None, false),
             ("127.0.0.0/24", None, false),
             ("224.1.0.0/24", None, false),
@@ -300,7 +301,9 @@ mod tests {
 
     #[test]
     fn the_gateway_is_the_first_host_address_and_no_endpoint_has_it() {
-        for (range, gateway, capacity) in [("10.1.0.0/29", "10.1.0.1/29", 5), ("fd00:1::/125", "fd00:1::1/125", 6)] {
+        for (range, gateway, capacity) in
+            [("10.1.0.0/29", "10.1.0.1/29", 5), ("10.1.0.0/30", "10.1.0.1/30", 1), ("fd00:1::/125", "fd00:1::1/125", 6)]
+        {
             let range: IpNet = range.parse().expect("literal");
             let subnet = Subnet::new(range, None).expect("valid");
             assert_eq!(subnet.gateway_net().to_string(), gateway);
@@ -348,7 +351,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_longest_prefix_of_their_family() {
-        for (range, longest) in [("10.1.0.0/30", "/29"), ("fd00::/127", "/126")] {
+        for (range, longest) in [("10.1.0.0/31", "/30"), ("fd00::/127", "/126")] {
             let error = Subnet::new(range.parse().expect("literal"), None).expect_err("too small").to_string();
             assert!(error.contains(longest), "{error}");
         }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use model::{ContainerId, ContainerState};
+use model::{ContainerId, ContainerState, NetworkMode};
 use runtime::Exit;
 use store::Durability;
 
 use crate::{
-    containers::check_bind,
     daemon::{Daemon, chain},
     failure::Failure,
     life::Life,
     lifecycle::runtime_failure,
-    record::{self, Goal, Record},
+    namespaces::Purpose,
+    record::{self, Goal, Record, Restarts},
 };
 
 impl Daemon {
@@ -29,7 +29,10 @@ impl Daemon {
             (ContainerState::Running { .. }, _) => {
                 return Err(Failure::AlreadyRunning { name: record.container.name.to_string() });
             }
-            (ContainerState::Exited { .. }, goal) => self.start_again(record, &life, goal).await?,
+            (ContainerState::Exited { .. }, goal) => {
+                let otherwise = record.restarts;
+                self.start_again(record, &life, goal, Restarts::default(), otherwise).await?;
+            }
         }
         Ok(id)
     }
@@ -40,40 +43,58 @@ impl Daemon {
         reference: &str,
         timeout_seconds: Option<u32>,
     ) -> Result<ContainerId, Failure> {
-        let (id, _) = self.container(reference)?;
+        let (id, life) = self.container(reference)?;
         let container = self.live_record(&id, reference)?.container;
         if container.auto_remove {
             return Err(Failure::EndsOnce { name: container.name.to_string() });
         }
-        self.stop_container(id.as_str(), timeout_seconds).await?;
+        // Not remembered as a stop: a daemon that dies in between leaves the rest to the restart policy.
+        self.end_container(&id, &life, reference, timeout_seconds).await?;
         self.start_container(id.as_str(), Goal::Running).await
     }
 
-    async fn start_waiting(&self, mut record: Record) -> Result<(), Failure> {
+    async fn start_waiting(self: &Arc<Self>, mut record: Record) -> Result<(), Failure> {
+        if let NetworkMode::Joined { container, .. } = &record.container.mode {
+            self.world().join_again(&record.container.name, container)?;
+        }
         record.goal = Goal::Running;
+        record.restarts = Restarts::default();
         let doing = format!("start container `{}`", record.container.name);
         self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
-        self.world().change_container(&record.container.id, |record| record.goal = Goal::Running);
+        self.world().change_container(&record.container.id, |record| {
+            record.goal = Goal::Running;
+            record.restarts = Restarts::default();
+        });
         self.launch(&record.container).await
     }
 
-    async fn start_again(self: &Arc<Self>, ended: Record, life: &Life, goal: Goal) -> Result<(), Failure> {
+    /// Starts a container that has ended; its restart policy goes on from `restarts`. If that fails it has ended as before,
+    /// and its policy goes on from `otherwise`.
+    pub(crate) async fn start_again(
+        self: &Arc<Self>,
+        ended: Record,
+        life: &Life,
+        goal: Goal,
+        restarts: Restarts,
+        otherwise: Restarts,
+    ) -> Result<(), Failure> {
         let container = &ended.container;
         let Some(last) = ended.exit else { return Err(Failure::NotRunning { name: container.name.to_string() }) };
         self.check_ports(&container.publishes, &container.endpoints).await?;
-        for bind in &container.confinement.binds {
-            check_bind(bind)?;
-        }
+        self.binds.check(&container.confinement.binds).await?;
         let image = self.image_of(container).await?;
         let reset = self.runtime.reset(&container.id).await;
         reset.map_err(|source| runtime_failure("clear up after", container, source))?;
-        let namespace = self.take_namespace().await?;
+        let namespace = match container.mode {
+            NetworkMode::Own { .. } => Some(self.take_namespace(Purpose::Other).await?),
+            NetworkMode::Joined { .. } | NetworkMode::Host => None,
+        };
         let incarnation = self.directories.incarnation().to_owned();
-        let revived = self.world().revive_container(&container.id, goal, namespace.clone(), incarnation);
+        let revived = self.world().revive_container(&container.id, goal, namespace.clone(), incarnation, restarts);
         let record = match revived {
             Ok(record) => record,
             Err(failure) => {
-                self.world().namespaces.give_back(namespace);
+                self.world().namespaces.return_unused(namespace);
                 return Err(failure);
             }
         };
@@ -81,8 +102,9 @@ impl Daemon {
         // Durable, for the record names the namespace that it runs in.
         if let Err(failure) = self.commit(doing, record::update_container(&record, Durability::Durable)).await {
             let mut world = self.world();
-            world.record_exit(&container.id, last);
-            world.namespaces.give_back(namespace);
+            world.end_as_before(&container.id, last, otherwise);
+            let used = namespace.filter(|fresh| record.container.mode.namespace() == Some(fresh));
+            world.namespaces.return_unused(used);
             return Err(failure);
         }
         self.steps.after("start intended");
@@ -93,13 +115,14 @@ impl Daemon {
             made = self.launch(&record.container).await;
         }
         if made.is_err() {
-            self.end_again(&container.id, life, last).await;
+            self.end_again(&container.id, life, last, otherwise).await;
         }
         made
     }
 
     /// Takes back the start of a container that had run before: it has ended as it had then.
-    pub(crate) async fn end_again(self: &Arc<Self>, id: &ContainerId, life: &Life, last: Exit) {
+    pub(crate) async fn end_again(self: &Arc<Self>, id: &ContainerId, life: &Life, last: Exit, restarts: Restarts) {
+        self.world().change_container(id, |record| record.restarts = restarts);
         // Whoever waits for the end of what was half made is not to record it.
         life.begin();
         if let Err(failure) = self.after_exit(id, last).await {

@@ -7,6 +7,12 @@ use model::{IfName, Scope};
 
 use crate::daemon::{Daemon, chain};
 
+/// Whether the daemon mends by itself. A test of the doctor keeps it from that with `NETD_HANDS_OFF`: damage that is gone
+/// before anybody looks at it shows nothing.
+pub(crate) fn is_wanted() -> bool {
+    std::env::var_os("NETD_HANDS_OFF").is_none()
+}
+
 /// Mends what is told to be damaged, for as long as the kernel tells.
 pub(crate) async fn attend(daemon: Arc<Daemon>, mut watch: Watch) {
     loop {
@@ -17,6 +23,11 @@ pub(crate) async fn attend(daemon: Arc<Daemon>, mut watch: Watch) {
                 return;
             }
         };
+        if matches!(notice, Notice::Uplink | Notice::Everything)
+            && let Err(failure) = daemon.follow_uplink().await
+        {
+            tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
+        }
         let Some(scope) = daemon.scope_of(&notice) else { continue };
         tracing::debug!(?notice, "looking at what another program changed");
         if let Err(failure) = daemon.reconcile("restore networks", scope).await {
@@ -30,6 +41,8 @@ impl Daemon {
     fn scope_of(&self, notice: &Notice) -> Option<Scope> {
         match notice {
             Notice::Rules => Some(Scope::Firewall),
+            Notice::Judges => Some(Scope::Shortcut),
+            Notice::Uplink => None,
             Notice::Everything => Some(Scope::Everything),
             Notice::Interface(name) => self.scope_of_interface(name),
         }
@@ -37,10 +50,9 @@ impl Daemon {
 
     fn scope_of_interface(&self, name: &IfName) -> Option<Scope> {
         let world = self.world();
-        if let Some(network) = world.networks().find(|network| network.id.bridge() == *name) {
-            return Some(Scope::Network(network.id.clone()));
+        match world.network_of_bridge(name) {
+            Some(network) => Some(Scope::Network(network.id.clone())),
+            None => world.attachment_of_port(name).map(Scope::from),
         }
-        let attachment = world.live_attachments().find(|attachment| attachment.endpoint.host_interface() == *name)?;
-        Some(Scope::from(attachment))
     }
 }

@@ -1,10 +1,10 @@
 //! How the daemon starts, continues what the last one left, and stops.
 
+mod error;
+
 use std::{
-    io,
-    path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
@@ -12,81 +12,26 @@ use jiff::Timestamp;
 use model::{ContainerId, Network, Scope};
 use sha2::{Digest, Sha256};
 use store::Store;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::{
     attention,
-    config::{Config, ConfigError},
+    config::Config,
     daemon::{Daemon, chain},
-    directories::{Directories, DirectoryError},
+    directories::Directories,
     events::Events,
     failure::Failure,
     notify::Manager,
-    record::{self, Record, RecordError},
-    server,
+    record::{self, Record},
+    restarting, scrape, server,
     step::Steps,
     world::World,
 };
 
-/// Why the daemon does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error("`log = \"{filter}\"` in the configuration is not a log filter")]
-    Log {
-        filter: String,
-        #[source]
-        source: tracing_subscriber::filter::ParseError,
-    },
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    #[error(transparent)]
-    Runtime(#[from] runtime::RuntimeError),
-    #[error("cannot start threads")]
-    Threads(#[source] io::Error),
-    #[error(transparent)]
-    Open(#[from] store::OpenError),
-    #[error("cannot read the state file")]
-    Read(#[from] store::StoreError),
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    #[error("cannot read a lease")]
-    Lease(#[from] ipam::IpamError),
-    #[error("cannot work on this host's network")]
-    Kernel(#[from] kernel::KernelError),
-    #[error(transparent)]
-    Image(#[from] image::ImageError),
-    #[error("`pools` in the configuration cannot be used")]
-    Pools(#[from] ipam::PoolError),
-    #[error("NOTIFY_SOCKET names no socket of a service manager")]
-    Notify(#[source] io::Error),
-    #[error("cannot open {} for crash tests", .0)]
-    Steps(&'static str, #[source] io::Error),
-    #[error("cannot serve the API on {}", .path.display())]
-    Socket {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl StartError {
-    /// What to do about it, where that is not said already.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Directory(DirectoryError::Prepare { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Some("netd must be run by root")
-            }
-            Self::Open(error) => Some(error.hint()),
-            Self::Read(error) => Some(error.hint()),
-            Self::Record(_) | Self::Lease(_) => Some("was it written by a newer netd? nothing of it was changed"),
-            _ => None,
-        }
-    }
-}
+pub(crate) use self::error::StartError;
 
 /// Runs the daemon until it is told to end.
 pub(crate) async fn run(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<(), StartError> {
@@ -94,41 +39,81 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Threads)?;
     let manager = Manager::from_environment().map_err(StartError::Notify)?;
     let socket = directories.socket();
+    // Nothing is changed before it is certain that nobody else works here.
+    let claim = kernel::Claim::take()?;
+    if !claim.is_enforced() {
+        tracing::warn!("this kernel has no nfnetlink_log: nothing keeps a second netd off this network namespace");
+    }
+    let scraped = match config.metrics_listen {
+        Some(address) => {
+            let listening = scrape::listen(address).await;
+            Some(listening.map_err(|source| StartError::Metrics { address, source })?)
+        }
+        None => None,
+    };
     let daemon = wire(config, directories, zygote).await?;
+    let served = serve(&daemon, manager, scraped, &mut terminate, &mut interrupt).await;
+    daemon.stop().await;
+    let _ = std::fs::remove_file(&socket);
+    drop(claim);
+    served
+}
+
+/// Serves with all that it was wired to, until it is told to end.
+async fn serve(
+    daemon: &Arc<Daemon>,
+    manager: Manager,
+    scraped: Option<TcpListener>,
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+) -> Result<(), StartError> {
+    let socket = daemon.directories.socket();
     // Before the first look: nothing is missed after it.
     let watch = daemon.kernel.watch().await?;
     daemon.recover().await;
     daemon.fill_pool();
-    tokio::spawn(attention::attend(daemon.clone(), watch));
-    tokio::spawn(look_again(daemon.clone()));
+    if attention::is_wanted() {
+        tokio::spawn(attention::attend(daemon.clone(), watch));
+        tokio::spawn(look_again(daemon.clone()));
+    }
     let listener = server::listen(&socket, group("fabric"))
         .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
+    if let Some(scraped) = scraped {
+        tokio::spawn(scrape::serve(daemon.clone(), scraped));
+    }
+    // What an import or a removal could not remove before the last daemon died.
+    let tidying = daemon.clone();
+    tokio::spawn(async move { tidying.tidy_images_if_possible().await });
     tracing::info!(socket = %socket.display(), "ready");
     manager.ready();
+    // On a thread that takes the requests, too: from this one each would have to be handed over.
+    let mut serving = tokio::spawn(server::serve(daemon.clone(), listener));
     tokio::select! {
-        () = server::serve(daemon.clone(), listener) => {}
-        () = manager.watch(&daemon) => {}
+        _ = &mut serving => {}
+        () = manager.watch(daemon) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    serving.abort();
     manager.stopping();
-    daemon.stop().await;
-    let _ = std::fs::remove_file(&socket);
     Ok(())
 }
 
 /// Opens everything the daemon works with; changes nothing yet.
 async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<Arc<Daemon>, StartError> {
     let steps = Steps::from_environment().map_err(|source| StartError::Steps("NETD_STEP_LOG", source))?;
+    let pools = pools(config.pools.as_deref().unwrap_or_default())?;
     let store = store::Embedded::open(directories.data())?;
     let world = load(&store).await?;
     let images = image::Images::open(&directories.images(), image::Limits::default())?;
-    let kernel = kernel::Kernel::open(directories.run())?;
+    let observer = steps.clone();
+    let images = images.observed(move |step| observer.after(&step.to_string()));
     let runtime = runtime::Runtime::new(
         zygote,
         runtime::Directories {
             run: directories.running(),
             data: directories.containers(),
+            namespaces: directories.netns(),
             cgroup_parent: cgroup_parent(&directories),
         },
     );
@@ -138,8 +123,10 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         None => dns::HostUpstreams::Follow(host_resolver.clone()),
     };
     let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone(), config.dns_ttl));
-    let dns = dns::Server::new(zones.clone(), dns::ForwarderConfig::new(upstreams), config.dns_query_log);
-    let pools = pools(config.pools.as_deref().unwrap_or_default())?;
+    let forwarder = dns::ForwarderConfig::new(upstreams);
+    let dns = dns::Server::new(zones.clone(), forwarder, config.dns_query_log).map_err(StartError::Threads)?;
+    // Last: what it mounts is unmounted when the daemon stops.
+    let kernel = kernel::Kernel::open(directories.run(), config.connection_limit.into(), config.shortcut)?;
     Ok(Arc::new(Daemon {
         metrics: Default::default(),
         events: Events::load(&directories.events()),
@@ -157,8 +144,11 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         host_resolver,
         world: Arc::new(Mutex::new(world)),
         image_use: Default::default(),
+        editing: Default::default(),
+        restart_places: restarting::places(),
         listening: Default::default(),
-        deaf: Mutex::new(None),
+        deaf: Mutex::default(),
+        binds: Default::default(),
     }))
 }
 
@@ -178,7 +168,9 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
     for (key, entry) in &store.list(record::NETWORKS).await?.entries {
         let network: Network = record::parse(key, &entry.value)?;
         let leases = store.list(&ipam::Lease::prefix(&network.id)).await?;
-        let leases = ipam::LeaseTable::from_listing(network.id.clone(), &network.subnets, &network.reserved, &leases)?;
+        let formers = store.list(&ipam::Former::prefix(&network.id)).await?;
+        let (id, subnets, reserved) = (network.id.clone(), &network.subnets, &network.reserved);
+        let leases = ipam::LeaseTable::from_listing(id, subnets, reserved, &leases, &formers)?;
         world.insert_committed_network(network, leases);
     }
     for (key, entry) in &store.list(record::CONTAINERS).await?.entries {
@@ -188,14 +180,33 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
 }
 
 impl Daemon {
-    /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails
-    /// is told and left to the doctor: a container that cannot be continued is no reason to leave the others alone.
+    /// Whether the host's network is not what it should be, seen without making requests wait. Whatever cannot be seen
+    /// clearly counts as damage.
+    async fn is_damaged(&self) -> bool {
+        /// Longer than what a request changes stays half done.
+        const SETTLING: Duration = Duration::from_millis(200);
+        let look = || self.kernel.look(Scope::Everything, self.desired(Scope::Everything));
+        let first = look().await;
+        if first.as_ref().is_ok_and(Vec::is_empty) {
+            return false;
+        }
+        tokio::time::sleep(SETTLING).await;
+        match (first, look().await) {
+            (Ok(first), Ok(second)) => second.iter().any(|change| first.contains(change)),
+            (Err(_), Ok(second)) => !second.is_empty(),
+            (_, Err(_)) => true,
+        }
+    }
+
+    /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails is
+    /// told, and tried again: a container that cannot be continued is no reason to leave the others alone.
     async fn recover(self: &Arc<Self>) {
         let tell = |result: Result<(), Failure>| {
             if let Err(failure) = result {
                 tracing::error!(failure = chain(&failure), "cannot restore the state of this host");
             }
         };
+        self.hold_namespaces().await;
         tell(self.reconcile("restore networks", Scope::Everything).await);
         let networks: Vec<Network> = self.world().networks().cloned().collect();
         for network in &networks {
@@ -206,17 +217,24 @@ impl Daemon {
         for record in records.iter().filter(|record| record.is_live()) {
             tell(self.publish_names(&record.container));
         }
-        tell(self.listen().await);
+        self.listen().await;
         tell(self.clear_strays().await);
         // All at once: one that takes its time keeps nobody else waiting.
         let mut resuming = tokio::task::JoinSet::new();
         for record in records {
             let daemon = self.clone();
-            resuming.spawn(async move { daemon.resume(&record.container.id).await });
+            resuming.spawn(async move {
+                let resumed = daemon.resume(&record.container.id).await;
+                if resumed.is_err() {
+                    daemon.resume_later(record.container.id);
+                }
+                resumed
+            });
         }
         while let Some(resumed) = resuming.join_next().await {
             tell(resumed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
         }
+        tell(self.follow_uplink().await);
     }
 
     /// Removes what belongs to no container: a removal was committed, and the daemon killed before it was done.
@@ -232,7 +250,9 @@ impl Daemon {
                 name: id.short().to_owned(),
                 source: source.into(),
             })?;
+            self.steps.after("stray container deleted");
             self.remove_files(&self.directories.containers().join(id.as_str())).await?;
+            self.steps.after("stray files removed");
         }
         Ok(())
     }
@@ -241,9 +261,19 @@ impl Daemon {
     async fn stop(self: &Arc<Self>) {
         tracing::info!("ending; containers go on");
         self.dns.shutdown().await;
-        self.world().namespaces = Default::default();
+        self.world().namespaces.close();
+        // What is being made would be pinned after the look that removes what nobody needs.
+        let made = async {
+            while !self.world().namespaces.making().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(8), made).await;
         if let Err(failure) = self.reconcile("clear away spare namespaces", Scope::Everything).await {
             tracing::warn!(failure = chain(&failure), "the next start of netd tries again");
+        }
+        if let Err(error) = self.kernel.close().await {
+            tracing::warn!(error = chain(&error), "the directory of namespaces stays mounted");
         }
         if self.world().records().next().is_none()
             && let Err(error) = self.runtime.remove_cgroup_parent()
@@ -256,12 +286,25 @@ impl Daemon {
 /// Holds what should be against what is every so often, and mends it: not every damage is told by the kernel.
 async fn look_again(daemon: Arc<Daemon>) {
     const INTERVAL: Duration = Duration::from_secs(10);
+    /// Of a host with many containers a look takes longer; it then comes more seldom, and never takes more than 2 % of a
+    /// processor.
+    const SHARE: u32 = 50;
+    let mut pause = INTERVAL;
     loop {
-        tokio::time::sleep(INTERVAL).await;
-        if let Err(failure) = daemon.reconcile("restore networks", Scope::Everything).await {
-            tracing::warn!(failure = chain(&failure), "this host's network is not as it should be");
+        tokio::time::sleep(pause).await;
+        let start = Instant::now();
+        // A default route that leads elsewhere is not told.
+        if let Err(failure) = daemon.follow_uplink().await {
+            tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
+        }
+        if daemon.is_damaged().await {
+            daemon.hold_namespaces().await;
+            if let Err(failure) = daemon.reconcile("restore networks", Scope::Everything).await {
+                tracing::warn!(failure = chain(&failure), "this host's network is not as it should be");
+            }
         }
         daemon.fill_pool();
+        pause = INTERVAL.max(SHARE * start.elapsed());
     }
 }
 

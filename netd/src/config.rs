@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::NameServer;
+use model::{NameServer, Switch};
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// The daemon's settings.
@@ -18,20 +18,32 @@ pub(crate) struct Config {
     /// What the host's own programs find their resolvers and search domains in; changes are followed.
     pub(crate) resolv_conf: PathBuf,
     /// For how many seconds clients may remember the name of a container, or that there is none.
+    #[serde(deserialize_with = "ttl")]
     pub(crate) dns_ttl: u32,
     /// How many of the last DNS queries are remembered; 0 remembers none.
+    #[serde(deserialize_with = "query_log")]
     pub(crate) dns_query_log: usize,
     /// Where the host itself can ask for the names of containers.
     pub(crate) dns_host_listener: Option<HostListener>,
+    /// Where metrics can be read by TCP.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// The domain under which networks are zones.
     #[serde(deserialize_with = "domain")]
     pub(crate) domain: dns::Domain,
     /// Ranges that automatic subnets are cut from; none of a family means Fabric's own.
+    #[serde(deserialize_with = "pools")]
     pub(crate) pools: Option<Vec<IpNet>>,
+    /// How many connections an address of a container may have open at once; 0 is any number, none an eighth of what the
+    /// host's table holds.
+    pub(crate) connection_limit: Option<u32>,
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`: `info`, `netd=debug,info`.
     pub(crate) log: String,
     /// How many network namespaces are kept ready for the next containers.
+    #[serde(deserialize_with = "namespace_pool")]
     pub(crate) namespace_pool: usize,
+    /// Whether frames between containers of one network may go past its bridge, where nobody looks at them there.
+    #[serde(deserialize_with = "switch")]
+    pub(crate) shortcut: Switch,
 }
 
 impl Default for Config {
@@ -42,16 +54,53 @@ impl Default for Config {
             dns_ttl: dns::DEFAULT_TTL,
             dns_query_log: 0,
             dns_host_listener: None,
+            metrics_listen: None,
             domain: dns::Domain::default(),
             pools: None,
+            connection_limit: None,
             log: "info".to_owned(),
             namespace_pool: 4,
+            shortcut: Switch::On,
         }
     }
 }
 
 fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<dns::Domain, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Switch, D::Error> {
+    Ok(if bool::deserialize(deserializer)? { Switch::On } else { Switch::Off })
+}
+
+fn pools<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
+    let pools = Vec::deserialize(deserializer)?;
+    if pools.is_empty() {
+        let reason = "`pools` is empty, so no network could get a subnet; name a range, or leave the key out";
+        return Err(D::Error::custom(reason));
+    }
+    Ok(Some(pools))
+}
+
+fn namespace_pool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    at_most(256, "`namespace_pool` is at most 256: more would only take memory", deserializer)
+}
+
+fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    at_most(3600, "`dns_ttl` is at most 3600 s: names move with containers", deserializer)
+}
+
+fn query_log<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    at_most(100_000, "`dns_query_log` is at most 100000: each query takes memory", deserializer)
+}
+
+fn at_most<'de, T: Deserialize<'de> + PartialOrd, D: Deserializer<'de>>(
+    most: T,
+    reason: &str,
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let number = T::deserialize(deserializer)?;
+    if number <= most { Ok(number) } else { Err(D::Error::custom(reason)) }
 }
 
 /// A loopback address with a port, such as `127.0.0.54:53`: whoever asks there sees all networks.
@@ -87,17 +136,6 @@ pub(crate) enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    #[error(
-        "configuration file {}: `pools` is empty, so no network could get a subnet; name a range, or leave the key out",
-        .path.display()
-    )]
-    NoPools { path: PathBuf },
-    #[error("configuration file {}: namespace_pool is {size}; at most 256 make sense", .path.display())]
-    Pool { path: PathBuf, size: usize },
-    #[error("configuration file {}: dns_ttl is {seconds} s; names move with containers, so at most 3600", .path.display())]
-    Ttl { path: PathBuf, seconds: u32 },
-    #[error("configuration file {}: dns_query_log is {entries}; at most 100000 are remembered", .path.display())]
-    QueryLog { path: PathBuf, entries: usize },
 }
 
 impl Config {
@@ -108,22 +146,9 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
-        if config.pools.as_ref().is_some_and(Vec::is_empty) {
-            return Err(ConfigError::NoPools { path: path.into() });
-        }
-        if config.namespace_pool > 256 {
-            return Err(ConfigError::Pool { path: path.into(), size: config.namespace_pool });
-        }
-        if config.dns_ttl > 3600 {
-            return Err(ConfigError::Ttl { path: path.into(), seconds: config.dns_ttl });
-        }
-        if config.dns_query_log > 100_000 {
-            return Err(ConfigError::QueryLog { path: path.into(), entries: config.dns_query_log });
-        }
-        Ok(config)
+    /// The settings that `text`, the content of `path`, makes.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })
     }
 }
 
@@ -139,25 +164,54 @@ mod tests {
     fn every_key_is_optional_and_unknown_ones_are_refused() {
         assert_eq!(parse("").expect("empty is valid"), Config::default());
         let config =
-            parse("upstreams = ['10.0.0.1', '10.0.0.2:5353']\ndomain = 'lab.example'\npools = ['10.9.0.0/16']")
+            parse("upstreams = ['10.0.0.1', '10.0.0.2:5353']\ndomain = 'lab.example'\npools = ['10.9.0.0/16']\nconnection_limit = 0")
                 .expect("valid");
         let upstreams: Vec<_> =
             config.upstreams.expect("given").iter().map(|upstream| upstream.address().to_string()).collect();
         assert_eq!(upstreams, ["10.0.0.1:53", "10.0.0.2:5353"]);
+        assert_eq!(parse("shortcut = false").expect("valid").shortcut, Switch::Off);
         for text in [
             "upstream = []",
+            "shortcut = 'no'",
             "domain = 'A b'",
             "domain = ''",
             "pools = ['x']",
             "upstreams = ['x']",
             "namespace_pool = 1000",
+            "connection_limit = -1",
+            "connection_limit = 4294967296",
             "dns_ttl = 86400",
             "dns_query_log = 1000000",
             "dns_host_listener = '127.0.0.54'",
+            "metrics_listen = '127.0.0.1'",
             "dns_host_listener = '0.0.0.0:53'",
             "dns_host_listener = '192.0.2.1:53'",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_shown_where_it_stands() {
+        for (line, reason, column) in [
+            ("upstream = []", "unknown field `upstream`", 1),
+            ("pools = []", "`pools` is empty", 9),
+            ("pools = ['x']", "invalid IP address syntax", 10),
+            ("namespace_pool = 257", "`namespace_pool` is at most 256", 18),
+            ("namespace_pool = -1", "invalid value", 18),
+            ("dns_ttl = 3601", "`dns_ttl` is at most 3600 s", 11),
+            ("dns_query_log = 100001", "`dns_query_log` is at most 100000", 17),
+            ("domain = 'A b'", "A b", 10),
+            ("shortcut = 'no'", "invalid type", 12),
+        ] {
+            let Err(error) = parse(&format!("# settings\n{line}\n")) else { panic!("{line}") };
+            let shown = std::error::Error::source(&error).expect("what is wrong with it").to_string();
+            assert!(shown.contains(reason), "{line}: {shown}");
+            assert!(shown.contains(&format!("line 2, column {column}\n")), "{line}: {shown}");
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+        for line in ["namespace_pool = 256", "dns_ttl = 3600", "dns_query_log = 100000"] {
+            assert!(parse(line).is_ok(), "{line}");
         }
     }
 }

@@ -1,29 +1,29 @@
-//! What can be asked of containers.
+//! What can be asked of containers: that they be made, and who is meant.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use api::{ContainerCreate, EventAction, ExecCreate, Signal, Until};
+use api::{ContainerCreate, EventAction, ExecCreate, NetworkMode};
 use jiff::Timestamp;
 use model::{
-    Bind, Command, Container, ContainerId, ContainerState, EndpointId, EnvironmentVariable, HostAddress, Hostname,
-    StopPolicy,
+    ByteSize, Capability, Command, Container, ContainerId, ContainerPort, ContainerState, EndpointId,
+    EnvironmentVariable, HostAddress, Hostname, NamespaceName, RestartPolicy, StopPolicy,
 };
-
-use store::Durability;
 
 use crate::{
     daemon::Daemon,
     failure::{Failure, Noun},
     life::Life,
     ports,
-    record::{self, Goal, Record},
+    record::{self, Goal, Record, Restarts},
+    world::{self, Readiness},
 };
 
 /// The search path of a container whose image names none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The least memory that a container may be limited to, the same as with Docker. Those who make it count as well until its
+/// program is executed, and take up to 1 MiB of it.
+pub(crate) const LEAST_MEMORY: ByteSize = ByteSize::from_octets(6 << 20);
 
 impl Daemon {
     /// Creates a container: when this returns it is attached, resolvable, and waits for its start.
@@ -35,9 +35,17 @@ impl Daemon {
         let begun = Instant::now();
         self.runtime.expect_create();
         let goal = if request.start { Goal::Running } else { Goal::Created };
+        // Before anything is held: it may take its time.
+        self.binds.check(&request.confinement.binds).await?;
         let using = self.image_use.read().await;
         let image = self.find_image(&request.image).await.map_err(Failure::wanted)?;
-        request.publish = ports::requested(request.publish, request.publish_all, &image);
+        let exposed: BTreeSet<ContainerPort> =
+            image.config.exposed_ports.iter().chain(&request.expose).copied().collect();
+        request.publish = ports::requested(request.publish, exposed.iter().filter(|_| request.publish_all).copied());
+        world::check_mode(&request)?;
+        if request.auto_remove && request.restart_policy != RestartPolicy::No {
+            return Err(Failure::RemovedAndRestarted { policy: request.restart_policy });
+        }
         if let Some(publish) = request.publish.first().filter(|_| request.networks.is_empty()) {
             return Err(Failure::PublishWithoutNetwork { publish: *publish });
         }
@@ -45,15 +53,24 @@ impl Daemon {
         if let Some(host) = gateway.filter(|_| request.networks.is_empty()) {
             return Err(Failure::GatewayWithoutNetwork { name: host.name.to_string() });
         }
-        for bind in &request.confinement.binds {
-            check_bind(bind)?;
+        if request.init && request.confinement.add_capabilities.contains(&Capability::sys_ptrace()) {
+            return Err(Failure::TracedInit);
+        }
+        if let Some(asked) = request.confinement.memory.filter(|asked| *asked < LEAST_MEMORY) {
+            return Err(Failure::TooLittleMemory { asked });
         }
         let host_ports = self.host_ports(&request.publish).await?;
-        let namespace = self.take_namespace().await?;
-        let (record, life) = match self.reserve(request, goal, &image, namespace.clone(), &host_ports) {
+        let namespace = match request.network_mode {
+            NetworkMode::Networks | NetworkMode::None => {
+                let purpose = self.world().purpose_of_namespace(&request);
+                Some(self.take_namespace(purpose).await?)
+            }
+            NetworkMode::Host | NetworkMode::Container(_) => None,
+        };
+        let (record, life) = match self.reserve(request, goal, &image, exposed, namespace.clone(), &host_ports) {
             Ok(reserved) => reserved,
             Err(failure) => {
-                self.world().namespaces.give_back(namespace);
+                self.world().namespaces.return_unused(namespace);
                 return Err(Self::with_holder(failure).await);
             }
         };
@@ -66,15 +83,18 @@ impl Daemon {
             Ok(revision) => self.world().confirm_container(&id, revision),
             Err(failure) => {
                 let mut world = self.world();
-                world.forget_container(&id);
-                world.namespaces.give_back(namespace);
+                world.forget_container(&id, None);
+                world.namespaces.return_unused(namespace);
                 return Err(failure);
             }
         }
         self.steps.after("container intended");
-        self.tell_container(&record.container, EventAction::Create, None);
-        self.fill_pool();
-        let mut made = self.bring_up(&record.container, &image).await;
+        // Begun before anything is told: the kernel works meanwhile.
+        let told = async {
+            self.tell_container(&record.container, EventAction::Create, None);
+            self.fill_pool();
+        };
+        let (mut made, ()) = tokio::join!(self.bring_up(&record.container, &image), told);
         if made.is_ok() && goal == Goal::Running {
             made = self.launch(&record.container).await;
         }
@@ -94,7 +114,8 @@ impl Daemon {
         request: ContainerCreate,
         goal: Goal,
         image: &image::Image,
-        namespace: model::NamespaceName,
+        exposed: BTreeSet<ContainerPort>,
+        namespace: Option<NamespaceName>,
         host_ports: &kernel::HostPorts,
     ) -> Result<(Record, Arc<Life>), Failure> {
         let id = ContainerId::from_bytes(self.random());
@@ -130,6 +151,14 @@ impl Daemon {
         };
         let mut labels = image.config.labels.clone();
         labels.extend(request.labels);
+        let mut world = self.world();
+        let mut pair = namespace.as_ref().and_then(|name| world.namespaces.pair_in(name)).cloned();
+        let readiness = if goal == Goal::Running { Readiness::Running } else { Readiness::Attached };
+        let mode = match (&request.network_mode, namespace) {
+            (NetworkMode::Container(joined), _) => world.join(&name, joined.as_str(), readiness)?,
+            (_, Some(namespace)) => model::NetworkMode::Own { namespace },
+            (_, None) => model::NetworkMode::Host,
+        };
         let mut container = Container {
             id,
             name,
@@ -139,117 +168,42 @@ impl Daemon {
             command,
             open_stdin: request.open_stdin,
             terminal: request.terminal,
+            init: request.init,
+            log: request.log,
             auto_remove: request.auto_remove,
+            restart: request.restart_policy,
             stop,
             confinement: request.confinement,
             labels,
             created_at: Timestamp::now(),
-            namespace,
+            mode,
             endpoints: Vec::new(),
             publishes: Vec::new(),
+            exposed,
             resolver: request.resolver,
         };
-        let mut world = self.world();
         for request in &request.networks {
-            let endpoint = world.plan_endpoint(EndpointId::from_bytes(self.random()), &container, request)?;
+            let id = pair.take().unwrap_or_else(|| EndpointId::from_bytes(self.random()));
+            let endpoint = world.plan_endpoint(id, &container, request)?;
             container.endpoints.push(endpoint);
         }
         container.publishes = world.choose_ports(&request.publish, host_ports, u16::from_ne_bytes(self.random()))?;
+        world.check_ways_in(&container)?;
         world.check_listeners(&container.publishes, &container.endpoints, host_ports)?;
+        world.check_published(&container)?;
         let incarnation = self.directories.incarnation().to_owned();
-        let record =
-            Record { container, goal, incarnation, started_at: None, exit: None, last_exit: None, leaving: Vec::new() };
+        let record = Record {
+            container,
+            goal,
+            incarnation,
+            started_at: None,
+            exit: None,
+            last_exit: None,
+            restarts: Restarts::default(),
+            leaving: Vec::new(),
+        };
         let life = world.reserve_container(record.clone())?;
         Ok((record, life))
-    }
-
-    /// Asks the container to stop with its stop signal, ends it with SIGKILL after so many seconds, or its own number of
-    /// them, and returns when it has ended. One that has ended already is a success.
-    pub(crate) async fn stop_container(
-        self: &Arc<Self>,
-        reference: &str,
-        timeout_seconds: Option<u32>,
-    ) -> Result<ContainerId, Failure> {
-        const SIGKILL: i32 = 9;
-        let (id, life) = self.container(reference)?;
-        let policy = self.live_record(&id, reference)?.container.stop;
-        let patience = Duration::from_secs(timeout_seconds.unwrap_or(policy.timeout_seconds).into());
-        let ended = || life.wait(|seen| matches!(seen.state, ContainerState::Exited { .. }));
-        match life.state() {
-            ContainerState::Exited { .. } => return Ok(id),
-            ContainerState::Running { .. } => self.ask_to_end(&id, reference, policy.signal.number().into()).await?,
-            // Its first process has not executed anything that could understand a signal.
-            ContainerState::Created => self.signal(&id, reference, SIGKILL).await?,
-        }
-        if tokio::time::timeout(patience, ended()).await.is_err() {
-            self.ask_to_end(&id, reference, SIGKILL).await?;
-            ended().await;
-        }
-        Ok(id)
-    }
-
-    /// Sends a signal; that the container has ended meanwhile is success.
-    async fn ask_to_end(&self, id: &ContainerId, reference: &str, signal: i32) -> Result<(), Failure> {
-        match self.signal(id, reference, signal).await {
-            Err(Failure::NotRunning { .. }) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Sends a signal to the container's first process.
-    pub(crate) async fn kill_container(self: Arc<Self>, reference: &str, signal: Signal) -> Result<(), Failure> {
-        let (id, _) = self.container(reference)?;
-        self.signal(&id, reference, signal.number().into()).await
-    }
-
-    async fn signal(&self, id: &ContainerId, reference: &str, signal: i32) -> Result<(), Failure> {
-        match self.runtime.kill(id, signal).await {
-            Ok(()) => Ok(()),
-            Err(runtime::RuntimeError::NotRunning { .. }) => Err(Failure::NotRunning { name: reference.to_owned() }),
-            Err(source) => {
-                Err(Failure::Runtime { doing: "send a signal to", name: reference.to_owned(), source: source.into() })
-            }
-        }
-    }
-
-    /// Waits for an event in the container's life; its exit code then, if it has one.
-    pub(crate) async fn wait_container(self: Arc<Self>, reference: &str, until: Until) -> Result<i32, Failure> {
-        let (_, life) = self.container(reference)?;
-        let seen =
-            life.wait(|seen| until == Until::Exited && matches!(seen.state, ContainerState::Exited { .. })).await;
-        match seen.state {
-            ContainerState::Exited { exit_code, .. } => Ok(exit_code),
-            ContainerState::Created | ContainerState::Running { .. } => Ok(runtime::Exit::LOST),
-        }
-    }
-
-    /// Removes the container and everything that belongs to it; a running one only with `force`.
-    pub(crate) async fn remove_container(self: Arc<Self>, reference: &str, force: bool) -> Result<(), Failure> {
-        let (id, life) = self.container(reference)?;
-        let _work = life.work().await;
-        if matches!(life.state(), ContainerState::Running { .. }) {
-            if !force {
-                return Err(Failure::StillRunning { name: reference.to_owned() });
-            }
-            self.end_by_force(&id, &life).await;
-        }
-        self.take_down(&id, Durability::Durable).await
-    }
-
-    /// Kills the container so that whoever waits for its end learns the exit code. One that cannot be asked is left to
-    /// its removal, which asks nobody.
-    async fn end_by_force(&self, id: &ContainerId, life: &Life) {
-        const SIGKILL: i32 = 9;
-        const PATIENCE: Duration = Duration::from_secs(2);
-        if self.runtime.kill(id, SIGKILL).await.is_ok()
-            && let Ok(Ok(exit)) = tokio::time::timeout(PATIENCE, self.runtime.wait(id)).await
-        {
-            let record = self.world().record(id).cloned();
-            if let Some(record) = record {
-                self.tell_container(&record.container, EventAction::Exit, Some(exit.exit_code));
-            }
-            life.set_state(ContainerState::Exited { exit_code: exit.exit_code, finished_at: exit.finished_at });
-        }
     }
 
     /// The container a person means, if a client can be attached to it.
@@ -263,7 +217,8 @@ impl Daemon {
         let found = self.container(reference)?;
         match found.1.state() {
             ContainerState::Running { .. } => Ok(found),
-            _ => Err(Failure::NotRunning { name: reference.to_owned() }),
+            ContainerState::Created => Err(Failure::NotStarted { name: reference.to_owned() }),
+            ContainerState::Exited { .. } => Err(Failure::NotRunning { name: reference.to_owned() }),
         }
     }
 
@@ -335,13 +290,6 @@ fn environment<'a>(variables: impl Iterator<Item = &'a EnvironmentVariable>) -> 
         }
     }
     environment
-}
-
-/// Whether there is something on the host to appear inside. Nothing is made there: a mistyped path would become a directory
-/// that root owns.
-pub(crate) fn check_bind(bind: &Bind) -> Result<(), Failure> {
-    let found = std::fs::metadata(&bind.source).map(drop);
-    found.map_err(|source| Failure::HostPath { path: bind.source.clone(), source })
 }
 
 #[cfg(test)]

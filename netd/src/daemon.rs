@@ -1,21 +1,25 @@
 //! The daemon's parts, and the ways every request takes through them: commit, reconcile, answer names.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use kernel::Removal;
-use model::{NamespaceName, Network, Scope};
+use model::{Chain, EndpointId, NamespaceName, Network, Scope, Spare};
 use store::{Revision, Store, Transaction};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::{
-    config::Config, directories::Directories, events::Events, failure::Failure, metrics::Metrics, step::Steps,
-    world::World,
+    binds::Binds, config::Config, directories::Directories, events::Events, failure::Failure, metrics::Metrics,
+    namespaces::Purpose, step::Steps, world::World,
 };
+
+/// How long nobody may have to wait for the pool of namespaces to be filled before it is.
+const POOL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The daemon. One value for the whole process, shared by every request.
 pub(crate) struct Daemon {
@@ -38,10 +42,15 @@ pub(crate) struct Daemon {
     pub(crate) world: Arc<Mutex<World>>,
     /// Read by whoever is about to use an image, written by whoever removes one: what is in use is known in between.
     pub(crate) image_use: RwLock<()>,
+    /// Held while a network changes, so that of two changes the later knows of the other.
+    pub(crate) editing: tokio::sync::Mutex<()>,
     /// Held while what is listened on is brought up to date.
     pub(crate) listening: tokio::sync::Mutex<()>,
-    /// Why the names of networks are not answered, if they are not; for the doctor.
-    pub(crate) deaf: Mutex<Option<String>>,
+    /// Held by whoever starts a container by its restart policy.
+    pub(crate) restart_places: Semaphore,
+    /// Where DNS should be answered and is not, and why; for the doctor.
+    pub(crate) deaf: Mutex<BTreeMap<SocketAddr, String>>,
+    pub(crate) binds: Binds,
 }
 
 impl Daemon {
@@ -75,10 +84,11 @@ impl Daemon {
         scope: Scope,
         removal: Removal,
     ) -> Result<(), Failure> {
+        let begun = Instant::now();
         let steps = self.steps.clone();
         let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
         let report = self.kernel.reconcile(scope.clone(), removal, self.desired(scope.clone()), after.clone()).await;
-        self.metrics.reconciles.add(1);
+        self.metrics.reconcile.observe(begun.elapsed());
         let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.into(), source: source.into() };
         let report = match report {
             Ok(report) => report,
@@ -104,43 +114,70 @@ impl Daemon {
         move || world.lock().expect("no holder of the world panics").desired(&scope)
     }
 
-    /// Listens for DNS on the gateway of every network.
-    pub(crate) async fn listen(&self) -> Result<(), Failure> {
+    /// Listens for DNS on the gateway of every network. Where that is impossible nobody is answered, which is logged,
+    /// and told by the doctor; it is a failure only of who needs that address.
+    pub(crate) async fn listen(&self) -> BTreeMap<SocketAddr, dns::DnsError> {
         // Of two at once the later must have the later view of the world.
         let _listening = self.listening.lock().await;
         let gateways: BTreeSet<SocketAddr> = {
             let world = self.world();
-            let subnets = world.networks().flat_map(Network::gateways);
-            subnets.map(|subnet| (subnet.gateway(), 53).into()).collect()
+            world.networks().flat_map(name_servers).collect()
         };
         let host = self.config.dns_host_listener.map(|address| address.0);
-        let listening = self.dns.listen(dns::Listeners { gateways, host }).await;
-        *self.deaf.lock().expect("nobody panics with it") = listening.as_ref().err().map(chain);
-        listening.map_err(|source| Failure::Dns { doing: "answer DNS for containers".into(), source: source.into() })
+        let failed = self.dns.listen(dns::Listeners { gateways, host }).await.err().unwrap_or_default();
+        let reasons = failed.iter().map(|(address, error)| (*address, chain(error))).collect();
+        let before = std::mem::replace(&mut *self.deaf.lock().expect("nobody panics with it"), reasons);
+        for (address, error) in failed.iter().filter(|(address, _)| !before.contains_key(address)) {
+            tracing::error!(%address, error = chain(error), "names are not answered there");
+        }
+        failed
     }
 
-    /// Makes namespaces until the pool is full, in the background: attaching takes one that is ready.
+    /// The same, for a network whose own gateways are to answer.
+    pub(crate) async fn listen_for(&self, network: &Network) -> Result<(), Failure> {
+        let mut failed = self.listen().await;
+        let own = name_servers(network).find_map(|address| failed.remove(&address));
+        let fail =
+            |source: dns::DnsError| Failure::Dns { doing: "answer DNS for containers".into(), source: source.into() };
+        own.map_or(Ok(()), |source| Err(fail(source)))
+    }
+
+    /// Makes namespaces until the pool is full, in the background: attaching takes one that is ready. As long as there is
+    /// one more, it waits for a quiet moment: making one holds the kernel's lock that attaching takes (RTNL).
     pub(crate) fn fill_pool(self: &Arc<Self>) {
         let daemon = self.clone();
         tokio::spawn(async move {
+            if daemon.world().namespaces.has_idle() {
+                tokio::time::sleep(POOL_PAUSE).await;
+            }
             loop {
-                let name = daemon.new_namespace_name();
+                let endpoint = EndpointId::from_bytes(daemon.random());
+                let spare = Spare { namespace: daemon.new_namespace_name(), endpoint };
                 // Asked and noted in one breath: two at once must not make one too many.
-                if !daemon.world().namespaces.begin_up_to(daemon.config.namespace_pool, &name) {
-                    return;
-                }
-                if let Err(failure) = daemon.make_namespace(&name).await {
+                let begun = daemon.world().namespaces.begin_up_to(daemon.config.namespace_pool, &spare);
+                let Some(purpose) = begun else { return };
+                if let Err(failure) = daemon.make_spare(&spare, purpose).await {
+                    daemon.world().namespaces.forget(&spare.namespace);
                     tracing::warn!(failure = chain(&failure), "cannot make a network namespace ahead of time");
                     return;
                 }
-                daemon.world().namespaces.give_back(name);
+                daemon.world().namespaces.give_back(spare.namespace);
             }
         });
     }
 
+    /// Makes what was begun, and the veth pair in it if it is for that.
+    async fn make_spare(&self, spare: &Spare, purpose: Purpose) -> Result<(), Failure> {
+        self.make_namespace(&spare.namespace).await?;
+        if purpose == Purpose::Bridged {
+            self.reconcile("make a veth pair ahead of time", Scope::Spare(spare.clone())).await?;
+        }
+        Ok(())
+    }
+
     /// A namespace that is ready for a container: one from the pool, or a new one.
-    pub(crate) async fn take_namespace(&self) -> Result<NamespaceName, Failure> {
-        let idle = self.world().namespaces.take();
+    pub(crate) async fn take_namespace(&self, purpose: Purpose) -> Result<NamespaceName, Failure> {
+        let idle = self.world().namespaces.take(purpose);
         if let Some(name) = idle {
             return Ok(name);
         }
@@ -168,14 +205,12 @@ impl Daemon {
     }
 }
 
+/// Where the network's containers are answered.
+pub(crate) fn name_servers(network: &Network) -> impl Iterator<Item = SocketAddr> {
+    network.gateways().map(|subnet| (subnet.gateway(), 53).into())
+}
+
 /// An error and its causes on one line, for the log.
-pub(crate) fn chain<E: std::error::Error>(error: &E) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+pub(crate) fn chain<E: std::error::Error + 'static>(error: &E) -> String {
+    Chain(error).to_string()
 }

@@ -1,21 +1,22 @@
-//! The daemon's two directories, and the claim of one daemon on them.
+//! The daemon's two directories.
+
+mod traces;
 
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, DirBuilder},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
+pub(crate) use self::traces::Traces;
 
-/// The daemon's directories, held by this process alone for as long as the value lives.
+/// The daemon's directories.
 #[derive(Debug)]
 pub(crate) struct Directories {
     data: PathBuf,
     run: PathBuf,
     incarnation: String,
-    _claims: [File; 2],
 }
 
 /// Why the directories cannot be used.
@@ -35,14 +36,25 @@ pub(crate) enum DirectoryError {
 }
 
 impl Directories {
-    /// Creates what is missing, mode 0711 so that the API socket can be reached, and claims both directories.
-    pub(crate) fn claim(data: &Path, run: &Path) -> Result<Self, DirectoryError> {
-        let prepare = |path: &Path| -> Result<PathBuf, DirectoryError> {
-            let fail = |source| DirectoryError::Prepare { path: path.into(), source };
-            DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(fail)?;
-            path.canonicalize().map_err(fail)
-        };
-        let (data, run) = (prepare(data)?, prepare(run)?);
+    /// Creates what is missing, mode 0711 so that the API socket can be reached, and claims both directories. If that fails,
+    /// what was made is gone.
+    pub(crate) fn claim(data: &Path, run: &Path) -> Result<(Self, Traces), DirectoryError> {
+        let mut traces = Traces::default();
+        match Self::make(data, run, &mut traces) {
+            Ok(directories) => Ok((directories, traces)),
+            Err(error) => {
+                traces.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn make(data: &Path, run: &Path, traces: &mut Traces) -> Result<Self, DirectoryError> {
+        let (data, run) = (traces.directory(data)?, traces.directory(run)?);
+        // Before anything is made inside: what is there belongs to whoever has the claim.
+        for directory in [&data, &run] {
+            traces.claim(directory)?;
+        }
         for private in [data.join("containers"), data.join("images"), run.join("containers"), run.join("netns")] {
             DirBuilder::new()
                 .recursive(true)
@@ -50,9 +62,8 @@ impl Directories {
                 .create(&private)
                 .map_err(|source| DirectoryError::Prepare { path: private, source })?;
         }
-        let claims = [claim(&data)?, claim(&run)?];
         let incarnation = incarnation(&run)?;
-        Ok(Self { data, run, incarnation, _claims: claims })
+        Ok(Self { data, run, incarnation })
     }
 
     /// A text that is new whenever the run directory is: with another one, all processes of before are gone.
@@ -111,27 +122,19 @@ fn incarnation(run: &Path) -> Result<String, DirectoryError> {
     Ok(text)
 }
 
-fn claim(directory: &Path) -> Result<File, DirectoryError> {
-    let path = directory.join("netd.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        // Whoever can open the file can lock it, so nobody else may, whatever its mode was before.
-        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file))
-        .map_err(|source| DirectoryError::Prepare { path: directory.into(), source })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse { path: directory.into() }),
-        Err(errno) => Err(DirectoryError::Prepare { path: directory.into(), source: errno.into() }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    /// What there is below a directory.
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("it can be read"));
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
 
     #[test]
     fn a_second_claim_on_either_directory_is_refused_and_names_it() {
@@ -140,11 +143,24 @@ mod tests {
         let first = Directories::claim(&path("data"), &path("run")).expect("free");
         let mode = path("run").join("netd.lock").metadata().expect("it was made").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "who can open it can claim it");
-        let error = Directories::claim(&path("other"), &path("run")).expect_err("run is taken");
+        let error = Directories::claim(&path("other/data"), &path("run")).expect_err("run is taken");
         assert!(error.to_string().contains("/run is in use"), "{error}");
         let error = Directories::claim(&path("data"), &path("other-run")).expect_err("data is taken");
         assert!(error.to_string().contains("/data is in use"), "{error}");
+        assert_eq!(names(root.path()), ["data", "run"], "who is refused leaves nothing");
+        assert_eq!(names(&path("run")), ["containers", "incarnation", "netd.lock", "netns"]);
         drop(first);
         Directories::claim(&path("data"), &path("run")).expect("free again");
+    }
+
+    #[test]
+    fn who_does_not_start_leaves_what_was_there() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let (data, run) = (root.path().join("lib/fabric"), root.path().join("run"));
+        fs::create_dir_all(data.join("images")).expect("creates");
+        let (_, traces) = Directories::claim(&data, &run).expect("free");
+        fs::write(data.join("state.redb"), "new").expect("writes");
+        traces.remove();
+        assert_eq!((names(root.path()), names(&data)), (vec!["lib".to_owned()], vec!["images".to_owned()]));
     }
 }

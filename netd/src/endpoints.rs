@@ -29,7 +29,8 @@ impl Daemon {
     ) -> Result<ContainerId, Failure> {
         let (id, life) = self.container(reference)?;
         let _work = life.work().await;
-        self.live_record(&id, reference)?;
+        let record = self.live_record(&id, reference)?;
+        self.world().check_attachable(&record.container, &request.network)?;
         let endpoint = EndpointId::from_bytes(self.random());
         let (record, endpoint) = self.world().reserve_endpoint(&id, endpoint, &request)?;
         let doing = format!("connect container `{}` to network `{}`", record.container.name, request.network);
@@ -61,6 +62,7 @@ impl Daemon {
         self.attach(&record.container).await?;
         if record.is_live() {
             self.publish_names(&record.container)?;
+            self.listen_inside(&record.container).await?;
         }
         self.refresh_files(&record.container).await
     }
@@ -75,9 +77,9 @@ impl Daemon {
         let (id, life) = self.container(reference)?;
         let _work = life.work().await;
         let record = self.live_record(&id, reference)?;
-        let network_id = self.world().network_by_name(&network)?.id.clone();
-        let Some(endpoint) = record.held().find(|endpoint| endpoint.network == network_id) else {
-            return Err(Failure::NotConnected { container: record.container.name, network });
+        let network = self.world().network_by_reference(&network)?.clone();
+        let Some(endpoint) = record.held().find(|endpoint| endpoint.network == network.id) else {
+            return Err(Failure::NotConnected { container: record.container.name, network: network.name });
         };
         self.part(&id, &endpoint.id).await?;
         Ok(id)
@@ -100,11 +102,11 @@ impl Daemon {
         let container = &record.container;
         self.withdraw_endpoints(&record.leaving);
         self.settle(&container.id).await?;
-        let releases = self.world().releases(&record.leaving);
+        let forgotten = self.world().release(record::forget_leaving(record), &record.leaving, &container.name);
         let doing = format!("forget what container `{}` was disconnected from", container.name);
-        self.commit(doing, record::forget_leaving(record, releases)).await?;
+        let freed = self.commit(doing, forgotten).await?;
         self.steps.after("endpoint forgotten");
-        self.world().forget_leaving(&container.id);
+        self.world().forget_leaving(&container.id, freed);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -14,14 +15,19 @@ use std::{
 use api::{Event, EventAction, EventKind, EventsQuery};
 use axum::body::{Body, Bytes};
 use jiff::Timestamp;
-use model::{Container, Labels, Network};
+use model::{Container, Label, Labels, Network};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{daemon::Daemon, world::World};
 
-/// How many events are remembered.
+/// How many events are remembered, and how many octets of them.
 const REMEMBERED: usize = 4096;
+const REMEMBERED_OCTETS: usize = 16 << 20;
+
+/// How many octets of labels an event tells of, in their order. Images bring labels of any number and length, and each event
+/// of a container repeats them.
+const LABELS: usize = 16 << 10;
 
 /// How far the file grows beyond twice what is remembered before it is written anew, in octets.
 const SLACK: u64 = 1 << 20;
@@ -41,6 +47,8 @@ pub(crate) struct Events {
 struct History {
     path: PathBuf,
     events: VecDeque<Event>,
+    /// What [`octets`] says of all of them.
+    octets: usize,
     /// None if the file has to be written anew.
     file: Option<File>,
     written: u64,
@@ -58,8 +66,9 @@ impl Events {
             Vec::new()
         });
         let events = text.split(|octet| *octet == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
-        let mut history = History { path: path.to_owned(), events: events.collect(), file: None, written: 0, limit: 0 };
-        history.forget_oldest();
+        let mut history =
+            History { path: path.to_owned(), events: VecDeque::new(), octets: 0, file: None, written: 0, limit: 0 };
+        events.for_each(|event| history.remember(event));
         let last = history.events.back().map_or(0, |event| event.sequence);
         Self { history: Mutex::new(history), last: watch::Sender::new(last) }
     }
@@ -72,8 +81,7 @@ impl Events {
         event.sequence = *self.last.borrow() + 1;
         event.time = Timestamp::now();
         let sequence = event.sequence;
-        history.events.push_back(event);
-        history.forget_oldest();
+        history.remember(event);
         if let Err(error) = history.write() {
             tracing::warn!(%error, path = %history.path.display(), "cannot write down what happened");
         }
@@ -86,11 +94,15 @@ impl Events {
     }
 
     /// Whether just this was the last that happened to this container. An end or a removal that a crash kept from the
-    /// store is seen once more by the next daemon; another name can be given twice in a row.
+    /// store is seen once more by the next daemon. Nothing else can be, and is not looked for: a container that has just
+    /// come to be is nowhere in the history, so that all of it would be searched.
     fn was_last(&self, event: &Event) -> bool {
+        if !matches!(event.action, EventAction::Exit | EventAction::Remove) {
+            return false;
+        }
         let history = self.history();
         let last = history.events.iter().rev().find(|other| other.id == event.id);
-        event.action != EventAction::Rename && last.is_some_and(|last| last.action == event.action)
+        last.is_some_and(|last| last.action == event.action)
     }
 
     /// The next events at and after `sequence` and `since`, at most [`BATCH`], and the sequence number to go on with.
@@ -140,9 +152,14 @@ impl Events {
 }
 
 impl History {
-    fn forget_oldest(&mut self) {
-        let surplus = self.events.len().saturating_sub(REMEMBERED);
-        self.events.drain(..surplus);
+    /// Remembers one more, and forgets the oldest for it.
+    fn remember(&mut self, event: Event) {
+        self.octets += octets(&event);
+        self.events.push_back(event);
+        while self.events.len() > REMEMBERED || self.octets > REMEMBERED_OCTETS {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.octets -= octets(&oldest);
+        }
     }
 
     /// Writes the newest event down.
@@ -161,7 +178,10 @@ impl History {
     fn rewrite(&mut self) -> io::Result<()> {
         let draft = self.path.with_extension("new");
         let text: Vec<u8> = self.events.iter().flat_map(line).collect();
-        let written = fs::write(&draft, &text).and_then(|()| fs::rename(&draft, &self.path));
+        // Names and labels are nobody's business who may not ask for them.
+        let mut options = File::options();
+        let private = options.write(true).create(true).truncate(true).mode(0o600).open(&draft);
+        let written = private.and_then(|mut file| file.write_all(&text)).and_then(|()| fs::rename(&draft, &self.path));
         if written.is_err() {
             let _ = fs::remove_file(&draft);
         }
@@ -179,6 +199,28 @@ fn line(event: &Event) -> Vec<u8> {
     text
 }
 
+/// About how many octets of memory an event takes.
+fn octets(event: &Event) -> usize {
+    let texts = event.networks.iter().chain(&event.image).chain([&event.id, &event.name]).map(String::len);
+    size_of::<Event>() + texts.sum::<usize>() + event.labels.iter().map(octets_of_label).sum::<usize>()
+}
+
+fn octets_of_label((key, value): (&String, &String)) -> usize {
+    key.len() + value.len()
+}
+
+/// The labels that an event tells of: such as a person could have given, as far as there is room.
+fn told(labels: &Labels) -> Labels {
+    let mut room = LABELS;
+    let fits = |label: &(&String, &String)| {
+        let (key, value) = label;
+        let fits = octets_of_label(*label) <= room && Label::is_writable(key, value);
+        room -= if fits { octets_of_label(*label) } else { 0 };
+        fits
+    };
+    labels.iter().filter(fits).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 fn event(kind: EventKind, action: EventAction, id: &str, name: &str, labels: &Labels) -> Event {
     Event {
         sequence: 0,
@@ -190,7 +232,7 @@ fn event(kind: EventKind, action: EventAction, id: &str, name: &str, labels: &La
         image: None,
         networks: Vec::new(),
         exit_code: None,
-        labels: labels.clone(),
+        labels: told(labels),
     }
 }
 
@@ -278,6 +320,57 @@ mod tests {
         assert!(size <= 2 * (REMEMBERED as u64) * 1200 + SLACK, "{size}");
         drop(events);
         assert_eq!(names(&Events::load(&path)), all);
+    }
+
+    #[test]
+    fn events_with_many_labels_take_no_more_memory() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let events = Events::load(&directory.path().join("events.jsonl"));
+        let labels: Labels = (0..60).map(|number| (format!("key{number}"), "v".repeat(250))).collect();
+        let large = event(EventKind::Container, EventAction::Start, "00", "api", &labels);
+        assert_eq!(large.labels, labels);
+        for _ in 0..2 * REMEMBERED_OCTETS / octets(&large) {
+            events.tell(large.clone());
+        }
+        let all = names(&events);
+        assert_eq!(all.len(), REMEMBERED_OCTETS / octets(&large), "fewer than {REMEMBERED}");
+        drop(events);
+        assert_eq!(names(&Events::load(&directory.path().join("events.jsonl"))), all);
+    }
+
+    #[test]
+    fn an_event_tells_of_the_labels_that_fit() {
+        let label = |key: &str, length: usize| (key.to_owned(), "v".repeat(length));
+        let of_image = Labels::from([
+            label("a.short", 10),
+            label("devcontainer.metadata", 40_000),
+            label("with spaces", 1),
+            ("lines".to_owned(), "a\nb".to_owned()),
+            label("version", 256),
+        ]);
+        let told = |labels: &Labels| event(EventKind::Container, EventAction::Start, "00", "api", labels).labels;
+        assert_eq!(told(&of_image).into_keys().collect::<Vec<_>>(), ["a.short", "version"]);
+        let many: Labels = (0..10_000).map(|number| label(&format!("key{number}"), 200)).collect();
+        let octets: usize = told(&many).iter().map(octets_of_label).sum();
+        assert!(octets <= LABELS && octets + 300 > LABELS, "{octets}");
+    }
+
+    #[test]
+    fn an_end_is_told_once_and_what_can_happen_twice_twice() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let events = Events::load(&directory.path().join("events.jsonl"));
+        for (action, seen) in [
+            (EventAction::Create, false),
+            (EventAction::Start, false),
+            (EventAction::Rename, false),
+            (EventAction::Exit, true),
+            (EventAction::Remove, true),
+        ] {
+            let again = event(EventKind::Container, action, "00", "api", &Labels::new());
+            assert!(!events.was_last(&again), "{action}");
+            events.tell(again.clone());
+            assert_eq!(events.was_last(&again), seen, "{action}");
+        }
     }
 
     #[test]

@@ -1,4 +1,9 @@
-//! Why a request was not carried out, and how that is told.
+//! Why a request was not carried out.
+
+mod answer;
+mod cause;
+mod hint;
+mod network;
 
 use std::{
     io,
@@ -7,13 +12,12 @@ use std::{
     path::PathBuf,
 };
 
-use api::Problem;
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
+use model::{
+    ByteSize, Chain, ContainerName, Driver, IfName, ImageName, MacAddress, NetworkName, Printable, Publish,
+    PublishRequest, RestartPolicy, SubInterfaceKind, nearest,
 };
-use model::{ContainerName, ImageName, MacAddress, NetworkName, Publish, PublishRequest};
+
+use crate::world::{Elsewhere, OwnThing};
 
 /// What a name can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +51,23 @@ pub(crate) enum Purpose {
 pub(crate) enum Failure {
     #[error("there is no {} `{name}`", .noun.word())]
     Unknown { noun: Noun, name: String, nearest: Option<String>, purpose: Purpose },
-    #[error("`{reference}` begins the id of more than one container")]
-    Ambiguous { reference: String },
+    #[error("`{reference}` begins the id of more than one {}", .noun.word())]
+    Ambiguous { noun: Noun, reference: String },
     #[error("there is already a {} `{name}`", .noun.word())]
     NameTaken { noun: Noun, name: String },
     #[error("network `{network}` is in use by {}", listed(.containers))]
     NetworkInUse { network: NetworkName, containers: Vec<String> },
+    #[error("network `{network}` could not be made to the end, and stays because it is in use by {}", listed(.containers))]
+    HalfMade {
+        network: NetworkName,
+        containers: Vec<String>,
+        #[source]
+        source: Box<Failure>,
+    },
+    #[error("image `{name}` is in use by {}", listed(.containers))]
+    ImageInUse { name: ImageName, containers: Vec<String> },
+    #[error("network `{network}` cannot do without {}", addresses_of(.held))]
+    AddressesHeld { network: NetworkName, held: Vec<(IpAddr, String)> },
     #[error("network `{network}` cannot have subnet {range}")]
     Range {
         network: NetworkName,
@@ -108,8 +123,47 @@ pub(crate) enum Failure {
     },
     #[error("cannot publish {publish}: the container has no address of that family")]
     PublishLeadsNowhere { publish: Publish },
+    #[error("cannot publish {publish}: nothing is let in from outside to {}", networks_of(.networks))]
+    PublishInternal { publish: Publish, networks: Vec<NetworkName> },
     #[error("cannot publish {publish}: there are not so many free host ports in a row")]
     NoPortFree { publish: PublishRequest },
+    #[error("cannot {}: the container {elsewhere}", .thing.doing())]
+    NotItsOwn { thing: OwnThing, elsewhere: Elsewhere },
+    #[error("network `{network}` cannot sit on `{parent}`: this host has no such interface")]
+    NoParent { network: NetworkName, parent: IfName, known: Vec<String> },
+    #[error("network `{network}` cannot have MTU {asked}: its parent `{parent}` has {mtu}")]
+    ParentMtu { network: NetworkName, parent: IfName, asked: u32, mtu: u32 },
+    #[error("network `{network}` cannot sit on `{parent}`, the loopback interface: nothing leaves the host by it")]
+    LoopbackParent { network: NetworkName, parent: IfName, known: Vec<String> },
+    #[error("network `{network}` cannot sit on `{parent}` as {asked}: network `{holder}` is there as {theirs}")]
+    ParentHeld {
+        network: NetworkName,
+        parent: IfName,
+        asked: SubInterfaceKind,
+        holder: NetworkName,
+        theirs: SubInterfaceKind,
+    },
+    #[error("network `{network}` cannot have driver {driver}: this host's kernel does not have it")]
+    NoFacility { network: NetworkName, driver: Driver },
+    #[error(
+        "the endpoint on network `{network}` cannot have MAC address {mac}: with driver ipvlan it has that of `{parent}`"
+    )]
+    MacOfParent { network: NetworkName, parent: IfName, mac: MacAddress },
+    #[error(
+        "network `{network}` cannot take another container in: container `{holder}` is on its parent `{parent}`, which one \
+         can have to itself only"
+    )]
+    ParentTaken { network: NetworkName, parent: IfName, holder: ContainerName },
+    #[error("cannot publish {publish}: the host has no part in what comes to network `{network}`")]
+    PublishOnLan { publish: Publish, network: NetworkName },
+    #[error("network `{network}` and network mode `none` exclude each other")]
+    NoneAndNetwork { network: NetworkName },
+    #[error("container `{sharer}` cannot share the network of container `{joined}`, which {elsewhere} itself")]
+    JoinsASharer { sharer: ContainerName, joined: ContainerName, elsewhere: Elsewhere },
+    #[error("container `{sharer}` cannot share the network of container `{joined}`, which is not running")]
+    JoinedNotRunning { sharer: String, joined: String },
+    #[error("container `{sharer}` shared the network of container {joined}, which is gone")]
+    JoinedGone { sharer: String, joined: String },
     #[error("cannot publish {publish} of a container without a network")]
     PublishWithoutNetwork { publish: PublishRequest },
     #[error("cannot lead `{name}` to the host: the container has no network")]
@@ -118,6 +172,12 @@ pub(crate) enum Failure {
     NoDns { name: String },
     #[error("container `{name}` has nothing to run: image `{image}` has no command")]
     NoCommand { name: String, image: ImageName },
+    #[error(
+        "a container with an init cannot have capability SYS_PTRACE, which could read netd's memory out of the init"
+    )]
+    TracedInit,
+    #[error("a container cannot live on {asked} of memory")]
+    TooLittleMemory { asked: ByteSize },
     #[error("host path {} cannot be mounted", .path.display())]
     HostPath {
         path: PathBuf,
@@ -126,8 +186,14 @@ pub(crate) enum Failure {
     },
     #[error("container `{name}` is running")]
     StillRunning { name: String },
+    #[error("container `{name}` has ended, and is about to be started again by its restart policy")]
+    Restarting { name: String },
+    #[error("a container that is removed when it ends cannot have restart policy `{policy}`")]
+    RemovedAndRestarted { policy: RestartPolicy },
     #[error("container `{name}` is not running")]
     NotRunning { name: String },
+    #[error("container `{name}` was not started")]
+    NotStarted { name: String },
     #[error("container `{name}` is already running")]
     AlreadyRunning { name: String },
     #[error("container `{name}` cannot be restarted: it is removed when it ends")]
@@ -138,8 +204,14 @@ pub(crate) enum Failure {
     BeingRemoved { name: String },
     #[error("the request is not valid: {reason}")]
     Malformed { reason: String },
+    #[error("the API has nothing at `{path}`")]
+    NoRoute { path: String },
+    #[error("the API does not do `{method}` at `{path}`")]
+    NoMethod { method: String, path: String },
     #[error(transparent)]
     NetworkRequest(#[from] api::NetworkCreateError),
+    #[error(transparent)]
+    NetworkUpdate(#[from] api::NetworkUpdateError),
     #[error("the connection was not upgraded to `{}`", api::route::UPGRADE)]
     NoUpgrade,
     #[error("cannot {doing} container `{name}`")]
@@ -178,16 +250,6 @@ pub(crate) enum Failure {
     },
 }
 
-/// The publish as a person would write it to leave the host ports to Fabric.
-fn without_host_ports(publish: &Publish) -> String {
-    let ports = format!("{}/{}", publish.container_ports(), publish.protocol());
-    match publish.host_ip() {
-        None => ports,
-        Some(IpAddr::V4(address)) => format!("{address}::{ports}"),
-        Some(IpAddr::V6(address)) => format!("[{address}]::{ports}"),
-    }
-}
-
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let noun = if names.len() == 1 { "container" } else { "containers" };
@@ -198,14 +260,26 @@ fn listed(names: &[String]) -> String {
     text
 }
 
+fn networks_of(networks: &[NetworkName]) -> String {
+    let names: Vec<_> = networks.iter().map(|network| format!("`{network}`")).collect();
+    let noun = if names.len() == 1 { "network" } else { "networks" };
+    format!("{noun} {}", names.join(", "))
+}
+
+fn addresses_of(held: &[(IpAddr, String)]) -> String {
+    const SHOWN: usize = 5;
+    let of = |(address, holder): &(IpAddr, String)| format!("{address} of container `{holder}`");
+    let mut text = held.iter().take(SHOWN).map(of).collect::<Vec<_>>().join(", ");
+    if held.len() > SHOWN {
+        text.push_str(&format!(" and {} more", held.len() - SHOWN));
+    }
+    text
+}
+
 impl Failure {
     /// That `name` is unknown, with the known name nearest to it.
     pub(crate) fn unknown<'a>(noun: Noun, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        let nearest = known
-            .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-            .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-            .min()
-            .map(|(_, candidate)| candidate.to_owned());
+        let nearest = nearest(name, known).map(str::to_owned);
         Self::Unknown { noun, name: name.to_owned(), nearest, purpose: Purpose::Find }
     }
 
@@ -218,136 +292,29 @@ impl Failure {
     }
 
     /// That the request itself makes no sense, in the words of `error`.
-    pub(crate) fn malformed(error: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source());
-        let reason: Vec<_> = causes.map(ToString::to_string).collect();
-        Self::Malformed { reason: reason.join(": ") }
+    pub(crate) fn malformed(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Malformed { reason: shown(&Chain(error).to_string()) }
     }
 
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Unknown { .. } => StatusCode::NOT_FOUND,
-            Self::Ambiguous { .. }
-            | Self::NameTaken { .. }
-            | Self::NetworkInUse { .. }
-            | Self::Range { .. }
-            | Self::NoRange { .. }
-            | Self::Address { .. }
-            | Self::AddressTaken { .. }
-            | Self::MacTaken { .. }
-            | Self::AlreadyConnected { .. }
-            | Self::NotConnected { .. }
-            | Self::StillLeaving { .. }
-            | Self::PortTaken { .. }
-            | Self::PortInUse { .. }
-            | Self::AddressNotHere { .. }
-            | Self::NoPortFree { .. }
-            | Self::StillRunning { .. }
-            | Self::NotRunning { .. }
-            | Self::AlreadyRunning { .. }
-            | Self::EndsOnce { .. }
-            | Self::ImageGone { .. }
-            | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
-            Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NoUpgrade => StatusCode::BAD_REQUEST,
-            Self::PublishedTwice { .. }
-            | Self::AddressUnusable { .. }
-            | Self::PublishLeadsNowhere { .. }
-            | Self::AddressRefused { .. }
-            | Self::PublishWithoutNetwork { .. }
-            | Self::GatewayWithoutNetwork { .. }
-            | Self::NoDns { .. }
-            | Self::NoCommand { .. }
-            | Self::HostPath { .. }
-            | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Runtime { .. } | Self::Kernel { .. } | Self::Dns { .. } | Self::Commit { .. } | Self::File { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-        }
+    /// Nothing answers requests at this path.
+    pub(crate) fn no_route(path: &str) -> Self {
+        Self::NoRoute { path: shown(path) }
     }
 
-    fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Unknown { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
-            Self::Unknown { noun: Noun::Network, name, purpose: Purpose::Use, .. } => {
-                format!("`fabric network ls` lists those there are; `fabric network create {name}` makes it")
-            }
-            Self::Unknown { noun: Noun::Container, .. } => "`fabric ps -a` lists those there are".into(),
-            Self::Unknown { noun: Noun::Image, name, purpose: Purpose::Use, .. } => {
-                format!("`fabric image ls` lists those there are; `fabric image import PATH {name}` adds it")
-            }
-            Self::Unknown { noun, .. } => format!("`fabric {} ls` lists those there are", noun.word()),
-            Self::Ambiguous { .. } => "give more of the id, or the name".into(),
-            Self::NameTaken { noun: Noun::Container, name } => {
-                format!("choose another name, or remove that one with `fabric rm {name}`")
-            }
-            Self::NameTaken { noun, name } => {
-                format!("choose another name, or remove that one with `fabric {} rm {name}`", noun.word())
-            }
-            Self::NetworkInUse { .. } => {
-                "remove them first with `fabric rm`; stopped ones count, `fabric ps -a` shows them".into()
-            }
-            Self::Range { source, .. } | Self::NoRange { source, .. } | Self::Address { source, .. } => {
-                source.hint().into()
-            }
-            Self::AddressRefused { source, .. } => source.hint().into(),
-            Self::AddressTaken { .. } => "ask for another address, or for none to have a free one chosen".into(),
-            Self::MacTaken { .. } => "ask for another MAC address, or for none to have one derived".into(),
-            Self::AlreadyConnected { container, network } => {
-                format!("to change the attachment, end it first: `fabric network disconnect {network} {container}`")
-            }
-            Self::NotConnected { container, .. } => format!("`fabric inspect {container}` shows its networks"),
-            Self::StillLeaving { container, network } => {
-                format!("complete that first: `fabric network disconnect {network} {container}`")
-            }
-            Self::Commit { source, .. } => match &**source {
-                store::CommitError::Store(error) => error.hint().into(),
-                _ => return None,
-            },
-            Self::PortTaken { publish, holder, .. } => format!(
-                "choose another host port, or leave the choice to Fabric: `-p {}`; `fabric stop {holder}` frees it",
-                without_host_ports(publish)
-            ),
-            Self::PublishedTwice { .. } => "publish each host port once".into(),
-            Self::PortInUse { publish, .. } => format!(
-                "stop it, choose another host port, or leave the choice to Fabric: `-p {}`",
-                without_host_ports(publish)
-            ),
-            Self::AddressNotHere { .. } => "`ip address` lists the host's addresses".into(),
-            Self::PublishLeadsNowhere { .. } => {
-                "leave out the host address, or attach it to a network that has a subnet of that family".into()
-            }
-            Self::NoPortFree { .. } => "publish fewer ports, or name the host ports".into(),
-            Self::PublishWithoutNetwork { .. } | Self::GatewayWithoutNetwork { .. } => "add `--network NAME`".into(),
-            Self::HostPath { path, source } if source.kind() == io::ErrorKind::NotFound => {
-                format!("nothing is made on the host by mounting it: `mkdir -p {}`", path.display())
-            }
-            Self::NoCommand { .. } => "name the program to run after the image".into(),
-            Self::StillRunning { name } => {
-                format!("stop it first with `fabric stop {name}`, or use `fabric rm -f {name}`")
-            }
-            Self::NotRunning { .. } => "`fabric ps -a` shows what its state is, `fabric logs` what it wrote".into(),
-            Self::EndsOnce { name } => format!("stop it with `fabric stop {name}`, and run it anew, without `--rm`"),
-            Self::Kernel { .. } => "`fabric doctor` compares what should be with what is".into(),
-            _ => return None,
-        };
-        Some(text)
-    }
-
-    /// The failure as it goes over the wire.
-    pub(crate) fn problem(&self) -> Problem {
-        let mut problem = Problem::from_error(self);
-        problem.hint = self.hint();
-        if let Self::Runtime { source, .. } = self {
-            problem.exit_code = Some(source.exit_code());
-        }
-        problem
+    /// What answers at this path does not answer this method.
+    pub(crate) fn no_method(method: &str, path: &str) -> Self {
+        Self::NoMethod { method: shown(method), path: shown(path) }
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        tracing::debug!(failure = %self, "request not carried out");
-        (self.status(), Json(self.problem())).into_response()
+/// The text as a terminal may show it: it repeats what a client sent, of any length and with any character.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 400;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", Printable(&text[..end])),
+        None => Printable(text).to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,20 +8,78 @@ use std::{
     io::{self, Write as _},
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use dns::HostResolver;
 use model::{Endpoint, ExtraHost, HostAddress, Hostname, Network, ResolverSettings, Subnet};
+
+use crate::inside_dns;
+
+/// In a container's directory, beside the files: what Fabric wrote into them last.
+const NOTE: &str = "written-by-fabric";
 
 /// What the content of the files depends on.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) hostname: &'a Hostname,
+    /// The host's own files, of a container that uses the host's network.
+    pub(crate) host: Option<&'a HostFiles>,
     /// Its endpoints with their networks, the one with the default route first.
     pub(crate) attachments: &'a [(Network, Endpoint)],
     /// The host's own search domains, so that short names mean in the container what they mean on the host.
     pub(crate) search: &'a [String],
     /// What was asked for instead.
     pub(crate) settings: &'a ResolverSettings,
+}
+
+/// The host's own `resolv.conf` and `hosts`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HostFiles {
+    resolv_conf: String,
+    resolver: Arc<HostResolver>,
+    hosts: String,
+}
+
+impl HostFiles {
+    /// Reads them as they are now. One that cannot be read is empty: the host itself does without, too.
+    pub(crate) fn read(resolv_conf: &Path, resolver: Arc<HostResolver>) -> Self {
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        Self { resolv_conf: read(resolv_conf), resolver, hosts: read(Path::new("/etc/hosts")) }
+    }
+
+    /// The host's file as it is, or with what was asked for in place of the lines of its kind.
+    fn resolv_conf(&self, settings: &ResolverSettings) -> String {
+        if settings.servers.is_empty() && settings.search.is_empty() && settings.options.is_empty() {
+            return self.resolv_conf.clone();
+        }
+        let or = |given: Vec<String>, own: Vec<String>| if given.is_empty() { own } else { given };
+        let texts =
+            |addresses: &mut dyn Iterator<Item = IpAddr>| addresses.map(|address| address.to_string()).collect();
+        let servers = or(
+            texts(&mut settings.servers.iter().map(|server| server.address().ip())),
+            texts(&mut self.resolver.servers.iter().map(|server| server.ip())),
+        );
+        let search = if settings.search.is_empty() {
+            self.resolver.search.clone()
+        } else {
+            settings.search.iter().filter(|domain| !domain.is_root()).map(ToString::to_string).collect()
+        };
+        let options = or(settings.options.iter().map(ToString::to_string).collect(), self.resolver.options.clone());
+        let line = |word: &str, rest: String| if rest.is_empty() { rest } else { format!("{word} {rest}\n") };
+        let servers = servers.into_iter().map(|server| line("nameserver", server));
+        servers.chain([line("search", search.join(" ")), line("options", options.join(" "))]).collect()
+    }
+}
+
+/// Lets what a container shares with another be the other's files; one that the other has not is the container's own.
+pub(crate) fn share(mounts: &mut [(PathBuf, PathBuf)], directory: &Path) {
+    for (source, _) in mounts {
+        let shared = ["resolv.conf", "hosts"].map(|name| directory.join(name));
+        if let Some(path) = shared.into_iter().find(|path| path.file_name() == source.file_name() && path.exists()) {
+            *source = path;
+        }
+    }
 }
 
 impl Surroundings<'_> {
@@ -31,6 +89,9 @@ impl Surroundings<'_> {
     /// `ndots:0` makes a name without dots be asked as it stands first: container names never wait for the host's
     /// search domains.
     fn resolv_conf(&self) -> String {
+        if let Some(host) = self.host {
+            return host.resolv_conf(self.settings);
+        }
         let mut text = String::new();
         let mut line = |words: String| writeln!(text, "{words}").expect("writing to a String never fails");
         if self.attachments.is_empty() {
@@ -40,7 +101,11 @@ impl Surroundings<'_> {
             // As many as a resolver asks (`MAXNS` of resolv.h); each knows the names of all the container's networks.
             const MOST: usize = 3;
             let all = self.attachments.iter().flat_map(|(network, endpoint)| gateways(network, endpoint));
-            all.take(MOST).for_each(|gateway| line(format!("nameserver {gateway}")));
+            let mut servers: Vec<IpAddr> = all.take(MOST).collect();
+            if servers.is_empty() && self.attachments.iter().any(|(network, _)| network.parent.is_some()) {
+                servers.push(inside_dns::ADDRESS.into());
+            }
+            servers.iter().for_each(|server| line(format!("nameserver {server}")));
         }
         let search = match &self.settings.search[..] {
             [] if !self.attachments.is_empty() => self.search.to_vec(),
@@ -60,7 +125,10 @@ impl Surroundings<'_> {
     }
 
     fn hosts(&self) -> String {
-        let mut text = String::from("127.0.0.1\tlocalhost\n");
+        let mut text = self.host.map_or("127.0.0.1\tlocalhost\n", |host| &host.hosts).to_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
         for address in self.attachments.iter().flat_map(|(_, endpoint)| endpoint.addresses()) {
             writeln!(text, "{address}\t{}", self.hostname).expect("writing to a String never fails");
         }
@@ -83,7 +151,7 @@ impl Surroundings<'_> {
     /// Brings the files that depend on endpoints up to date where a container may have them mounted: they stay the files
     /// they are.
     pub(crate) fn refresh(&self, directory: &Path) -> io::Result<()> {
-        for (name, text) in [("resolv.conf", self.resolv_conf()), ("hosts", self.hosts())] {
+        for (name, text) in self.changing() {
             let mut file = match File::options().read(true).write(true).open(directory.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
@@ -92,24 +160,48 @@ impl Surroundings<'_> {
             file.write_all(text.as_bytes())?;
             file.set_len(text.len() as u64)?;
         }
-        Ok(())
+        self.note(directory)
+    }
+
+    /// Whether the files that depend on endpoints were last written for others: a crash came between a change and them.
+    /// What the container wrote into them itself does not count.
+    pub(crate) fn are_outdated(&self, directory: &Path) -> io::Result<bool> {
+        match std::fs::read_to_string(directory.join(NOTE)) {
+            Ok(noted) => Ok(noted != self.written()),
+            // Nothing was ever written, or by a release that made no note.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Last of all: without it they are written again.
+    fn note(&self, directory: &Path) -> io::Result<()> {
+        std::fs::write(directory.join(NOTE), self.written())
+    }
+
+    /// The host's search domains come and go with the networks it is on; containers follow when there is another reason.
+    fn written(&self) -> String {
+        let of_endpoints = Self { search: &[], ..*self };
+        of_endpoints.changing().map(|(name, text)| format!("== {name}\n{text}")).concat()
+    }
+
+    /// The files that depend on endpoints, by their names.
+    fn changing(&self) -> [(&'static str, String); 2] {
+        [("resolv.conf", self.resolv_conf()), ("hosts", self.hosts())]
     }
 
     /// Writes the files into `directory`; each is returned with the path it is mounted to.
     pub(crate) fn write(&self, directory: &Path) -> io::Result<Vec<(PathBuf, PathBuf)>> {
-        let files = [
-            ("resolv.conf", self.resolv_conf()),
-            ("hosts", self.hosts()),
-            ("hostname", format!("{}\n", self.hostname)),
-        ];
-        files
-            .into_iter()
-            .map(|(name, text)| {
-                let path = directory.join(name);
-                std::fs::write(&path, text)?;
-                Ok((path, Path::new("/etc").join(name)))
-            })
-            .collect()
+        let [resolv_conf, hosts] = self.changing();
+        let write = |(name, text)| {
+            let path = directory.join(name);
+            std::fs::write(&path, text)?;
+            Ok((path, Path::new("/etc").join(name)))
+        };
+        let files = [resolv_conf, hosts, ("hostname", format!("{}\n", self.hostname))];
+        let written = files.into_iter().map(write).collect::<io::Result<_>>()?;
+        self.note(directory)?;
+        Ok(written)
     }
 }
 
@@ -131,13 +223,16 @@ mod tests {
             id: NetworkId::from_bytes([1; 8]),
             name: "web".parse().expect("literal"),
             driver: Driver::Bridge,
+            parent: None,
             subnets: ["10.1.0.0/24", "fd00:1::/64"]
                 .map(|range| Subnet::new(range.parse().expect("literal"), None).expect("literal"))
                 .into(),
             reserved: Vec::new(),
             reach: Reach::Nat,
+            icc: model::Icc::On,
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
+            mtu_source: model::MtuSource::Fixed,
             name_servers: Vec::new(),
             labels: Default::default(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
@@ -147,7 +242,7 @@ mod tests {
             network: network.id.clone(),
             ipv4: Some([10, 1, 0, 2].into()),
             ipv6: Some("fd00:1::2".parse().expect("literal")),
-            mac: MacAddress::local([0; 6]),
+            mac: Some(MacAddress::local([0; 6])),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
             gateway_priority: 0,
@@ -155,6 +250,7 @@ mod tests {
         let hostname = "api".parse().expect("literal");
         let surroundings = Surroundings {
             hostname: &hostname,
+            host: None,
             attachments: &[(network, endpoint)],
             search: &["corp.example".to_owned()],
             settings: &ResolverSettings::default(),
@@ -187,5 +283,17 @@ mod tests {
         let alone = Surroundings { attachments: &[], search: &[], ..surroundings };
         assert_eq!(alone.resolv_conf(), "");
         assert_eq!(alone.hosts(), "127.0.0.1\tlocalhost\n127.0.1.1\tapi\n");
+        let text = "# mine\nnameserver 192.0.2.1\nsearch corp.example\n";
+        let host = HostFiles {
+            resolv_conf: text.to_owned(),
+            resolver: HostResolver::parse(text).into(),
+            hosts: "127.0.0.1 localhost\n192.0.2.9 printer".to_owned(),
+        };
+        let on_host = Surroundings { host: Some(&host), ..alone };
+        assert_eq!(on_host.resolv_conf(), text);
+        assert_eq!(on_host.hosts(), "127.0.0.1 localhost\n192.0.2.9 printer\n127.0.1.1\tapi\n");
+        let told = ResolverSettings { options: asked.options.clone(), search: no_search.search, ..Default::default() };
+        let told = Surroundings { settings: &told, ..on_host };
+        assert_eq!(told.resolv_conf(), "nameserver 192.0.2.1\noptions ndots:2 rotate\n");
     }
 }

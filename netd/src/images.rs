@@ -1,30 +1,67 @@
 //! What can be asked of images.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, io, pin::Pin, sync::Arc, time::Duration};
 
 use api::EventAction;
-use axum::body::Body;
-use futures_util::TryStreamExt;
-use image::Image;
+use axum::body::{Body, Bytes};
+use futures_util::{Stream, StreamExt, stream};
+use image::{Image, ImageError};
 use jiff::Timestamp;
-use model::{Digest, ImageName};
+use model::{Container, Digest, ImageName};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, chain},
     events,
     failure::{Failure, Noun},
 };
 
+/// How long a client may send nothing of an image. Each that does holds a thread and a half-made image.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Daemon {
     /// Imports the tar stream that a request's body is.
     pub(crate) async fn import_image(self: Arc<Self>, name: ImageName, body: Body) -> Result<Image, Failure> {
-        let stream = body.into_data_stream().map_err(std::io::Error::other);
-        let reader = SyncIoBridge::new(StreamReader::new(stream));
+        let reader = SyncIoBridge::new(StreamReader::new(unless_it_stalls(body, PATIENCE)));
+        let (images, wanted) = (self.images.clone(), name.clone());
+        let before = blocking(move || images.meaning(&wanted)).await?;
         let images = self.images.clone();
         let image = blocking(move || images.import(reader, &name, Timestamp::now())).await?;
         self.events.tell(events::of_image(&image, EventAction::Import));
+        if before.is_some_and(|before| before != image.digest) {
+            self.tidy_images_if_possible().await;
+        }
         Ok(image)
+    }
+
+    /// Removes what no name means and no container was made from.
+    pub(crate) async fn tidy_images(self: &Arc<Self>) -> Result<(), Failure> {
+        let _removing = self.image_use.write().await;
+        let daemon = self.clone();
+        let tidied = blocking(move || {
+            let in_use: BTreeSet<Digest> = daemon.world().image_digests().cloned().collect();
+            daemon.images.tidy(&in_use)
+        });
+        Ok(tidied.await?)
+    }
+
+    /// The same where what was asked for is done whether or not this can be; the next chance is the next start.
+    pub(crate) async fn tidy_images_if_possible(self: &Arc<Self>) {
+        if let Err(failure) = self.tidy_images().await {
+            tracing::warn!(failure = chain(&failure), "what is left of images that nobody needs stays for now");
+        }
+    }
+
+    /// Removes the image of a container that is gone, if it was the last of it, and its name means another one by now.
+    pub(crate) async fn tidy_image_of(self: &Arc<Self>, container: &Container) {
+        if self.world().image_digests().any(|digest| *digest == container.image_digest) {
+            return;
+        }
+        let (images, name) = (self.images.clone(), container.image.clone());
+        match blocking(move || images.meaning(&name)).await {
+            Ok(Some(digest)) if digest == container.image_digest => {}
+            _ => self.tidy_images_if_possible().await,
+        }
     }
 
     /// Every image, by name.
@@ -49,7 +86,13 @@ impl Daemon {
         let _removing = self.image_use.write().await;
         let in_use: BTreeSet<Digest> = self.world().image_digests().cloned().collect();
         let images = self.images.clone();
-        blocking(move || images.remove(&name, &in_use)).await?;
+        match blocking(move || images.remove(&name, &in_use)).await {
+            Err(ImageError::InUse { name, digest }) => {
+                let containers = self.world().containers_of(&digest);
+                return Err(Failure::ImageInUse { name, containers });
+            }
+            removed => removed.map(drop)?,
+        }
         self.events.tell(events::of_image(&image, EventAction::Remove));
         Ok(())
     }
@@ -58,4 +101,49 @@ impl Daemon {
 /// Runs work on the disk where it holds up no request.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("work on the image store does not panic and is never aborted")
+}
+
+/// The octets of a request's body; an error once nothing has come for `patience`.
+fn unless_it_stalls(body: Body, patience: Duration) -> Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> {
+    Box::pin(stream::try_unfold(body.into_data_stream(), move |mut octets| async move {
+        match tokio::time::timeout(patience, octets.next()).await {
+            Ok(Some(Ok(some))) => Ok(Some((some, octets))),
+            Ok(Some(Err(error))) => Err(io::Error::other(error)),
+            Ok(None) => Ok(None),
+            Err(_) => {
+                let reason = format!("the client sent nothing for {patience:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, reason))
+            }
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn an_upload_that_stalls_ends_with_an_error() {
+        let some = stream::once(async { io::Result::Ok(Bytes::from_static(b"some")) });
+        let mut octets = unless_it_stalls(Body::from_stream(some.chain(stream::pending())), SHORT);
+        assert_eq!(octets.next().await.expect("what came is passed on").expect("reads"), "some");
+        let error = octets.next().await.expect("it does not hang").expect_err("it stalls");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "the client sent nothing for 100ms");
+    }
+
+    #[tokio::test]
+    async fn an_upload_may_take_long_while_something_comes() {
+        let slow = stream::iter(0..4_u8).then(|number| async move {
+            tokio::time::sleep(SHORT / 2).await;
+            io::Result::Ok(Bytes::copy_from_slice(&[number]))
+        });
+        let octets: Vec<Bytes> =
+            unless_it_stalls(Body::from_stream(slow), SHORT).try_collect().await.expect("never stalls for so long");
+        assert_eq!(octets.concat(), [0, 1, 2, 3]);
+    }
 }

@@ -1,6 +1,9 @@
 //! What the daemon knows of a container's processes, and one piece of work at a time on it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use model::ContainerState;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
@@ -20,12 +23,14 @@ pub(crate) struct Seen {
 pub(crate) struct Life {
     work: Arc<Mutex<()>>,
     seen: watch::Sender<Seen>,
+    /// Whether somebody waits for the end of this run.
+    is_watched: AtomicBool,
 }
 
 impl Life {
     pub(crate) fn new() -> Self {
         let seen = Seen { state: ContainerState::Created, removed: false, run: 0 };
-        Self { work: Arc::default(), seen: watch::Sender::new(seen) }
+        Self { work: Arc::default(), seen: watch::Sender::new(seen), is_watched: AtomicBool::new(false) }
     }
 
     /// Waits until no other work is done on the container.
@@ -47,6 +52,12 @@ impl Life {
             seen.state = ContainerState::Created;
             seen.run += 1;
         });
+        self.is_watched.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the caller is the first to wait for the end of this run.
+    pub(crate) fn watch(&self) -> bool {
+        !self.is_watched.swap(true, Ordering::Relaxed)
     }
 
     /// Which run this is.

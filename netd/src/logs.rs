@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
+use jiff::Timestamp;
 use model::ContainerState;
 use runtime::LogReader;
 use tokio::sync::mpsc;
@@ -14,8 +15,8 @@ use crate::{images::blocking, life::Life};
 /// costs nothing.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// A container's log as a body of one JSON object per line: its last `tail` lines or all, and with `follow` what is
-/// written until it has ended.
+/// A container's log as a body of one JSON object per line: of what was written between `since` and `until` the last
+/// `tail` lines or all, and with `follow` what is written until it has ended or `until` has come.
 pub(crate) fn body(reader: LogReader, life: Arc<Life>, query: api::LogsQuery) -> Body {
     let (lines, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
@@ -37,10 +38,10 @@ async fn send(
     let mut first = query.tail.map(|tail| usize::try_from(tail).unwrap_or(usize::MAX));
     loop {
         // Before reading: what was written until then is read for certain.
-        let ended = life.has_ended();
+        let ended = life.has_ended() || query.until.is_some_and(|until| Timestamp::now() >= until);
         loop {
             let (back, batch) = blocking(move || {
-                let batch = batch(&mut reader, first);
+                let batch = batch(&mut reader, query, first);
                 (reader, batch)
             })
             .await;
@@ -51,6 +52,10 @@ async fn send(
                 break;
             }
             lines.send(Ok(batch.into())).await.map_err(|_| None)?;
+            // A container that writes faster than its log is read would have no end.
+            if !query.follow && reader.has_caught_up() {
+                return Ok(());
+            }
         }
         if !query.follow || ended {
             return Ok(());
@@ -63,20 +68,28 @@ async fn send(
     }
 }
 
-/// Lines that are there and were not read yet, as they go over the wire; with `tail` the last so many of all.
-fn batch(reader: &mut LogReader, tail: Option<usize>) -> Result<Vec<u8>, runtime::RuntimeError> {
-    let mut lines: VecDeque<_> = reader.read()?.into();
-    if let Some(tail) = tail {
-        loop {
-            lines.drain(..lines.len().saturating_sub(tail));
-            let more = reader.read()?;
-            if more.is_empty() {
-                break;
-            }
-            lines.extend(more);
+/// Lines that were asked for, are there and were not read yet, as they go over the wire; with `tail` the last so many of
+/// all that were there at first. None means that there are no more for now.
+fn batch(reader: &mut LogReader, query: api::LogsQuery, tail: Option<usize>) -> Result<Vec<u8>, runtime::RuntimeError> {
+    let mut lines = VecDeque::new();
+    loop {
+        let more = reader.read()?;
+        if more.is_empty() {
+            break;
+        }
+        lines.extend(more.into_iter().filter(|line| is_between(line.time, query)));
+        if let Some(tail) = tail {
+            drop(lines.drain(..lines.len().saturating_sub(tail)));
+        }
+        if reader.has_caught_up() || (tail.is_none() && !lines.is_empty()) {
+            break;
         }
     }
     Ok(lines.into_iter().flat_map(wire).collect())
+}
+
+fn is_between(time: Timestamp, query: api::LogsQuery) -> bool {
+    query.since.is_none_or(|since| time >= since) && query.until.is_none_or(|until| time < until)
 }
 
 fn wire(line: runtime::LogLine) -> Vec<u8> {

@@ -3,17 +3,21 @@
 mod again;
 mod arguments;
 mod attention;
+mod binds;
 mod boot;
 mod config;
 mod containers;
 mod daemon;
 mod directories;
 mod doctor;
+mod editing;
+mod ending;
 mod endpoints;
 mod events;
 mod failure;
 mod files;
 mod images;
+mod inside_dns;
 mod life;
 mod lifecycle;
 mod logs;
@@ -25,6 +29,12 @@ mod notify;
 mod ports;
 mod queries;
 mod record;
+mod refresh;
+mod removal;
+mod restarting;
+mod resuming;
+mod retry;
+mod scrape;
 mod server;
 mod step;
 mod streams;
@@ -32,13 +42,16 @@ mod upkeep;
 mod view;
 mod world;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::{arguments::Arguments, boot::StartError, config::Config, directories::Directories};
+
+/// How long what is still being done when the daemon ends may take.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     // The zygote is this program, executed once more from a sealed copy.
@@ -47,11 +60,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
-                cause = error.source();
-            }
+            model::causes(&error).for_each(|cause| eprintln!("  caused by: {cause}"));
             if let Some(hint) = error.hint() {
                 eprintln!("hint: {hint}");
             }
@@ -66,12 +75,24 @@ fn run(arguments: Arguments) -> Result<(), StartError> {
         config.log.parse().map_err(|source| StartError::Log { filter: config.log.clone(), source })?;
     let colour = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
-    let directories = Directories::claim(&arguments.data_dir, &arguments.run_dir)?;
+    // Held until the end: while what is made is removed again, nobody else is to find it.
+    let (directories, traces) = Directories::claim(&arguments.data_dir, &arguments.run_dir)?;
+    let ran = serve(config, directories);
+    if ran.is_err() {
+        traces.remove();
+    }
+    ran
+}
+
+fn serve(config: Config, directories: Directories) -> Result<(), StartError> {
     // Before the first thread: the zygote is forked.
     let zygote = runtime::Runtime::spawn_zygote()?;
     raise_descriptor_limit();
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Threads)?;
-    tokio.block_on(boot::run(config, directories, zygote))
+    let ended = tokio.block_on(boot::run(config, directories, zygote));
+    // Nobody waits for a thread that looks at a file system which does not answer.
+    tokio.shutdown_timeout(LAST_WORK);
+    ended
 }
 
 /// Lets the daemon have as many descriptors as it may: DNS alone uses hundreds under load. Called after the zygote was

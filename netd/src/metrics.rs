@@ -1,6 +1,6 @@
 //! What monitoring asks for: counts and latencies in the text format of Prometheus (exposition format 0.0.4).
 //!
-//! Nothing is labelled by what people name, so that there are as many series with 10 containers as with 10,000. On the way
+//! Of what people name, only networks are labels, so that there are as many series with 10 containers as with 10,000. On the way
 //! of a request an observation is a few additions to atomics; everything else is counted when somebody asks.
 
 use std::{
@@ -13,9 +13,13 @@ use std::{
     time::Duration,
 };
 
-use model::ContainerState;
+use kernel::Octets;
+use model::{ContainerState, IfName};
 
-use crate::daemon::Daemon;
+use crate::{
+    daemon::{Daemon, chain},
+    world::World,
+};
 
 /// Upper bounds of the buckets of latencies, in microseconds: from a tenth of what an attach takes to what no person
 /// waits for.
@@ -63,11 +67,13 @@ pub(crate) struct Metrics {
     /// From what is desired of a container's links to the kernel having it.
     pub(crate) attach: Histogram,
     /// Comparisons of what should be with what is, whatever they found.
-    pub(crate) reconciles: Counter,
+    pub(crate) reconcile: Histogram,
     /// Those that failed.
     pub(crate) reconcile_failures: Counter,
     /// Changes made to the kernel.
     pub(crate) changes: Counter,
+    /// Starts of containers by their restart policies.
+    pub(crate) restarts: Counter,
 }
 
 impl Daemon {
@@ -77,13 +83,19 @@ impl Daemon {
         page.one("fabric_build_info", "gauge", "The daemon's version.", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         let started = self.started_at.as_millisecond() as f64 / 1000.0;
         page.one("fabric_start_time_seconds", "gauge", "When the daemon was started, since the epoch.", &[], started);
+        let octets = self.kernel.octets().await.unwrap_or_else(|error| {
+            // Without them the rest is of use still.
+            tracing::warn!(error = chain(&error), "cannot count what the networks' bridges have passed");
+            BTreeMap::new()
+        });
         let images = self.list_images().await.map_or(0, |images| images.len());
         {
             let world = self.world();
-            let mut states = BTreeMap::from([("created", 0_u64), ("running", 0), ("exited", 0)]);
+            let mut states = BTreeMap::from([("created", 0_u64), ("running", 0), ("restarting", 0), ("exited", 0)]);
             for record in world.records() {
                 let state = match world.life(&record.container.id).map(|life| life.state()) {
                     Some(ContainerState::Running { .. }) => "running",
+                    _ if record.is_restarting() => "restarting",
                     Some(ContainerState::Exited { .. }) => "exited",
                     _ => "created",
                 };
@@ -99,6 +111,8 @@ impl Daemon {
             page.one("fabric_endpoints", "gauge", "Endpoints of all containers.", &[], world.endpoints().count());
             page.one("fabric_addresses_used", "gauge", "Addresses that endpoints hold.", &[], used);
             page.one("fabric_addresses_capacity", "gauge", "Addresses that endpoints could hold.", &[], capacity);
+            page.networks(&world);
+            page.octets(&world, &octets);
             let spare = world.namespaces.coming();
             page.one("fabric_spare_namespaces", "gauge", "Namespaces ready for the next containers.", &[], spare);
         }
@@ -109,11 +123,17 @@ impl Daemon {
         let metrics = &self.metrics;
         page.histogram("fabric_container_start_seconds", "From a request to a running program.", &metrics.start);
         page.histogram("fabric_attach_seconds", "Bringing a container's links to their state.", &metrics.attach);
-        page.counter("fabric_reconciles_total", "Comparisons of desired and real state.", &metrics.reconciles);
+        page.histogram(
+            "fabric_reconcile_seconds",
+            "Comparing desired and real state, and mending.",
+            &metrics.reconcile,
+        );
         page.counter("fabric_reconcile_failures_total", "Those that failed.", &metrics.reconcile_failures);
         page.counter("fabric_kernel_changes_total", "Changes made to the kernel.", &metrics.changes);
-        let deaf = u8::from(self.deaf.lock().expect("nobody panics with it").is_none());
-        page.one("fabric_dns_listening", "gauge", "1 if every network's gateway answers DNS.", &[], deaf);
+        page.counter("fabric_container_restarts_total", "Starts by restart policies.", &metrics.restarts);
+        let listening = u8::from(self.deaf.lock().expect("nobody panics with it").is_empty());
+        page.dns(&self.dns.counts());
+        page.one("fabric_dns_listening", "gauge", "1 if every network's gateway answers DNS.", &[], listening);
         page.0
     }
 }
@@ -127,7 +147,7 @@ impl Page {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        // No label's value holds what would have to be escaped: all are words of this program.
+        // No label's value holds what would have to be escaped: all are words of this program, or DNS labels.
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         writeln!(self.0, "{name}{labels} {value}").expect("writing to a String never fails");
@@ -140,6 +160,68 @@ impl Page {
 
     fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
         self.one(name, "counter", help, &[], counter.value());
+    }
+
+    fn networks(&mut self, world: &World) {
+        let name = "fabric_network_addresses";
+        self.head(name, "gauge", "Addresses of each network, by whether endpoints hold them, held them, or could.");
+        for network in world.networks() {
+            let usage = world.usage(network);
+            for (state, count) in [("used", usage.used), ("resting", usage.resting), ("free", usage.free())] {
+                self.sample(name, &[("network", network.name.as_str()), ("state", state)], count);
+            }
+        }
+        let name = "fabric_network_endpoints";
+        self.head(name, "gauge", "Endpoints on each network, by whether their containers are attached there now.");
+        for network in world.networks() {
+            let (mut live, mut idle) = (0_u64, 0);
+            for record in world.on_network(&network.id) {
+                *if record.is_live() { &mut live } else { &mut idle } += 1;
+            }
+            for (state, count) in [("attached", live), ("detached", idle)] {
+                self.sample(name, &[("network", network.name.as_str()), ("state", state)], count);
+            }
+        }
+    }
+
+    fn octets(&mut self, world: &World, octets: &BTreeMap<IfName, Octets>) {
+        let name = "fabric_network_bytes_total";
+        self.head(
+            name,
+            "counter",
+            "What the host had from each bridge network's containers (in), and sent them (out).",
+        );
+        for network in world.networks() {
+            let Some(octets) = octets.get(&network.bridge()) else { continue };
+            for (direction, count) in [("in", octets.from_containers), ("out", octets.to_containers)] {
+                self.sample(name, &[("network", network.name.as_str()), ("direction", direction)], count);
+            }
+        }
+    }
+
+    fn dns(&mut self, counts: &dns::Counts) {
+        let name = "fabric_dns_queries_total";
+        self.head(name, "counter", "Answered DNS queries, by transport and by where the answer came from.");
+        for (transport, answers) in [("udp", counts.udp), ("tcp", counts.tcp)] {
+            for (origin, count) in [
+                ("zone", answers.zone),
+                ("cache", answers.cache),
+                ("upstream", answers.upstream),
+                ("failure", answers.failure),
+            ] {
+                self.sample(name, &[("transport", transport), ("origin", origin)], count);
+            }
+        }
+        let name = "fabric_dns_unanswered_total";
+        self.head(
+            name,
+            "counter",
+            "Datagrams without an answer: of strangers or no queries, or more than could be answered.",
+        );
+        self.sample(name, &[("reason", "ignored")], counts.ignored);
+        self.sample(name, &[("reason", "overload")], counts.dropped);
+        let help = "How long DNS queries waited for upstreams, all of them together.";
+        self.one("fabric_dns_upstream_wait_seconds_total", "counter", help, &[], counts.waited.as_secs_f64());
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {

@@ -1,6 +1,6 @@
 //! What DNS knows: networks are zones, live containers are names.
 
-use model::{Container, Endpoint, Network, Publish, Subnet};
+use model::{Container, ContainerPort, Endpoint, Network, Publish, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
@@ -11,7 +11,7 @@ impl Daemon {
             network: network.name.clone(),
             subnets: network.subnets.iter().map(Subnet::range).collect(),
             forwarding: match &network.name_servers[..] {
-                _ if !network.reach.is_forwarded() => dns::Forwarding::Never,
+                _ if !network.reach.has_way_out() => dns::Forwarding::Never,
                 [] => dns::Forwarding::Host,
                 servers => dns::Forwarding::To(servers.iter().map(|server| server.address()).collect()),
             },
@@ -67,13 +67,14 @@ impl Daemon {
     }
 }
 
-/// The ports that the container is known to serve: those that are published, each once, and of a range, which may have
-/// tens of thousands for one purpose, the first.
+/// The ports that the container is known to serve, each once: those that are exposed, and those that are published, of a
+/// range, which may have tens of thousands for one purpose, the first.
 fn services(container: &Container) -> Vec<dns::Service> {
-    let ports = container.publishes.iter();
-    let service =
+    let published =
         |publish: &Publish| dns::Service { port: publish.container_ports().first(), protocol: publish.protocol() };
-    let mut services: Vec<_> = ports.map(service).collect();
+    let exposed = |port: &ContainerPort| dns::Service { port: port.port, protocol: port.protocol };
+    let published = container.publishes.iter().map(published);
+    let mut services: Vec<_> = published.chain(container.exposed.iter().map(exposed)).collect();
     services.sort_unstable();
     services.dedup();
     services

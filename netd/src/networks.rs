@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use api::{EventAction, NetworkCreate, NetworkPlan};
-use ipam::HostRange;
+use ipam::{Former, HostRange};
 use jiff::Timestamp;
-use model::{Family, MacAddress, Network, NetworkId, NetworkName, Scope, Subnet};
+use model::{Family, MacAddress, MtuSource, Network, NetworkId, NetworkName, Parent, Scope, SubInterfaceKind, Subnet};
+use store::StoreError;
 
 use crate::{
     daemon::{Daemon, chain},
@@ -19,11 +20,18 @@ impl Daemon {
     /// Creates a network: when this returns its bridge stands, and its gateway answers DNS.
     pub(crate) async fn create_network(self: Arc<Self>, request: NetworkCreate) -> Result<Network, Failure> {
         let plan = request.plan()?;
-        let routes = self.host_ranges().await?;
-        let mtu = match plan.mtu {
-            Some(mtu) => mtu.octets(),
+        let mut routes = self.host_ranges().await?;
+        let uplink_mtu = match &plan.parent {
+            Some(parent) => {
+                // Its LAN is where the network is meant to be.
+                routes.retain(|route| route.interface != parent.interface);
+                let mtu = self.parent_mtu(&request.name, parent, plan.mtu).await?;
+                self.require_kind(&request.name, parent.kind).await?;
+                mtu
+            }
             None => self.uplink_mtu().await?,
         };
+        let editing = self.editing.lock().await;
         let network = {
             let mut world = self.world();
             let subnets = self.choose_subnets(&request.name, &plan, &world, &routes)?;
@@ -33,10 +41,17 @@ impl Daemon {
                 name: request.name,
                 driver: plan.driver,
                 gateway_mac: MacAddress::of(first.gateway()),
+                mtu: plan.mtu.map_or_else(|| MtuSource::following(uplink_mtu, &subnets), api::Mtu::octets),
+                mtu_source: if plan.mtu.is_some() || plan.parent.is_some() {
+                    MtuSource::Fixed
+                } else {
+                    MtuSource::Uplink
+                },
+                parent: plan.parent,
                 subnets,
                 reserved: plan.reserved,
                 reach: plan.reach,
-                mtu,
+                icc: plan.icc,
                 name_servers: request.name_servers,
                 labels: request.labels,
                 created_at: Timestamp::now(),
@@ -44,6 +59,8 @@ impl Daemon {
             world.reserve_network(network.clone())?;
             network
         };
+        // Its name and range are known to be taken from here on.
+        drop(editing);
         let doing = format!("create network `{}`", network.name);
         if let Err(failure) = self.commit(doing.clone(), record::create_network(&network)).await {
             self.world().forget_network(&network);
@@ -51,56 +68,144 @@ impl Daemon {
         }
         self.steps.after("network intended");
         self.world().confirm_network(&network.id);
-        let made = self.make_network(doing, &network).await;
-        if made.is_err() {
-            self.withdraw_network(&network).await;
+        if let Err(failure) = self.make_network(doing, &network).await {
+            return Err(self.withdraw_network(&network, failure).await);
         }
-        made.map(|()| {
-            self.events.tell(events::of_network(&network, EventAction::Create));
-            network
-        })
+        self.events.tell(events::of_network(&network, EventAction::Create));
+        Ok(network)
+    }
+
+    /// The MTU of the interface that a network's endpoints are to sit on, which has to be there.
+    async fn parent_mtu(
+        &self,
+        network: &NetworkName,
+        parent: &Parent,
+        asked: Option<api::Mtu>,
+    ) -> Result<u32, Failure> {
+        let known = self
+            .kernel
+            .interfaces()
+            .await
+            .map_err(|source| Failure::Kernel { doing: "list the host's interfaces".into(), source: source.into() })?;
+        let Some((_, mtu)) = known.iter().find(|(name, _)| *name == parent.interface) else {
+            let names: Vec<_> = known.iter().map(|(name, _)| name.to_string()).collect();
+            let (network, parent) = (network.clone(), parent.interface.clone());
+            return Err(match parent.as_str() {
+                "lo" => Failure::LoopbackParent { network, parent, known: names },
+                _ => Failure::NoParent { network, parent, known: names },
+            });
+        };
+        match asked {
+            Some(asked) if asked.octets() > *mtu => Err(Failure::ParentMtu {
+                network: network.clone(),
+                parent: parent.interface.clone(),
+                asked: asked.octets(),
+                mtu: *mtu,
+            }),
+            _ => Ok(*mtu),
+        }
+    }
+
+    /// Asks the kernel whether it can make interfaces of this kind.
+    async fn require_kind(&self, network: &NetworkName, kind: SubInterfaceKind) -> Result<(), Failure> {
+        let driver = kind.driver();
+        let known = self.kernel.knows(kind).await.map_err(|source| Failure::Kernel {
+            doing: format!("ask the kernel for {driver}"),
+            source: source.into(),
+        })?;
+        if known { Ok(()) } else { Err(Failure::NoFacility { network: network.clone(), driver }) }
     }
 
     async fn make_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
-        self.reconcile(doing, Scope::Network(network.id.clone())).await?;
+        // The zone first: whoever joins the network from now on has a name in it.
         self.open_zone(network)?;
-        self.listen().await
+        self.reconcile(doing, Scope::Network(network.id.clone())).await?;
+        self.listen_for(network).await
     }
 
     /// Removes a network that nothing is attached to.
-    pub(crate) async fn remove_network(self: Arc<Self>, name: NetworkName) -> Result<(), Failure> {
-        let network = self.world().retire_network(&name)?;
-        let doing = format!("remove network `{name}`");
-        if let Err(failure) = self.commit(doing.clone(), record::delete_network(&network)).await {
-            self.world().confirm_network(&network.id);
-            // Another reconcile may have taken it for gone meanwhile.
-            self.reconcile(doing, Scope::Network(network.id.clone())).await?;
-            return Err(failure);
-        }
+    pub(crate) async fn remove_network(self: Arc<Self>, reference: NetworkName) -> Result<(), Failure> {
+        let id = self.world().network_by_reference(&reference)?.id.clone();
+        self.remove_network_by_id(&id).await
+    }
+
+    async fn remove_network_by_id(&self, id: &NetworkId) -> Result<(), Failure> {
+        let _editing = self.editing.lock().await;
+        let network = self.world().retire_network(id)?;
+        let doing = format!("remove network `{}`", network.name);
+        self.delete_network(&doing, &network).await?;
         self.steps.after("network no longer intended");
         let closed = self.close_network(doing, &network).await;
         self.events.tell(events::of_network(&network, EventAction::Remove));
         closed
     }
 
-    /// The intent of a network that could not be made is taken back; what is left of it goes with the intent.
-    async fn withdraw_network(&self, network: &Network) {
+    /// Removes every network that nothing is attached to, or those of `only`, and tells their names.
+    pub(crate) async fn prune_networks(
+        self: Arc<Self>,
+        only: Option<Vec<NetworkName>>,
+    ) -> Result<Vec<NetworkName>, Failure> {
+        let is_wanted = |network: &&Network| only.as_ref().is_none_or(|only| only.contains(&network.name));
+        let networks: Vec<Network> = self.world().networks().filter(is_wanted).cloned().collect();
+        let mut removed = Vec::new();
+        for network in networks {
+            match self.remove_network_by_id(&network.id).await {
+                Ok(()) => removed.push(network.name),
+                // It is in use, or somebody else removed it.
+                Err(Failure::NetworkInUse { .. } | Failure::Unknown { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        removed.sort();
+        Ok(removed)
+    }
+
+    /// The intent of a network that could not be made, for the reason `failure`, is taken back, and what is left of it goes
+    /// with the intent. Whoever joined the network meanwhile keeps it. Returns what is to be told.
+    async fn withdraw_network(&self, network: &Network, failure: Failure) -> Failure {
         let doing = format!("withdraw network `{}`", network.name);
-        let withdrawn = match self.commit(doing.clone(), record::delete_network(network)).await {
-            Ok(_) => self.close_network(doing, network).await,
+        let _editing = self.editing.lock().await;
+        let retired = self.world().retire_unmade(network);
+        let withdrawn = match retired {
+            Ok(true) => match self.delete_network(&doing, network).await {
+                Ok(()) => self.close_network(doing, network).await,
+                Err(failure) => Err(failure),
+            },
+            // Somebody else has removed it.
+            Ok(false) => Ok(()),
+            Err(Failure::NetworkInUse { network, containers }) => {
+                return Failure::HalfMade { network, containers, source: Box::new(failure) };
+            }
             Err(failure) => Err(failure),
         };
         if let Err(failure) = withdrawn {
             tracing::error!(failure = chain(&failure), "the next start of netd tries again");
         }
+        failure
+    }
+
+    /// The network, which has been retired, is intended no more, and nobody's past on it is remembered. If that fails it is
+    /// in use again.
+    async fn delete_network(&self, doing: &str, network: &Network) -> Result<(), Failure> {
+        let deleted = self.commit_deletion(doing, network).await;
+        if deleted.is_err() {
+            self.world().confirm_network(&network.id);
+            // Another reconcile may have taken it for gone meanwhile.
+            self.reconcile(doing, Scope::Network(network.id.clone())).await?;
+        }
+        deleted
+    }
+
+    async fn commit_deletion(&self, doing: &str, network: &Network) -> Result<(), Failure> {
+        let formers = self.store.list(&Former::prefix(&network.id)).await;
+        let unreadable = |source: StoreError| Failure::Commit { doing: doing.into(), source: Box::new(source.into()) };
+        let remembered = formers.map_err(unreadable)?.entries.into_iter().map(|(key, _)| key).collect();
+        self.commit(doing, record::delete_network(network, remembered).making_room()).await.map(drop)
     }
 
     async fn close_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
         self.close_zone(network);
-        if let Err(failure) = self.listen().await {
-            // Of another network, for this one's gateway is no longer wanted; the doctor tells.
-            tracing::warn!(failure = chain(&failure), "a gateway does not answer DNS");
-        }
+        self.listen().await;
         // Its range and name are free once its bridge is gone. If that fails, the next look at the host tries again.
         let cleared = self.reconcile(doing, Scope::Network(network.id.clone())).await;
         self.world().forget_network(network);
@@ -141,14 +246,14 @@ impl Daemon {
     }
 
     /// Where the host's routes lead.
-    async fn host_ranges(&self) -> Result<Vec<HostRange>, Failure> {
+    pub(crate) async fn host_ranges(&self) -> Result<Vec<HostRange>, Failure> {
         let routes = self.kernel.host_routes().await;
         let routes = routes
             .map_err(|source| Failure::Kernel { doing: "read the host's routes".into(), source: source.into() })?;
         Ok(routes.into_iter().map(|(interface, range)| HostRange { range, interface }).collect())
     }
 
-    async fn uplink_mtu(&self) -> Result<u32, Failure> {
+    pub(crate) async fn uplink_mtu(&self) -> Result<u32, Failure> {
         let mtu = self.kernel.uplink_mtu().await;
         mtu.map_err(|source| Failure::Kernel { doing: "read the uplink's MTU".into(), source: source.into() })
     }

@@ -12,6 +12,9 @@ use std::{
 
 use crate::daemon::{Daemon, chain};
 
+/// How long it may take to answer itself where no service manager waits for it.
+const UNWATCHED: Duration = Duration::from_secs(60);
+
 /// The service manager, if one started this process.
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
@@ -45,10 +48,11 @@ impl Manager {
         self.tell("STOPPING=1\nSTATUS=Ending; containers go on\n");
     }
 
-    /// Gives signs of life for as long as the daemon is well. One that is not well falls silent, and the manager starts
+    /// Gives signs of life for as long as the daemon is well, and logs that it is not. One that is not well falls silent, and the manager starts
     /// another in its place, which stops no container.
     pub(crate) async fn watch(&self, daemon: &Arc<Daemon>) {
-        let Some(limit) = self.watchdog else { return std::future::pending().await };
+        // Where nobody would replace it, it is logged at least.
+        let limit = self.watchdog.unwrap_or(UNWATCHED);
         loop {
             match tokio::time::timeout(limit / 2, daemon.is_well()).await {
                 Ok(Ok(())) => self.tell("WATCHDOG=1\n"),
@@ -68,8 +72,13 @@ impl Manager {
 }
 
 impl Daemon {
-    /// Whether the parts that every request needs answer: the world's lock, the store, the kernel's thread.
+    /// Whether the parts that every request needs answer: the world's lock, the store, the kernel's thread, the zygote.
     async fn is_well(&self) -> Result<(), String> {
+        if self.runtime.has_lost_zygote() {
+            return Err(
+                "its zygote has ended, so no container can be started; restart netd, which stops no container".into()
+            );
+        }
         drop(self.world());
         self.store.list(crate::record::NETWORKS).await.map_err(|error| chain(&error))?;
         self.kernel.uplink_mtu().await.map_err(|error| chain(&error))?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kernel::{HostPorts, Listener};
-use model::{Endpoint, Family, PortRange, Publish, PublishRequest};
+use model::{Container, ContainerPort, Endpoint, Family, PortRange, Publish, PublishRequest};
 
 use crate::{
     daemon::Daemon,
@@ -53,16 +53,13 @@ impl Daemon {
     }
 }
 
-/// Everything a request asks to publish: what it names, and with `all` each port that the image exposes and the request
-/// does not lead to already.
-pub(crate) fn requested(mut publishes: Vec<PublishRequest>, all: bool, image: &image::Image) -> Vec<PublishRequest> {
-    let exposed = image
-        .config
-        .exposed_ports
-        .iter()
-        .filter(|_| all)
-        .filter_map(|exposed| Some(PublishRequest::exposed(exposed.port.try_into().ok()?, exposed.protocol)));
-    for request in exposed {
+/// Everything a request asks to publish: what it names, and each of the ports `exposed` that it does not lead to already.
+pub(crate) fn requested(
+    mut publishes: Vec<PublishRequest>,
+    exposed: impl IntoIterator<Item = ContainerPort>,
+) -> Vec<PublishRequest> {
+    for ContainerPort { port, protocol } in exposed {
+        let request = PublishRequest::exposed(port, protocol);
         let same = |other: &PublishRequest| {
             other.protocol() == request.protocol() && other.container_ports().overlaps(request.container_ports())
         };
@@ -114,6 +111,24 @@ impl World {
             Ok(publish)
         };
         requests.iter().map(resolve).collect()
+    }
+
+    /// Whether something from outside can come to each publish of a container that is about to be made: by a network with a
+    /// way out, of a family that it leads to. One that is there already may lose the last such network, and its ports are
+    /// closed until it has one again.
+    pub(crate) fn check_ways_in(&self, container: &Container) -> Result<(), Failure> {
+        let addresses: Vec<IpAddr> = container.endpoints.iter().flat_map(Endpoint::addresses).collect();
+        let open: Vec<Family> =
+            Family::ALL.into_iter().filter(|family| self.default_endpoint(container, *family).is_some()).collect();
+        for publish in &container.publishes {
+            let mut led_to = addresses.iter().filter(|address| publish.leads_to(**address)).peekable();
+            if led_to.peek().is_some() && !led_to.any(|address| open.contains(&Family::of(*address))) {
+                let network = |endpoint: &Endpoint| Some(self.network(&endpoint.network)?.name.clone());
+                let networks = container.endpoints.iter().filter_map(network).collect();
+                return Err(Failure::PublishInternal { publish: *publish, networks });
+            }
+        }
+        Ok(())
     }
 
     /// Whether each publish leads somewhere, and no other program listens where it is published: publishing would take

@@ -59,7 +59,8 @@ impl Daemon {
         if !record.is_live() {
             return Err(Failure::NotRunning { name });
         }
-        let asked = record.container.endpoints.iter().find_map(|endpoint| {
+        let attached = world.attached(record).into_iter();
+        let asked = attached.flat_map(|record| &record.container.endpoints).find_map(|endpoint| {
             let network = world.network(&endpoint.network)?;
             let address = endpoint.addresses().next()?;
             Some(Viewer::Container { address, gateway: network.subnet_with(address)?.gateway() })

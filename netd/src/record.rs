@@ -6,14 +6,17 @@
 //! | `containers/ID` | [`Record`] |
 //! | `names/networks/NAME`, `names/containers/NAME` | the identifier that has the name |
 //! | `leases/NETWORK/ADDRESS` | the lease, as `ipam` writes it |
+//! | `formers/NETWORK/ADDRESS` | who had the address last, as `ipam` writes it |
 //!
 //! Names and leases are keys of their own because a guard on one key is what makes two of a kind impossible.
 
-use jiff::Timestamp;
-use model::{Container, ContainerId, ContainerName, Endpoint, EndpointId, Network, NetworkId, NetworkName};
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    Container, ContainerId, ContainerName, Endpoint, EndpointId, Network, NetworkId, NetworkName, RestartPolicy,
+};
 use runtime::Exit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use store::{Durability, Guard, Key, Transaction, Write};
+use store::{Durability, Guard, Key, Transaction};
 
 /// A container as the store holds it: what was asked for, and what cannot be observed again after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,9 @@ pub(crate) struct Record {
     /// How the run before ended; none in the first.
     #[serde(default)]
     pub(crate) last_exit: Option<Exit>,
+    /// What has become of its restart policy since a person started it.
+    #[serde(default)]
+    pub(crate) restarts: Restarts,
     /// Endpoints that are no longer the container's, and keep their addresses until nothing of them is left.
     #[serde(default)]
     pub(crate) leaving: Vec<Endpoint>,
@@ -47,6 +53,24 @@ pub(crate) enum Goal {
     Removed,
 }
 
+/// What has become of a container's restart policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Restarts {
+    /// How often it was started again.
+    pub(crate) count: u32,
+    /// How often since it last ran for [`RestartPolicy::SETTLED`].
+    pub(crate) in_a_row: u32,
+    /// A person stopped it, and that counts more.
+    pub(crate) stopped: bool,
+}
+
+impl Restarts {
+    /// The same once it was started again, or that was tried.
+    pub(crate) fn again(self) -> Self {
+        Self { count: self.count.saturating_add(1), in_a_row: self.in_a_row.saturating_add(1), ..self }
+    }
+}
+
 impl Record {
     /// The endpoints that hold addresses: its container's, and those that are leaving.
     pub(crate) fn held(&self) -> impl Iterator<Item = &Endpoint> {
@@ -57,6 +81,35 @@ impl Record {
     pub(crate) fn part(&mut self, id: &EndpointId) {
         let leaves = |endpoint: &mut Endpoint| endpoint.id == *id;
         self.leaving.extend(self.container.endpoints.extract_if(.., leaves));
+    }
+
+    /// Whether it has ended, and its restart policy is to start it again.
+    pub(crate) fn awaits_restart(&self) -> bool {
+        let wants = |exit: Exit| self.container.restart.wants(exit.exit_code, self.restarts.count);
+        self.goal == Goal::Running && !self.restarts.stopped && self.exit.is_some_and(wants)
+    }
+
+    /// The same, or that is being done; of use while it does not run.
+    pub(crate) fn is_restarting(&self) -> bool {
+        let being_started = self.goal == Goal::Running && self.exit.is_none() && self.restarts.count > 0;
+        self.awaits_restart() || being_started
+    }
+
+    /// Whether its host ports are its own: nobody takes them while it waits to be started again.
+    pub(crate) fn holds_ports(&self) -> bool {
+        self.is_live() || self.awaits_restart()
+    }
+
+    /// Its first process has ended.
+    pub(crate) fn end(&mut self, exit: Exit) {
+        let started_at = exit.started_at.or(self.started_at);
+        // An end that is recorded once more, because the start after it failed, tells nothing new of how long it ran.
+        let is_news = self.last_exit != Some(exit);
+        let ran = started_at.map_or(SignedDuration::ZERO, |started_at| exit.finished_at.duration_since(started_at));
+        if is_news && ran.as_secs() >= RestartPolicy::SETTLED.as_secs().cast_signed() {
+            self.restarts.in_a_row = 0;
+        }
+        self.exit = Some(Exit { started_at, ..exit });
     }
 
     /// Whether it is, or is about to be, attached to its networks.
@@ -116,9 +169,18 @@ pub(crate) fn create_network(network: &Network) -> Transaction {
         .create(network_key(&network.id), value(network))
 }
 
-/// The network is no longer wanted.
-pub(crate) fn delete_network(network: &Network) -> Transaction {
-    Transaction::durable().delete(network_name_key(&network.name)).delete(network_key(&network.id))
+/// The networks, which are there, are like this from now on.
+pub(crate) fn update_networks(networks: &[Network]) -> Transaction {
+    networks.iter().fold(Transaction::durable(), |transaction, network| {
+        let key = network_key(&network.id);
+        transaction.guard(Guard::Present(key.clone())).put(key, value(network))
+    })
+}
+
+/// The network is no longer wanted, nor what is `remembered` of it.
+pub(crate) fn delete_network(network: &Network, remembered: Vec<Key>) -> Transaction {
+    let transaction = Transaction::durable().delete(network_name_key(&network.name)).delete(network_key(&network.id));
+    remembered.into_iter().fold(transaction, Transaction::delete)
 }
 
 /// The container comes into being with its leases, if its name and addresses are free and its networks still there.
@@ -153,11 +215,10 @@ pub(crate) fn connect(record: &Record, endpoint: &Endpoint) -> Transaction {
     crate::world::leases(endpoint).map(|lease| lease.claim()).fold(transaction, Transaction::guarded)
 }
 
-/// Nothing is left of the endpoints that the container was leaving, and `releases` give their addresses back. Relaxed: if
-/// a crash loses this, they are still leaving, and clearing them away once more finds nothing to do.
-pub(crate) fn forget_leaving(record: &Record, releases: Vec<(Guard, Write)>) -> Transaction {
-    let record = Record { leaving: Vec::new(), ..record.clone() };
-    releases.into_iter().fold(update_container(&record, Durability::Relaxed), Transaction::guarded)
+/// Nothing is left of the endpoints that the container was leaving. Relaxed: if a crash loses this, they are still
+/// leaving, and clearing them away once more finds nothing to do.
+pub(crate) fn forget_leaving(record: &Record) -> Transaction {
+    update_container(&Record { leaving: Vec::new(), ..record.clone() }, Durability::Relaxed)
 }
 
 /// The container, whose record has its new name, is no longer called `old`.
@@ -170,10 +231,11 @@ pub(crate) fn rename_container(record: &Record, old: &ContainerName) -> Transact
         .put(key, value(record))
 }
 
-/// Nothing of the container is left, so nothing of it is remembered, and `releases` give its addresses back. Relaxed: if
-/// a crash loses this, the record still says [`Goal::Removed`], and removing once more finds nothing to do.
-pub(crate) fn delete_container(container: &Container, releases: Vec<(Guard, Write)>) -> Transaction {
-    let transaction =
-        Transaction::relaxed().delete(container_name_key(&container.name)).delete(container_key(&container.id));
-    releases.into_iter().fold(transaction, Transaction::guarded)
+/// Nothing of the container is left, so its record goes. Relaxed: if a crash loses this, the record still says
+/// [`Goal::Removed`], and removing once more finds nothing to do.
+pub(crate) fn delete_container(container: &Container) -> Transaction {
+    Transaction::relaxed()
+        .delete(container_name_key(&container.name))
+        .delete(container_key(&container.id))
+        .making_room()
 }

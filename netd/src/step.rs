@@ -19,19 +19,30 @@ pub(crate) struct Steps(Option<Arc<Watched>>);
 #[derive(Debug)]
 struct Watched {
     log: Option<Mutex<File>>,
-    crash_at: Option<u64>,
+    crash_at: Option<CrashAt>,
     passed: AtomicU64,
+}
+
+/// The step that the process is killed after.
+#[derive(Debug, PartialEq, Eq)]
+enum CrashAt {
+    /// So many have been taken.
+    Number(u64),
+    /// The first called so, where `…` stands for any word.
+    Name(String),
 }
 
 impl Steps {
     /// Steps as the environment asks: appended to the file `NETD_STEP_LOG`, and the process killed right after the
-    /// `NETD_CRASH_AT`th since `netd` was ready. With neither variable a step costs nothing.
+    /// `NETD_CRASH_AT`th since `netd` was ready, or the first of that name, in which `…` stands for any word. With neither
+    /// variable a step costs nothing.
     pub(crate) fn from_environment() -> std::io::Result<Self> {
         let log = std::env::var_os("NETD_STEP_LOG")
             .map(|path| File::options().append(true).create(true).open(path))
             .transpose()?
             .map(Mutex::new);
-        let crash_at = std::env::var("NETD_CRASH_AT").ok().and_then(|number| number.parse().ok());
+        let crash_at = std::env::var("NETD_CRASH_AT").ok();
+        let crash_at = crash_at.map(|step| step.parse().map_or(CrashAt::Name(step), CrashAt::Number));
         if log.is_none() && crash_at.is_none() {
             return Ok(Self(None));
         }
@@ -47,12 +58,35 @@ impl Steps {
             let _ = writeln!(log, "{name}");
         }
         let number = watched.passed.fetch_add(1, Ordering::SeqCst) + 1;
-        if watched.crash_at == Some(number) {
+        let is_last = match &watched.crash_at {
+            Some(CrashAt::Number(last)) => *last == number,
+            Some(CrashAt::Name(last)) => is_called(name, last),
+            None => false,
+        };
+        if is_last {
             // SIGKILL, not abort: nothing may run after it, as in a real crash.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             loop {
                 std::thread::park();
             }
         }
+    }
+}
+
+fn is_called(step: &str, name: &str) -> bool {
+    let words = |text: &str| text.split(' ').count();
+    words(step) == words(name) && step.split(' ').zip(name.split(' ')).all(|(word, of)| of == "…" || word == of)
+}
+
+#[test]
+fn a_step_is_known_by_its_words() {
+    for (step, name, called) in [
+        ("stop intended", "stop intended", true),
+        ("add address 10.9.8.1/24", "add address …", true),
+        ("add address 10.9.8.1/24", "add address", false),
+        ("add address", "add address …", false),
+        ("stop intended", "stop done", false),
+    ] {
+        assert_eq!(is_called(step, name), called, "{step} {name}");
     }
 }

@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use api::EventAction;
 use model::{ContainerId, ContainerName, ContainerState};
-use runtime::ProcessInfo;
+use runtime::{Observed, ProcessInfo};
 
 use store::Durability;
 
-use crate::{daemon::Daemon, failure::Failure, images::blocking, life::Life, record};
+use crate::{
+    daemon::{Daemon, chain},
+    failure::Failure,
+    images::blocking,
+    life::Life,
+    record,
+};
 
 impl Daemon {
     /// Gives the container another name. DNS answers for the new one, and no longer for the old one, when this returns.
@@ -52,11 +58,59 @@ impl Daemon {
         })
     }
 
-    /// Removes every container that has exited, and tells their names.
-    pub(crate) async fn prune_containers(self: Arc<Self>) -> Result<Vec<ContainerName>, Failure> {
+    /// Pins the namespaces of running containers that somebody unpinned, before a new one is made in their place, which
+    /// would not be theirs.
+    pub(crate) async fn hold_namespaces(&self) {
+        let unpinned: Vec<_> = {
+            let world = self.world();
+            let live = world.records().filter(|record| record.is_live()).map(|record| &record.container);
+            let named = live.filter_map(|container| Some((container.id.clone(), container.mode.namespace()?.clone())));
+            named.filter(|(_, name)| self.kernel.is_pinned(name).is_ok_and(|pinned| !pinned)).collect()
+        };
+        for (id, name) in unpinned {
+            let known = self.world().life(&id).map(|life| life.state());
+            let pid = match (self.runtime.state(&id).await, known) {
+                (Ok(Some(Observed::Created { pid } | Observed::Running { pid, .. })), _) => pid,
+                // Its shim cannot be reached, and it goes on as it did.
+                (Err(error), Some(ContainerState::Running { pid, .. })) if error.is_unreachable() => pid,
+                // One that has not begun, or has ended, gets a new one.
+                _ => continue,
+            };
+            if let Err(error) = self.kernel.adopt_namespace(name, pid).await {
+                tracing::warn!(container = %id.short(), error = chain(&error), "cannot pin a container's namespace again");
+            }
+        }
+    }
+
+    /// Looks at what the container's processes do. One whose shim cannot be reached, and that this daemon never saw run, is
+    /// ended: nobody is left who would learn of its end.
+    pub(crate) async fn observe_or_end(&self, id: &ContainerId, life: &Life) -> Result<Option<Observed>, Failure> {
+        match self.observe(id).await {
+            Err(Failure::Runtime { source, .. })
+                if source.is_unreachable() && !matches!(life.state(), ContainerState::Running { .. }) =>
+            {
+                tracing::warn!(container = id.short(), error = chain(&source), "it is ended");
+                let abandoned = self.runtime.abandon(id);
+                let failed = |source: runtime::RuntimeError| Failure::Runtime {
+                    doing: "end",
+                    name: id.short().to_owned(),
+                    source: source.into(),
+                };
+                Ok(Some(Observed::Exited(abandoned.map_err(failed)?)))
+            }
+            observed => observed,
+        }
+    }
+
+    /// Removes every container that has exited, or those of `only`, and tells their names.
+    pub(crate) async fn prune_containers(
+        self: Arc<Self>,
+        only: Option<Vec<ContainerId>>,
+    ) -> Result<Vec<ContainerName>, Failure> {
+        let is_wanted = |id: &&ContainerId| only.as_ref().is_none_or(|only| only.contains(id));
         let containers: Vec<(ContainerId, Arc<Life>)> = {
             let world = self.world();
-            let ids = world.records().map(|record| &record.container.id);
+            let ids = world.records().map(|record| &record.container.id).filter(is_wanted);
             ids.filter_map(|id| Some((id.clone(), world.life(id)?.clone()))).collect()
         };
         let mut removed = Vec::new();
@@ -67,7 +121,7 @@ impl Daemon {
             }
             let _work = life.work().await;
             let Some(record) = self.world().record(&id).cloned() else { continue };
-            if matches!(life.state(), ContainerState::Exited { .. }) {
+            if matches!(life.state(), ContainerState::Exited { .. }) && !record.awaits_restart() {
                 self.take_down(&id, Durability::Durable).await?;
                 removed.push(record.container.name);
             }

@@ -1,6 +1,7 @@
 //! What the API shows of the world.
 
-use model::{ContainerState, Endpoint, Family, Network};
+use ipam::LeaseTable;
+use model::{Container, ContainerState, Endpoint, Family, Network, NetworkId, NetworkMode};
 
 use crate::{record::Record, world::World};
 
@@ -30,8 +31,8 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
             ipv4: endpoint.ipv4,
             ipv6: endpoint.ipv6,
             mac: endpoint.mac,
-            gateway: network.gateway_of(endpoint),
-            gateway6: network.gateway6_of(endpoint),
+            gateway: network.gateway_of(endpoint).filter(|_| network.has_neighbours()),
+            gateway6: network.gateway6_of(endpoint).filter(|_| network.has_neighbours()),
             aliases: endpoint.aliases.clone(),
             interface: endpoint.interface.clone(),
             gateway_priority: endpoint.gateway_priority,
@@ -42,22 +43,43 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         id: container.id.clone(),
         name: container.name.clone(),
         image: container.image.clone(),
-        state: api::State::from(&state),
+        state: match state {
+            ContainerState::Created | ContainerState::Exited { .. } if record.is_restarting() => api::State::Restarting,
+            state => api::State::from(&state),
+        },
         exit_code,
         pid,
         created_at: container.created_at,
         started_at,
         finished_at,
+        restart_policy: container.restart,
+        restart_count: record.restarts.count,
         hostname: container.hostname.clone(),
         command: container.command.arguments.clone(),
         user: container.command.user.clone(),
         confinement: container.confinement.clone(),
         terminal: container.terminal,
         open_stdin: container.open_stdin,
+        init: container.init,
+        log: container.log,
         labels: container.labels.clone(),
         publishes: container.publishes.clone(),
+        exposed: container.exposed.clone(),
         resolver: container.resolver.clone(),
+        network_mode: network_mode(world, container),
         endpoints: endpoints.collect(),
+    }
+}
+
+fn network_mode(world: &World, container: &Container) -> api::NetworkMode {
+    match &container.mode {
+        NetworkMode::Own { .. } if container.endpoints.is_empty() => api::NetworkMode::None,
+        NetworkMode::Own { .. } => api::NetworkMode::Networks,
+        NetworkMode::Joined { container: id, .. } => {
+            let name = world.record(id).map(|record| api::Reference::from(&record.container.name));
+            api::NetworkMode::Container(name.unwrap_or_else(|| id.into()))
+        }
+        NetworkMode::Host => api::NetworkMode::Host,
     }
 }
 
@@ -85,21 +107,44 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
             mac: endpoint.mac,
         })
     });
-    let usage = world.usage(network);
     api::Network {
         id: network.id.clone(),
         name: network.name.clone(),
         driver: network.driver,
+        parent: network.parent.clone(),
         subnets: network.subnets.clone(),
         reserved: network.reserved.clone(),
-        internal: !network.reach.is_forwarded(),
+        internal: !network.reach.has_way_out(),
+        icc: network.icc.is_on(),
         gateway_mode: network.reach.gateway_mode(),
         mtu: network.mtu,
+        mtu_source: network.mtu_source,
         name_servers: network.name_servers.clone(),
         labels: network.labels.clone(),
         created_at: network.created_at,
         endpoints: attached.collect(),
-        usage: api::Usage { capacity: usage.capacity, used: usage.used },
+        usage: usage(world, &network.id),
+    }
+}
+
+/// How full the network is, as a client sees it.
+fn usage(world: &World, id: &NetworkId) -> api::Usage {
+    let table = world.leases(id);
+    let all = table.map(LeaseTable::usage).unwrap_or_default();
+    let subnets = table.into_iter().flat_map(LeaseTable::usages).map(|(subnet, usage)| api::SubnetUsage {
+        range: subnet.range(),
+        capacity: usage.capacity,
+        used: usage.used,
+        resting: usage.resting,
+        free: usage.free(),
+    });
+    api::Usage {
+        capacity: all.capacity,
+        used: all.used,
+        resting: all.resting,
+        free: all.free(),
+        subnets: subnets.collect(),
+        leaked: world.leaked(id),
     }
 }
 

@@ -3,6 +3,8 @@
 //! In the legacy and hybrid layouts every directory of `/sys/fs/cgroup` is the root of a hierarchy; in the unified
 //! layout it is itself the only one.
 
+mod stay;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -13,6 +15,8 @@ use std::{
 use model::{Confinement, ProcessLimit};
 
 use crate::{Failure, RuntimeError, device_filter, system};
+
+pub(crate) use stay::{Hidden, Stay};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// `statfs.f_type` of a cgroup2 file system (`include/uapi/linux/magic.h`).
@@ -37,7 +41,7 @@ impl Layout {
     }
 }
 
-/// Tells the kernel that a process is about to be moved between cgroups.
+/// Tells the kernel that a process is about to be moved between cgroups of the unified hierarchy.
 ///
 /// The first move after a pause waits for an RCU grace period (`cgroup_threadgroup_rwsem`), 10 to 20 ms in which nothing
 /// happens; those soon after do not. So this process is moved to where it is already, while other things are done.
@@ -45,14 +49,9 @@ pub(crate) fn expect_move() {
     let Ok(table) = fs::read_to_string("/proc/self/cgroup") else {
         return;
     };
-    let (hierarchy, marker) = match Layout::detect() {
-        Ok(Layout::Unified) => ("", "0::/"),
-        Ok(Layout::Legacy) => ("devices", ":devices:/"),
-        Err(_) => return,
-    };
-    if let Some((_, own)) = table.lines().find_map(|line| line.split_once(marker)) {
+    if let Some((_, own)) = table.lines().find_map(|line| line.split_once("0::/")) {
         // Refused or not: the lock has been taken.
-        let _ = set(&Path::new(ROOT).join(hierarchy).join(own), "cgroup.procs", "0");
+        let _ = set(&Path::new(ROOT).join(own), "cgroup.procs", "0");
     }
 }
 
@@ -80,27 +79,10 @@ pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {
 /// The period in which a share of processors counts, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// Sets the limits of the container, in the hierarchies of their controllers, where libcontainer then finds its cgroups.
+/// Sets the limits of the container but [that of its processes](limit_processes), in the hierarchies of their controllers,
+/// where libcontainer then finds its cgroups.
 pub(crate) fn limit(layout: Layout, cgroup: &Path, confinement: &Confinement) -> Result<(), Failure> {
-    let root = Path::new(ROOT);
-    let directory = |controller: &str| match layout {
-        Layout::Unified => root.join(cgroup),
-        Layout::Legacy => root.join(controller).join(cgroup),
-    };
-    let apply = |controller: &str, settings: &[(&str, &str, String)]| -> io::Result<()> {
-        if layout == Layout::Legacy && !root.join(controller).join("cgroup.procs").exists() {
-            return Err(io::Error::other(format!("this host has no cgroup controller `{controller}`")));
-        }
-        fs::create_dir_all(directory(controller))?;
-        for (legacy, unified, value) in settings {
-            let file = if layout == Layout::Legacy { legacy } else { unified };
-            set(&directory(controller), file, value).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => io::Error::other(format!("this host does not offer {file} to containers")),
-                _ => error,
-            })?;
-        }
-        Ok(())
-    };
+    let apply = |controller: &str, settings: &[Setting<'_>]| apply(layout, cgroup, controller, settings);
     if let Some(memory) = confinement.memory {
         let octets = memory.octets().to_string();
         let settings = [("memory.limit_in_bytes", "memory.max", octets.clone())];
@@ -122,13 +104,53 @@ pub(crate) fn limit(layout: Layout, cgroup: &Path, confinement: &Confinement) ->
         )];
         apply("cpu", &settings).map_err(Failure::at(step))?;
     }
-    let (processes, default) = (confinement.processes, ProcessLimit::default());
+    Ok(())
+}
+
+/// Whether the kernel has killed one of the container's processes because its memory was used up.
+pub(crate) fn was_out_of_memory(cgroup: &Path) -> bool {
+    // In both layouts with a line `oom_kill COUNT`.
+    let path = match Layout::detect() {
+        Ok(Layout::Unified) => Path::new(ROOT).join(cgroup).join("memory.events"),
+        Ok(Layout::Legacy) => Path::new(ROOT).join("memory").join(cgroup).join("memory.oom_control"),
+        Err(_) => return false,
+    };
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count.trim() != "0")
+}
+
+/// Limits the number of the container's processes, once those that make it have left its cgroup.
+pub(crate) fn limit_processes(layout: Layout, cgroup: &Path, processes: ProcessLimit) -> Result<(), Failure> {
+    let default = ProcessLimit::default();
     if let ProcessLimit::AtMost(number) = processes {
-        let limited = apply("pids", &[("pids.max", "pids.max", number.to_string())]);
+        let limited = apply(layout, cgroup, "pids", &[("pids.max", "pids.max", number.to_string())]);
         // Nobody asked for the default, so a host that cannot count processes need not.
         if processes != default {
             limited.map_err(Failure::at(format!("limit it to {processes} processes")))?;
         }
+    }
+    Ok(())
+}
+
+/// A file's name in the legacy layout and in the unified one, and what to write into it.
+type Setting<'a> = (&'a str, &'a str, String);
+
+fn apply(layout: Layout, cgroup: &Path, controller: &str, settings: &[Setting<'_>]) -> io::Result<()> {
+    let root = Path::new(ROOT);
+    if layout == Layout::Legacy && !root.join(controller).join("cgroup.procs").exists() {
+        return Err(io::Error::other(format!("this host has no cgroup controller `{controller}`")));
+    }
+    let directory = match layout {
+        Layout::Unified => root.join(cgroup),
+        Layout::Legacy => root.join(controller).join(cgroup),
+    };
+    fs::create_dir_all(&directory)?;
+    for (legacy, unified, value) in settings {
+        let file = if layout == Layout::Legacy { legacy } else { unified };
+        set(&directory, file, value).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other(format!("this host does not offer {file} to containers")),
+            _ => error,
+        })?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use model::{Command, Confinement, ContainerId, Hostname, TerminalSize};
+use model::{Command, Confinement, ContainerId, Hostname, LogLimits, TerminalSize};
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
@@ -15,6 +15,9 @@ pub struct Directories {
     pub run: PathBuf,
     /// One directory per container that outlives a reboot: `log.jsonl` and `exit.json`.
     pub data: PathBuf,
+    /// A directory that network namespaces are pinned in, mounted over itself: shims detach it in one piece from their
+    /// copies of the host's mounts. If nothing is mounted on it, they detach each pin.
+    pub namespaces: PathBuf,
     /// The one cgroup, directly below the root of each hierarchy, that holds a cgroup per container. It must be
     /// unique to the data directory, for it is removed when it is empty.
     pub cgroup_parent: String,
@@ -61,8 +64,10 @@ pub struct ContainerSpec {
     pub upper: PathBuf,
     /// overlayfs' own directory, empty and on the same file system as `upper`.
     pub work: PathBuf,
-    /// A file that is a network namespace.
-    pub network_namespace: PathBuf,
+    /// Whether nobody looks at `upper` once the container has ended: then nothing of it needs to reach the disk.
+    pub ephemeral: bool,
+    /// A file that is a network namespace; none means the one that the runtime is in.
+    pub network_namespace: Option<PathBuf>,
     /// Files and directories of the host that appear inside.
     pub mounts: Vec<BindMount>,
     /// Whether standard input is a pipe that attached clients write to; otherwise it has ended already.
@@ -72,6 +77,11 @@ pub struct ContainerSpec {
     /// Whether its standard streams are a terminal of its own, to which attached clients write whatever
     /// [`ContainerSpec::open_stdin`] says.
     pub terminal: bool,
+    /// Whether its program has an init for a parent, which passes signals on and reaps orphans. Not together with
+    /// CAP_SYS_PTRACE, which could read the memory of this library out of it.
+    pub init: bool,
+    /// How much of its log is kept.
+    pub log: LogLimits,
 }
 
 /// A file or directory of the host that appears inside a container.

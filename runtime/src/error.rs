@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use model::ContainerId;
+use model::{ByteSize, ContainerId, causes};
 use serde::{Deserialize, Serialize};
 
 /// Why the runtime could not do what it was asked for.
@@ -34,6 +34,14 @@ pub enum RuntimeError {
         /// What it was asked to do.
         step: &'static str,
     },
+    /// A shim ended because the container's memory limit left too little for making it.
+    #[error("container {id}: its memory, {limit}, was used up before its program could be executed")]
+    OutOfMemory {
+        /// The container.
+        id: ContainerId,
+        /// How much it has.
+        limit: ByteSize,
+    },
     /// A shim exists and did not answer in time: it is stopped, or the machine is overloaded. What it was asked to do, it
     /// may still do when it goes on; [`crate::Runtime::delete`] kills it.
     #[error("container {id}: its shim did not answer when it was asked to {step}")]
@@ -48,6 +56,15 @@ pub enum RuntimeError {
     NotRunning {
         /// The container.
         id: ContainerId,
+    },
+    /// The container runs, and somebody removed what leads to its shim: there is nobody to ask. It can be sent signals, and
+    /// be removed.
+    #[error("container {id} runs, and {}, by which it is spoken to, is gone", .path.display())]
+    Unreachable {
+        /// The container.
+        id: ContainerId,
+        /// The shim's socket.
+        path: PathBuf,
     },
     /// The shim could not be talked to.
     #[error("container {id}: cannot ask its shim to {step}")]
@@ -91,6 +108,16 @@ impl RuntimeError {
             Self::Container { failure, .. } => failure.kind.exit_code(),
             _ => 125,
         }
+    }
+
+    /// Whether it is [`RuntimeError::Unreachable`].
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether it is [`RuntimeError::OutOfMemory`].
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
     }
 
     pub(crate) fn container(id: &ContainerId, failure: Failure) -> Self {
@@ -145,7 +172,7 @@ impl FailureKind {
 
 impl Failure {
     pub(crate) fn new(step: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+        let causes = std::iter::once(error).chain(causes(error)).map(ToString::to_string);
         // libcontainer repeats a cause's text in some of its own messages.
         let mut distinct: Vec<String> = Vec::new();
         for cause in causes {

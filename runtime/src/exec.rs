@@ -23,7 +23,7 @@ use rustix::{
 use crate::{
     ExecStreams, Failure, FailureKind, capabilities,
     diagnosis::Diagnosis,
-    executor::{Launcher, path_of},
+    executor::{Launcher, Parentage, path_of},
     farewell, oci,
     seccomp::Filter,
     streams::Streams,
@@ -116,8 +116,9 @@ fn start(job: &Job) -> Result<(Pid, Streams), Failure> {
     let prepare = "prepare the program";
     let stdin = matches!(job.streams, ExecStreams::Pipes { stdin: true });
     let (mut streams, ends) = Streams::pipes(stdin, None).map_err(Failure::at(prepare))?;
-    let (launcher, launch) = Launcher::new(job.filter.clone(), capabilities::of(&job.confinement), &[], terminal)
-        .map_err(Failure::at(prepare))?;
+    let (launcher, launch) =
+        Launcher::new(job.filter.clone(), capabilities::of(&job.confinement), &[], terminal, Parentage::Direct)
+            .map_err(Failure::at(prepare))?;
     let step = "enter the container";
     let pid = ContainerBuilder::new(job.container.clone(), SyscallType::default())
         .with_root_path(&job.state)

@@ -25,7 +25,7 @@ use rustix::{
 };
 
 use crate::{
-    Failure, FailureKind,
+    Failure, FailureKind, init,
     seccomp::Filter,
     system,
     terminal::{self, Demand, Offer},
@@ -42,6 +42,16 @@ pub(crate) struct Launcher {
     /// What makes its standard streams a terminal, if they are to be one.
     terminal: Rc<RefCell<Option<Offer>>>,
     surplus: Rc<[RawFd]>,
+    parentage: Parentage,
+}
+
+/// Whose child a program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parentage {
+    /// It takes the place of the process that prepared it.
+    Direct,
+    /// It has an init ([`crate::init`]).
+    UnderInit,
 }
 
 /// The shim's end of a [`Launcher`].
@@ -64,12 +74,13 @@ impl Launcher {
         capabilities: CapabilitySet,
         surplus: &[RawFd],
         terminal: Option<Option<TerminalSize>>,
+        parentage: Parentage,
     ) -> io::Result<(Self, Launch)> {
         let (reader, writer) = io::pipe()?;
         let (offer, demand) = terminal.map(terminal::arrange).transpose()?.unzip();
         let report = Rc::new(RefCell::new(Some(writer.into())));
-        let launcher =
-            Self { filter, capabilities, report, terminal: Rc::new(RefCell::new(offer)), surplus: surplus.into() };
+        let terminal = Rc::new(RefCell::new(offer));
+        let launcher = Self { filter, capabilities, report, terminal, surplus: surplus.into(), parentage };
         Ok((launcher, Launch { report: OwnedFd::from(reader).into(), terminal: demand }))
     }
 
@@ -182,6 +193,9 @@ impl Launcher {
             },
         )?;
         system::reset_signals();
+        if self.parentage == Parentage::UnderInit {
+            init::begin()?;
+        }
         Ok(())
     }
 }

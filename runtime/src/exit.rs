@@ -1,6 +1,10 @@
 //! How a container ended, as it is kept on disk.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,15 +38,62 @@ impl Exit {
         }
     }
 
+    /// Sets space aside for [`Exit::write`], so that how a container ends can be kept on a disk that is full by then.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn reserve(path: &Path) -> io::Result<()> {
+        fs::write(draft(path), [b' '; ROOM])
+    }
+
     /// Replaces `path` as a whole. Not synced: a machine that crashes has lost the container anyway.
     ///
     /// # Errors
-    /// When the file cannot be written or renamed.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let beside = path.with_extension("json.new");
-        fs::write(&beside, serde_json::to_vec(self).expect("plain numbers and times serialise"))?;
+    /// When the file cannot be written or renamed, or what was set aside has been [removed](Self::remove) with the container.
+    pub(crate) fn write(&self, path: &Path, draft_is: Draft) -> io::Result<()> {
+        let mut text = serde_json::to_vec(self).expect("plain numbers and times serialise");
+        // JSON may end in white space, and what was set aside is written over, not cut off and written anew.
+        text.resize(text.len().max(ROOM), b' ');
+        let beside = draft(path);
+        OpenOptions::new()
+            .write(true)
+            .create(draft_is == Draft::Absent)
+            .truncate(false)
+            .open(&beside)?
+            .write_all(&text)?;
         fs::rename(&beside, path)
     }
+
+    /// Removes `path` and what is set aside for it; that there is nothing is success.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be removed.
+    pub(crate) fn remove(path: &Path) -> io::Result<()> {
+        // In this order: what is set aside may be on its way to the other's place.
+        for path in [&draft(path), path] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether space was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Draft {
+    /// It was ([`Exit::reserve`]).
+    Reserved,
+    /// It was not, or could not be.
+    Absent,
+}
+
+/// Octets of a file that holds an [`Exit`]: enough for any.
+const ROOM: usize = 256;
+
+fn draft(path: &Path) -> PathBuf {
+    path.with_extension("json.new")
 }
 
 #[cfg(test)]
@@ -55,8 +106,17 @@ mod tests {
         let path = directory.path().join("exit.json");
         assert_eq!(Exit::read(&path).expect("missing is fine"), None);
         let exit = Exit { exit_code: 137, started_at: None, finished_at: Timestamp::UNIX_EPOCH };
-        exit.write(&path).expect("writes");
+        exit.write(&path, Draft::Absent).expect("writes");
         assert_eq!(Exit::read(&path).expect("reads"), Some(exit));
+        Exit::remove(&path).expect("removes");
+        Exit::reserve(&path).expect("writes");
+        assert_eq!(Exit::read(&path).expect("reads"), None);
+        exit.write(&path, Draft::Reserved).expect("writes");
+        assert_eq!(Exit::read(&path).expect("reads"), Some(exit));
+        Exit::reserve(&path).expect("writes");
+        Exit::remove(&path).expect("removes");
+        exit.write(&path, Draft::Reserved).expect_err("a shim that is late leaves nothing behind");
+        assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 0);
         fs::write(&path, "{\"exit_").expect("writes");
         assert_eq!(Exit::read(&path).expect("reads"), None);
     }

@@ -1,20 +1,21 @@
 //! A container's log: one JSON object per line, in a few files of bounded size.
 //!
-//! The newest is `log.jsonl`; when it is full it becomes `log.jsonl.1`, and that one `log.jsonl.2`, whose end that is. So a
-//! container that writes without end cannot fill the disk.
+//! The newest is `log.jsonl`; when it is full it becomes `log.jsonl.1`, and that one `log.jsonl.2`, and so on, until there are
+//! as many as there may be. So a container that writes without end cannot fill the disk.
+
+mod reader;
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
-    os::unix::fs::MetadataExt,
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use model::Stream;
+use model::{LogLimits, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::RuntimeError;
+pub use reader::LogReader;
 
 /// One line, or a piece of a long one, that a container wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +34,10 @@ pub struct LogLine {
 /// The longest piece of a line in one object, in octets.
 const MAX_LINE: usize = 16 << 10;
 
-/// How large a file of a log becomes, in octets.
-const MAX_FILE: u64 = 10 << 20;
-/// How many files a log has.
-pub(crate) const FILES: usize = 3;
-
-/// The files of the log at `path`, newest first, whether they exist or not.
-pub(crate) fn files(path: &Path) -> impl DoubleEndedIterator<Item = PathBuf> {
+/// The first `count` files of the log at `path`, newest first, whether they exist or not.
+pub(crate) fn files(path: &Path, count: usize) -> impl DoubleEndedIterator<Item = PathBuf> {
     let path = path.to_owned();
-    (0..FILES).map(move |number| match number {
+    (0..count).map(move |number| match number {
         0 => path.clone(),
         _ => {
             let mut name = path.clone().into_os_string();
@@ -51,13 +47,29 @@ pub(crate) fn files(path: &Path) -> impl DoubleEndedIterator<Item = PathBuf> {
     })
 }
 
+/// Removes every file of the log at `path`; that there is none is success.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let mut missing = 0;
+    for path in files(path, LogLimits::MOST_FILES.into()) {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => missing += 1,
+            removed => removed?,
+        }
+        // One that died while they turned over left one of them without a name.
+        if missing > 1 {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a container's log.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     path: PathBuf,
     file: File,
     length: u64,
-    max_file: u64,
+    limits: LogLimits,
     stdout: Pending,
     stderr: Pending,
 }
@@ -70,15 +82,11 @@ struct Pending {
 
 impl LogWriter {
     /// Appends to `path`, which is made if it does not exist.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Self::with_limit(path, MAX_FILE)
-    }
-
-    fn with_limit(path: &Path, max_file: u64) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, limits: LogLimits) -> io::Result<Self> {
         let file = File::options().append(true).create(true).open(path)?;
         let length = file.metadata()?.len();
         let (stdout, stderr) = (Pending::default(), Pending::default());
-        Ok(Self { path: path.to_owned(), file, length, max_file, stdout, stderr })
+        Ok(Self { path: path.to_owned(), file, length, limits, stdout, stderr })
     }
 
     fn append(&mut self, text: &[u8]) {
@@ -86,7 +94,7 @@ impl LogWriter {
             return;
         }
         self.length += text.len() as u64;
-        if self.length >= self.max_file {
+        if self.length >= self.limits.max_size().octets() {
             // Should that fail, this file goes on, and the next line tries again.
             let _ = self.turn_over();
         }
@@ -94,7 +102,10 @@ impl LogWriter {
 
     /// Begins a new file, and forgets the oldest.
     fn turn_over(&mut self) -> io::Result<()> {
-        let files: Vec<PathBuf> = files(&self.path).collect();
+        let files: Vec<PathBuf> = files(&self.path, self.limits.max_files().into()).collect();
+        if let [only] = &files[..] {
+            fs::remove_file(only)?;
+        }
         for pair in files.windows(2).rev() {
             match fs::rename(&pair[0], &pair[1]) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -110,12 +121,12 @@ impl LogWriter {
     /// stop for its log.
     pub(crate) fn write(&mut self, stream: Stream, octets: &[u8], now: Timestamp) {
         let mut text = Vec::new();
-        let pending = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
         for piece in octets.split_inclusive(|octet| *octet == b'\n') {
             for piece in piece.chunks(MAX_LINE) {
+                let pending = match stream {
+                    Stream::Stdout => &mut self.stdout,
+                    Stream::Stderr => &mut self.stderr,
+                };
                 if pending.line.is_empty() {
                     pending.since = now;
                 }
@@ -123,6 +134,11 @@ impl LogWriter {
                 let whole = pending.line.ends_with(b"\n");
                 if whole || pending.line.len() >= MAX_LINE {
                     pending.flush(stream, !whole, &mut text);
+                }
+                // As soon as a file is full: many lines may have come at once.
+                if self.length + text.len() as u64 >= self.limits.max_size().octets() {
+                    self.append(&text);
+                    text.clear();
                 }
             }
         }
@@ -161,80 +177,6 @@ fn whole_characters(octets: &[u8]) -> usize {
     }
 }
 
-/// Reads a container's log, and what is appended to it.
-#[derive(Debug)]
-pub struct LogReader {
-    path: PathBuf,
-    file: Option<File>,
-    position: u64,
-    rest: Vec<u8>,
-}
-
-impl LogReader {
-    /// The most that one call to [`LogReader::read`] takes from the file, in octets.
-    const STEP: u64 = 1 << 20;
-
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, position: 0, rest: Vec::new() }
-    }
-
-    /// The lines that were appended since the last call, at most about a mebioctet of them; none when there are none
-    /// at the moment, or the file does not exist yet. Blocks on the disk only.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn read(&mut self) -> Result<Vec<LogLine>, RuntimeError> {
-        self.read_step().map_err(|source| RuntimeError::path("read", &self.path, source))
-    }
-
-    fn read_step(&mut self) -> io::Result<Vec<LogLine>> {
-        loop {
-            // Before reading: what was written to a file until it was left is read for certain.
-            let next = self.newer()?;
-            if let Some(file) = &mut self.file {
-                file.seek(SeekFrom::Start(self.position))?;
-                let read = file.take(Self::STEP).read_to_end(&mut self.rest)?;
-                self.position += read as u64;
-                if read > 0 {
-                    break;
-                }
-            }
-            let Some(next) = next else { return Ok(Vec::new()) };
-            self.file = Some(next);
-            self.position = 0;
-            self.rest.clear();
-        }
-        let Some(end) = self.rest.iter().rposition(|octet| *octet == b'\n') else {
-            return Ok(Vec::new());
-        };
-        let rest = self.rest.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.rest, rest);
-        // A line that a full disk cut off is skipped.
-        Ok(whole.split(|octet| *octet == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
-    }
-}
-
-impl LogReader {
-    /// The file after the one that is read, or the oldest if that is gone or there is none; none if it is the newest.
-    fn newer(&self) -> io::Result<Option<File>> {
-        let own = self.file.as_ref().map(File::metadata).transpose()?.map(|file| (file.dev(), file.ino()));
-        let mut newer = None;
-        for path in files(&self.path) {
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let metadata = file.metadata()?;
-            if own == Some((metadata.dev(), metadata.ino())) {
-                break;
-            }
-            newer = Some(file);
-        }
-        Ok(newer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +185,7 @@ mod tests {
     fn a_log_is_bounded_and_read_across_its_files() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("log.jsonl");
-        let mut writer = LogWriter::with_limit(&path, 2000).expect("opens");
+        let mut writer = LogWriter::open(&path, limits(2000, 3)).expect("opens");
         let mut follower = LogReader::new(path.clone());
         let mut followed = Vec::new();
         let mut drain = |followed: &mut Vec<String>| loop {
@@ -263,20 +205,68 @@ mod tests {
         }
         drain(&mut followed);
         assert_eq!(followed, (0..500).map(line).collect::<Vec<_>>(), "who follows misses nothing");
-        let sizes: u64 = files(&path).filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum();
+        let sizes: u64 = files(&path, 3).filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum();
         assert!((2000..3 * 2100).contains(&sizes), "{sizes}");
-        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), FILES);
-        let mut reader = LogReader::new(path);
-        let mut kept = Vec::new();
-        loop {
-            let lines = reader.read().expect("reads");
-            if lines.is_empty() {
-                break;
-            }
-            kept.extend(lines.into_iter().map(|line| line.log));
-        }
+        assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 3);
+        let kept: Vec<String> = everything(path).map(|line| line.log).collect();
         assert_eq!(kept, (500 - kept.len()..500).map(line).collect::<Vec<_>>(), "the newest lines, in order");
         assert!(kept.len() > 30);
+    }
+
+    /// What a reader finds until it finds no more.
+    fn everything(path: PathBuf) -> impl Iterator<Item = LogLine> {
+        let mut reader = LogReader::new(path);
+        std::iter::repeat_with(move || reader.read().expect("reads")).take_while(|lines| !lines.is_empty()).flatten()
+    }
+
+    fn limits(max_size: u64, max_files: u8) -> LogLimits {
+        LogLimits::new(model::ByteSize::from_octets(max_size), max_files).expect("literal")
+    }
+
+    #[test]
+    fn a_log_has_as_many_files_as_it_may() {
+        for count in [1, 2, 7] {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let path = directory.path().join("log.jsonl");
+            let mut writer = LogWriter::open(&path, limits(1024, count)).expect("opens");
+            for number in 0..200 {
+                writer.write(Stream::Stdout, format!("{number}\n").as_bytes(), Timestamp::UNIX_EPOCH);
+            }
+            let at_once: String = (200..300).map(|number| format!("{number}\n")).collect();
+            writer.write(Stream::Stdout, at_once.as_bytes(), Timestamp::UNIX_EPOCH);
+            let entries = fs::read_dir(directory.path()).expect("lists").map(|entry| entry.expect("lists"));
+            let sizes: Vec<u64> = entries.map(|entry| entry.metadata().expect("is there").len()).collect();
+            assert_eq!(sizes.len(), usize::from(count), "{count}: {sizes:?}");
+            assert!(sizes.iter().all(|size| *size < 1200), "{count}: {sizes:?}");
+            let kept: Vec<usize> = everything(path).map(|line| line.log.trim().parse().expect("a number")).collect();
+            assert_eq!(kept, (300 - kept.len()..300).collect::<Vec<_>>(), "{count}: the newest, in order");
+        }
+    }
+
+    #[test]
+    fn who_reads_what_is_there_comes_to_an_end_however_much_is_written_meanwhile() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("log.jsonl");
+        let mut writer = LogWriter::open(&path, limits(1024, 3)).expect("opens");
+        let mut write = |numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                writer.write(Stream::Stdout, format!("{number}\n").as_bytes(), Timestamp::UNIX_EPOCH);
+            }
+        };
+        write(0..100);
+        let there: Vec<String> = everything(path.clone()).map(|line| line.log).collect();
+        let mut reader = LogReader::new(path.clone());
+        let mut read = Vec::new();
+        while !reader.has_caught_up() {
+            read.extend(reader.read().expect("reads").into_iter().map(|line| line.log));
+            let next = 100 + read.len() * 10;
+            write(next..next + 10);
+        }
+        assert_eq!(read, there);
+        assert!(!reader.read().expect("reads").is_empty(), "it can be followed on");
+        let mut missing = LogReader::new(directory.path().join("none"));
+        assert_eq!(missing.read().expect("a missing log is empty"), []);
+        assert!(missing.has_caught_up());
     }
 
     fn log_of(pieces: &[(Stream, &[u8])]) -> Vec<(Stream, String, bool)> {
@@ -284,7 +274,7 @@ mod tests {
         let path = directory.path().join("log.jsonl");
         let mut reader = LogReader::new(path.clone());
         assert_eq!(reader.read().expect("a missing log is empty"), []);
-        let mut writer = LogWriter::open(&path).expect("opens");
+        let mut writer = LogWriter::open(&path, LogLimits::default()).expect("opens");
         let mut lines = Vec::new();
         for (stream, octets) in pieces {
             writer.write(*stream, octets, Timestamp::UNIX_EPOCH);

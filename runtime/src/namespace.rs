@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek},
+    path::Path,
 };
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
@@ -14,14 +15,32 @@ use crate::system;
 /// What the host unmounts vanishes here, too, but not the other way round. Pinned namespaces are detached at once: they
 /// are often mounted privately, and a copy would keep a network alive that the host has removed. Where `ip netns` has
 /// mounted its directory over itself, a twin below is out of reach; but that one is shared, and goes when the host's does.
-pub(crate) fn enter_own_mounts() -> io::Result<()> {
+///
+/// An unmount waits for an RCU grace period (`namespace_unlock` in `fs/namespace.c`), and there are as many pins as there are
+/// containers. So what is mounted on the directory `namespaces` goes in one piece, with all pins in it, and the pins of
+/// others are first moved on top of `file`, of this process's own, to go with what that is mounted in.
+pub(crate) fn enter_own_mounts(namespaces: &Path, file: &Path) -> io::Result<()> {
     system::unshare_mounts()?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    // Refused where nothing is mounted.
+    let _ = rustix::mount::unmount(namespaces, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
     let table = fs::read_to_string("/proc/self/mountinfo")?;
-    for mount_point in pinned_namespaces(&table) {
-        let _ = rustix::mount::unmount(mount_point, UnmountFlags::DETACH);
+    detach(&pinned_namespaces(&table).collect::<Vec<_>>(), file)
+}
+
+/// Detaches mounts on files, all with one unmount if they can be moved on top of `file`.
+fn detach(mount_points: &[String], file: &Path) -> io::Result<()> {
+    let directory = file.parent().filter(|_| mount_points.len() > 1);
+    if let Some(directory) = directory {
+        rustix::mount::mount_bind(directory, directory)?;
     }
-    Ok(())
+    for mount_point in mount_points {
+        // One that cannot be moved, or has gone already, is nobody's harm.
+        if directory.is_none() || rustix::mount::mount_move(mount_point, file).is_err() {
+            let _ = rustix::mount::unmount(mount_point, UnmountFlags::DETACH);
+        }
+    }
+    Ok(directory.map_or(Ok(()), |directory| rustix::mount::unmount(directory, UnmountFlags::DETACH))?)
 }
 
 /// Detaches every mount but the root's, in the mount namespace that [`enter_own_mounts`] made; `table` is this process's
@@ -92,6 +111,44 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pins_of_others_are_detached_however_many_and_nothing_else_is() {
+        let test = || {
+            let parent = std::env::temp_dir().join(format!("fabric-pins-{}", std::process::id()));
+            fs::create_dir(&parent).expect("nobody else's");
+            system::unshare_mounts().expect("root may unshare");
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private).expect("these mounts are this thread's");
+            for count in [0, 1, 2, 5] {
+                let own = parent.join(format!("own {count}"));
+                fs::create_dir(&own).expect("it is new");
+                fs::write(own.join("file"), "text").expect("there is room");
+                let bystander = parent.join(format!("bystander-{count}"));
+                fs::create_dir(&bystander).expect("it is new");
+                rustix::mount::mount_bind(&bystander, &bystander).expect("root may mount");
+                for number in 0..count {
+                    let pin = parent.join(format!("pin {number}"));
+                    fs::write(&pin, "").expect("there is room");
+                    rustix::mount::mount_bind("/proc/thread-self/ns/net", &pin).expect("root may mount");
+                }
+                let table = || fs::read_to_string("/proc/thread-self/mountinfo").expect("proc is mounted");
+                let pins = || -> Vec<String> {
+                    pinned_namespaces(&table()).filter(|pin| pin.contains("fabric-pins")).collect()
+                };
+                assert_eq!(pins().len(), count, "control");
+                let others = || table().lines().filter(|line| !line.contains(" - nsfs ")).count();
+                let before = others();
+                detach(&pins(), &own.join("file")).expect("they can be");
+                assert_eq!(pins(), Vec::<String>::new());
+                assert_eq!(others(), before);
+                assert_eq!(fs::read_to_string(own.join("file")).expect("it is back"), "text");
+                rustix::mount::unmount(&bystander, UnmountFlags::DETACH).expect("it is mounted still");
+            }
+            fs::remove_dir_all(&parent).expect("nothing is mounted there");
+        };
+        std::thread::spawn(test).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
 
     #[test]
     fn only_pinned_namespaces_are_found() {

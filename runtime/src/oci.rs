@@ -28,8 +28,8 @@ pub(crate) struct Surroundings {
     pub(crate) layout: Layout,
     /// Where the root file system is mounted.
     pub(crate) root: PathBuf,
-    /// The network namespace, as the shim can reach it.
-    pub(crate) network_namespace: PathBuf,
+    /// The network namespace, as the shim can reach it; none means its own.
+    pub(crate) network_namespace: Option<PathBuf>,
     /// The cgroup relative to the root of each hierarchy.
     pub(crate) cgroup: PathBuf,
     /// What to set, if what would be inherited favours the container over the host's programs.
@@ -69,14 +69,16 @@ pub(crate) fn specification(container: &ContainerSpec, surroundings: &Surroundin
                 (LinuxNamespaceType::Uts, None),
                 (LinuxNamespaceType::Mount, None),
                 (LinuxNamespaceType::Cgroup, None),
-                (LinuxNamespaceType::Network, Some(&surroundings.network_namespace)),
             ]
+            .into_iter()
+            .chain(surroundings.network_namespace.as_ref().map(|path| (LinuxNamespaceType::Network, Some(path))))
             .map(|(kind, path)| {
                 let mut namespace =
                     LinuxNamespaceBuilder::default().typ(kind).build().expect("a kind is all a namespace needs");
                 namespace.set_path(path.cloned());
                 namespace
-            }),
+            })
+            .collect::<Vec<_>>(),
         )
         .cgroups_path(Path::new("/").join(&surroundings.cgroup))
         .masked_paths(

@@ -7,9 +7,13 @@ use std::{
 };
 
 use model::ContainerId;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags, statx},
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
 
-use crate::{Directories, Runtime, RuntimeError, cgroup, client::Connection, log, protocol::Request};
+use crate::{Directories, Exit, Runtime, RuntimeError, cgroup, client::Connection, log, protocol::Request};
 
 /// How long a shim may take to kill its container before it is killed itself.
 const DELETE_PATIENCE: Duration = Duration::from_secs(5);
@@ -77,26 +81,59 @@ impl Runtime {
 fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Result<(), RuntimeError> {
     cgroup::remove(&directories.cgroup_of(id))?;
     let run = directories.run_of(id);
-    // The shim's own mounts are in a namespace of its own; what somebody mounted there in the host's is in the way.
-    for point in mounts_below(&run).map_err(|source| RuntimeError::path("list the mounts of", &run, source))? {
+    // The shim's own mounts are in a namespace of its own; what somebody mounted there in the host's is in the way. That is
+    // rare, and the host's table of mounts as long as it has containers.
+    let mounted = holds_mount(&run).map_err(|source| RuntimeError::path("look for mounts in", &run, source))?;
+    let points = if mounted { mounts_below(&run) } else { Ok(Vec::new()) };
+    for point in points.map_err(|source| RuntimeError::path("list the mounts of", &run, source))? {
         gone(unmount(&point, UnmountFlags::DETACH).map_err(io::Error::from))
             .map_err(|source| RuntimeError::path("unmount", point, source))?;
     }
     gone(fs::remove_dir_all(&run)).map_err(|source| RuntimeError::path("remove", run, source))?;
-    let data = match keep {
-        Keep::Nothing => log::files(&directories.log_of(id)).chain([directories.exit_of(id)]).collect(),
-        Keep::Log => vec![directories.exit_of(id)],
+    match keep {
         Keep::LogAndEnd => return Ok(()),
-    };
-    for path in data {
-        gone(fs::remove_file(&path)).map_err(|source| RuntimeError::path("remove", path, source))?;
+        Keep::Log => {}
+        Keep::Nothing => {
+            let path = directories.log_of(id);
+            log::remove(&path).map_err(|source| RuntimeError::path("remove", path, source))?;
+        }
     }
+    let end = directories.exit_of(id);
+    Exit::remove(&end).map_err(|source| RuntimeError::path("remove", end, source))?;
     let data = directories.data_of(id);
     match fs::remove_dir(&data) {
         // Others may keep something of the container there, too.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         removed => gone(removed).map_err(|source| RuntimeError::path("remove", data, source)),
     }
+}
+
+/// Whether anything is mounted at `path` or below it, in the host's mount namespace. Nothing is followed or entered that is
+/// mounted there. Where the kernel cannot tell (before Linux 5.8), something may be.
+fn holds_mount(path: &Path) -> io::Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let seen = match statx(CWD, path, flags, StatxFlags::TYPE) {
+        Err(Errno::NOENT) => return Ok(false),
+        seen => seen?,
+    };
+    if !seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+        || seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    {
+        return Ok(true);
+    }
+    if FileType::from_raw_mode(seen.stx_mode.into()) != FileType::Directory {
+        return Ok(false);
+    }
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        if holds_mount(&entry?.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Mount points below `directory` in the host's mount namespace, the innermost first.
@@ -116,5 +153,30 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_without_the_table_of_mounts() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let own = directory.path();
+        fs::create_dir_all(own.join("a/b")).expect("it is ours");
+        fs::write(own.join("a/b/file"), "").expect("it is ours");
+        std::os::unix::fs::symlink("/proc", own.join("link")).expect("it is ours");
+        for (path, holds) in
+            [(own, false), (&own.join("link"), false), (&own.join("none"), false), (Path::new("/proc"), true)]
+        {
+            assert_eq!(holds_mount(path).expect("readable"), holds, "{}", path.display());
+            assert_eq!(
+                !mounts_below(path).expect("readable").is_empty(),
+                holds,
+                "as the table says: {}",
+                path.display()
+            );
+        }
     }
 }

@@ -37,8 +37,12 @@ pub(crate) fn mount(spec: &ContainerSpec, target: &Path) -> Result<(), Failure> 
     };
     let lower: Vec<String> = spec.lower.iter().map(&mut name).collect::<Result<_, _>>()?;
     // `index` may be on by default, and would refuse an upper directory that was mounted over other layers before.
-    let options =
-        format!("index=off,lowerdir={},upperdir={},workdir={}", lower.join(":"), name(&spec.upper)?, name(&spec.work)?);
+    let (upper, work) = (name(&spec.upper)?, name(&spec.work)?);
+    let mut options = format!("index=off,lowerdir={},upperdir={upper},workdir={work}", lower.join(":"));
+    if spec.ephemeral {
+        // Otherwise the unmount waits until everything that anybody wrote to that file system is on the disk.
+        options.push_str(",volatile");
+    }
     let step = "mount the root file system";
     if options.len() > MAX_OPTIONS {
         let cause = format!("{} layers are more than one mount takes", spec.lower.len());

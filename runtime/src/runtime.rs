@@ -16,7 +16,9 @@ use tokio::sync::OnceCell;
 use crate::{
     ContainerSpec, Created, Directories, ExecStreams, Exit, LogReader, Observed, RuntimeError, Zygote, cgroup,
     client::{self, Connection},
+    exit::Draft,
     protocol::{CreateRequest, Reply, Request},
+    unreachable,
 };
 
 /// How long making a container may take, which may wait for a disk.
@@ -42,10 +44,19 @@ impl Runtime {
         &self.directories
     }
 
+    /// Whether the zygote, without which no container can be made, has ended. What runs goes on; only another process with
+    /// a zygote of its own can make more.
+    pub fn has_lost_zygote(&self) -> bool {
+        self.zygote.has_ended()
+    }
+
     /// Has the kernel do ahead what a creation would wait for. Returns at once, and is of use when something else, of
     /// some milliseconds, is to be done before [`Runtime::create`]; must be called within a tokio runtime.
     pub fn expect_create(&self) {
-        drop(tokio::task::spawn_blocking(cgroup::expect_move));
+        // In the legacy layout nobody waits: see `cgroup::Stay`.
+        if matches!(cgroup::Layout::detect(), Ok(cgroup::Layout::Unified)) {
+            drop(tokio::task::spawn_blocking(cgroup::expect_move));
+        }
     }
 
     /// Creates a container as far as the moment before its own program: namespaces, mounts and cgroup exist, and its
@@ -82,8 +93,16 @@ impl Runtime {
         drop((theirs, listener));
         match Connection::new(ours).map_err(shim)?.receive().await.map_err(shim)? {
             Some(Reply::Created(created)) => Ok(created),
-            Some(Reply::Failed(failure)) => Err(RuntimeError::container(id, failure)),
-            Some(_) | None => Err(RuntimeError::ShimGone { id: id.clone(), step: "create it" }),
+            failed => {
+                // The kernel chooses whom it kills: the shim, or one of those who tell it that they failed.
+                let limit =
+                    spec.confinement.memory.filter(|_| cgroup::was_out_of_memory(&self.directories.cgroup_of(id)));
+                Err(match (failed, limit) {
+                    (_, Some(limit)) => RuntimeError::OutOfMemory { id: id.clone(), limit },
+                    (Some(Reply::Failed(failure)), None) => RuntimeError::container(id, failure),
+                    _ => RuntimeError::ShimGone { id: id.clone(), step: "create it" },
+                })
+            }
         }
     }
 
@@ -112,7 +131,10 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::NotRunning`] when it has ended.
     pub async fn kill(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
-        self.order(id, "send it a signal", &Request::Kill { signal }, &[]).await
+        match self.order(id, "send it a signal", &Request::Kill { signal }, &[]).await {
+            Err(RuntimeError::Unreachable { .. }) => unreachable::signal(&self.directories, id, signal),
+            sent => sent,
+        }
     }
 
     /// Connects a client to the container's standard streams, on which it speaks [`model::Frame`]s; `already_read` is
@@ -213,7 +235,10 @@ impl Runtime {
         match self.ask(id, step, request, descriptors).await? {
             Some(Reply::Done) => Ok(()),
             Some(_) => Err(RuntimeError::ShimGone { id: id.clone(), step }),
-            None => Err(RuntimeError::NotRunning { id: id.clone() }),
+            None => {
+                unreachable::check(&self.directories, id)?;
+                Err(RuntimeError::NotRunning { id: id.clone() })
+            }
         }
     }
 
@@ -264,16 +289,26 @@ impl Runtime {
         if let Some(exit) = Exit::read(&path).map_err(|source| RuntimeError::path("read", &path, source))? {
             return Ok(Some(exit));
         }
+        unreachable::check(&self.directories, id)?;
         if !self.directories.run_of(id).exists() && !self.directories.log_of(id).exists() {
             return Ok(None);
         }
+        self.abandon(id).map(Some)
+    }
+
+    /// Ends the container without its shim, and records it as lost.
+    ///
+    /// # Errors
+    /// When that cannot be written, or the hierarchies of cgroups cannot be listed.
+    pub fn abandon(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let path = self.directories.exit_of(id);
         // The container ends with its shim, unless its first program changed its credentials by being executed (a setuid
         // program), which clears the parent's death signal. What counts as ended must not run.
         cgroup::kill(&self.directories.cgroup_of(id))?;
         let lost = Exit { exit_code: Exit::LOST, started_at: None, finished_at: Timestamp::now() };
         make_directory(&self.directories.data_of(id))?;
-        lost.write(&path).map_err(|source| RuntimeError::path("write", &path, source))?;
-        Ok(Some(lost))
+        lost.write(&path, Draft::Absent).map_err(|source| RuntimeError::path("write", &path, source))?;
+        Ok(lost)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     Created, ExecStreams, Exit, Failure, FailureKind, Observed, client,
     exec::{self, Job},
     executor::Launch,
+    exit::Draft,
     farewell,
     protocol::{CreateRequest, Reply, Request},
     seccomp::{Filter, FilterError},
@@ -62,7 +63,10 @@ pub(crate) fn run(
             let pid = newborn.pid.as_raw_nonzero().get();
             let _ = wire::send(&reply, &Reply::Created(Created { pid }), &[]);
             drop(reply);
-            Shim::new(request, newborn, listener).stay()
+            // Nobody waits for this; without it, the end of a container cannot be kept once the disk is full.
+            let reserved = Exit::reserve(&request.directories.exit_of(&request.spec.id));
+            let draft = if reserved.is_ok() { Draft::Reserved } else { Draft::Absent };
+            Shim::new(request, newborn, listener, draft).stay()
         }
         Err(failure) => {
             let _ = wire::send(&reply, &Reply::Failed(failure), &[]);
@@ -94,6 +98,8 @@ struct Shim {
     container: Container,
     filter: Filter,
     life: Life,
+    /// Of how it ends.
+    draft: Draft,
     streams: Streams,
     listener: OwnedFd,
     /// Connections whose request has not arrived.
@@ -127,7 +133,7 @@ enum Token {
 }
 
 impl Shim {
-    fn new(request: CreateRequest, newborn: Newborn, listener: OwnedFd) -> Self {
+    fn new(request: CreateRequest, newborn: Newborn, listener: OwnedFd, draft: Draft) -> Self {
         Self {
             request,
             pid: newborn.pid,
@@ -135,6 +141,7 @@ impl Shim {
             container: newborn.container,
             filter: newborn.filter,
             life: Life::Created(newborn.launch),
+            draft,
             streams: newborn.streams,
             listener,
             asking: Vec::new(),
@@ -360,7 +367,7 @@ impl Shim {
         let exit = Exit { exit_code: system::reap(self.pid), started_at, finished_at: Timestamp::now() };
         self.streams.drain();
         // If this cannot be written, the container will count as lost, which is the truth.
-        let _ = exit.write(&self.request.directories.exit_of(&self.request.spec.id));
+        let _ = exit.write(&self.request.directories.exit_of(&self.request.spec.id), self.draft);
         for connection in self.waiting.drain(..) {
             let _ = wire::send(&connection, &Reply::Exited(exit), &[]);
         }

@@ -1,7 +1,9 @@
 //! Carries a process's standard streams to a log and to attached clients, without ever blocking.
 //!
 //! Octets are read from the process only while every client has room, so that one slow client slows the process down
-//! as a terminal would. A client that takes nothing for [`PATIENCE`] is dropped, and the process goes on.
+//! as a terminal would. A client that hangs is dropped, and the process goes on.
+
+mod client;
 
 use std::{
     collections::VecDeque,
@@ -11,20 +13,19 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use jiff::Timestamp;
-use model::{Frame, FrameDecoder, Stream};
+use model::{Frame, Stream};
 use rustix::event::PollFlags;
 
+use self::client::Client;
 use crate::{log::LogWriter, system, terminal};
 
 /// How many pieces are read at most of what a process that ended left in a pipe: more than a pipe ever holds.
 const DRAINED: usize = 64;
 
-/// How long a client may take nothing of what waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How many octets may wait, for a client or for standard input, before nothing more is read for it.
 const MAX_WAITING: usize = 256 << 10;
 const CHUNK: usize = 32 << 10;
@@ -50,18 +51,6 @@ pub(crate) struct Streams {
     log: Option<LogWriter>,
     clients: Vec<Client>,
     signals: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Client {
-    socket: UnixStream,
-    decoder: FrameDecoder,
-    outgoing: VecDeque<u8>,
-    /// Since when it has taken nothing of what waits.
-    stalled_since: Option<Instant>,
-    /// Whether it may still send.
-    talks: bool,
-    gone: bool,
 }
 
 /// What a process is given as its standard streams.
@@ -122,7 +111,7 @@ impl Streams {
             let flags = if self.to_stdin.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             interests.push((Source::Stdin, stdin.as_fd(), flags));
         }
-        if self.clients.iter().all(|client| client.outgoing.len() < MAX_WAITING) {
+        if self.clients.iter().all(|client| client.waiting() < MAX_WAITING) {
             let outputs = [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)];
             interests.extend(
                 outputs
@@ -133,15 +122,15 @@ impl Streams {
         for (index, client) in self.clients.iter().enumerate() {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, client.talks && self.to_stdin.len() < MAX_WAITING);
-            flags.set(PollFlags::OUT, !client.outgoing.is_empty());
-            interests.push((Source::Client(index), client.socket.as_fd(), flags));
+            flags.set(PollFlags::OUT, client.waiting() > 0);
+            interests.push((Source::Client(index), client.as_fd(), flags));
         }
         interests
     }
 
     /// Until when to wait at most.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.clients.iter().filter_map(|client| client.stalled_since).min().map(|since| since + PATIENCE)
+        self.clients.iter().filter_map(Client::deadline).min()
     }
 
     /// Acts on what happened to a source; to be followed by [`Streams::sweep`] after all of them.
@@ -168,7 +157,7 @@ impl Streams {
     /// Drops the clients that are gone or hang, and returns the signals that clients have sent.
     pub(crate) fn sweep(&mut self, now: Instant) -> Vec<u8> {
         for client in &mut self.clients {
-            client.gone |= client.stalled_since.is_some_and(|since| now >= since + PATIENCE);
+            client.gone |= client.deadline().is_some_and(|deadline| now >= deadline);
         }
         let before = self.clients.len();
         let talked = self.clients.iter().any(|client| client.talks);
@@ -181,7 +170,7 @@ impl Streams {
 
     /// Whether every client has taken everything.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.clients.iter().all(|client| client.outgoing.is_empty())
+        self.clients.iter().all(|client| client.waiting() == 0)
     }
 
     /// Whether anybody is attached.
@@ -227,13 +216,10 @@ impl Streams {
     pub(crate) fn only_clients(mut self) -> io::Result<Self> {
         let clients = std::mem::take(&mut self.clients);
         drop(self);
-        let waiting = clients.into_iter().filter(|client| !client.outgoing.is_empty());
-        let (sockets, rests): (Vec<_>, Vec<_>) =
-            waiting.map(|client| (client.socket.into(), (client.outgoing, client.stalled_since))).unzip();
-        let clients =
-            system::keep_only_these(sockets)?.into_iter().zip(rests).map(|(socket, (outgoing, stalled_since))| {
-                Client { outgoing, stalled_since, talks: false, ..Client::new(socket.into()) }
-            });
+        let waiting = clients.into_iter().filter(|client| client.waiting() > 0);
+        let (sockets, rests): (Vec<_>, Vec<_>) = waiting.map(Client::into_parts).unzip();
+        let sockets = system::keep_only_these(sockets)?.into_iter();
+        let clients = sockets.zip(rests).map(|(socket, rest)| Client::from_parts(socket, rest));
         Ok(Self { clients: clients.collect(), ..Self::default() })
     }
 
@@ -350,51 +336,6 @@ impl Streams {
                 // Not for this direction, or no frame: it does not speak the protocol.
                 Ok(Some(_)) | Err(_) => {
                     client.gone = true;
-                    return;
-                }
-            }
-        }
-    }
-}
-
-impl Client {
-    fn new(socket: UnixStream) -> Self {
-        Self {
-            socket,
-            decoder: FrameDecoder::default(),
-            outgoing: VecDeque::new(),
-            stalled_since: None,
-            talks: true,
-            gone: false,
-        }
-    }
-
-    fn send(&mut self, octets: &[u8]) {
-        self.outgoing.extend(octets);
-        self.write();
-    }
-
-    fn write(&mut self) {
-        loop {
-            let (octets, _) = self.outgoing.as_slices();
-            if octets.is_empty() {
-                self.stalled_since = None;
-                return;
-            }
-            match self.socket.write(octets) {
-                Ok(written) => {
-                    self.outgoing.drain(..written);
-                    self.stalled_since = None;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stalled_since.get_or_insert_with(Instant::now);
-                    return;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.gone = true;
-                    self.outgoing.clear();
-                    self.stalled_since = None;
                     return;
                 }
             }

@@ -12,7 +12,7 @@ use std::{
 use rustix::{
     fs::{MemfdFlags, Mode, OFlags, SealFlags},
     io::Errno,
-    process::{Pid, Signal, WaitOptions},
+    process::{Pid, Signal, WaitOptions, WaitStatus},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -59,9 +59,18 @@ pub(crate) fn sealed_copy_of_self() -> io::Result<OwnedFd> {
         .or_else(|_| rustix::fs::memfd_create(c"fabric", flags))?;
     let mut copy = File::from(copy);
     io::copy(&mut program, &mut copy)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    seal(&copy)?;
     Ok(copy.into())
+}
+
+/// Sees to it that nobody changes what is in `copy` any more: neither its size, nor its octets, nor this.
+///
+/// `F_SEAL_WRITE` would be refused with `EBUSY` while the kernel itself holds a page, be it because it moves memory
+/// (`memfd_wait_for_pins` in `mm/memfd.c`). It differs from `F_SEAL_FUTURE_WRITE` only in that it also asks for older
+/// mappings that can be written through, and of a file that never left this function's caller there are none.
+fn seal(copy: &File) -> Result<(), Errno> {
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE;
+    rustix::fs::fcntl_add_seals(copy, seals)
 }
 
 /// Executes `program` under `name` with nothing open but `/dev/null` as 0, 1 and 2, and `socket` as descriptor `number`.
@@ -131,6 +140,29 @@ fn close_range(first: RawFd, flags: u32) -> Result<(), Errno> {
     if result < 0 { Err(last_error()) } else { Ok(()) }
 }
 
+/// Closes every descriptor, the standard streams too. For a process that never returns into the frames which own them.
+pub(crate) fn close_everything() {
+    // Refused only to a caller that has left memory for threads of its own.
+    let _ = close_range(0, 0);
+}
+
+/// Writes `name` over the arguments that lists of processes show, as far as it has room.
+pub(crate) fn rename_arguments(name: &str) {
+    // The 48th and 49th fields (proc_pid_stat(5)); the second may hold spaces and ends with the last bracket.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(45);
+    let mut field = || fields.next().and_then(|field| field.parse::<usize>().ok()).unwrap_or_default();
+    let (begin, end) = (field(), field());
+    if begin == 0 || end <= begin {
+        return;
+    }
+    for (place, octet) in (begin..end - 1).zip(name.bytes().chain(std::iter::repeat(0))) {
+        // SAFETY: the kernel says that this process's arguments are here, which lie on its stack and can be written. Nobody
+        // reads them any more: the caller never returns.
+        unsafe { std::ptr::write_volatile(std::ptr::with_exposed_provenance_mut::<u8>(place), octet) };
+    }
+}
+
 /// [`keep_only_these`] for a number of descriptors that is known.
 pub(crate) fn keep_only<const N: usize>(descriptors: [OwnedFd; N]) -> Result<[OwnedFd; N], Errno> {
     let kept = keep_only_these(descriptors.into())?;
@@ -178,12 +210,14 @@ pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString
     last_error()
 }
 
+/// The kernel's mask of signals has a bit for each of 64.
+const SIZE_OF_MASK: usize = 8;
+
 /// Gives every signal its default action and unblocks all. Rust ignores SIGPIPE, and what is ignored stays so across
 /// exec, which breaks `yes | head`.
 pub(crate) fn reset_signals() {
     /// `struct sigaction` as the kernel defines it, of which only the size matters here: handler, flags, restorer, mask.
     const DEFAULT: [u64; 4] = [0; 4];
-    const SIZE_OF_MASK: usize = 8;
     for signal in 1..=64 {
         // SAFETY: the kernel reads one action of all zeroes, which is SIG_DFL. Not through libc, which refuses the two
         // numbers it keeps for itself. SIGKILL and SIGSTOP return EINVAL.
@@ -193,6 +227,36 @@ pub(crate) fn reset_signals() {
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &0_u64, std::ptr::null::<u64>(), SIZE_OF_MASK)
     };
+}
+
+/// Has every signal wait for [`next_signal`] or [`reset_signals`], also those that the first process of a PID namespace would
+/// never see because it has no handler for them.
+pub(crate) fn block_signals() {
+    // SAFETY: the kernel reads one mask of eight octets. Not through libc, which leaves out the numbers it keeps for itself.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &u64::MAX, std::ptr::null::<u64>(), SIZE_OF_MASK)
+    };
+}
+
+/// Takes the next signal that is blocked, once there is one, and returns its number; none if the wait was interrupted.
+pub(crate) fn next_signal() -> Option<i32> {
+    // SAFETY: the kernel reads one mask of eight octets, and writes nothing where no place is given.
+    let number = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &u64::MAX,
+            std::ptr::null::<libc::siginfo_t>(),
+            std::ptr::null::<libc::timespec>(),
+            SIZE_OF_MASK,
+        )
+    };
+    i32::try_from(number).ok().filter(|number| *number > 0)
+}
+
+/// Sends a signal by number to a child. That it has ended is noticed elsewhere.
+pub(crate) fn pass_on(child: Pid, signal: i32) {
+    // SAFETY: the kernel checks both numbers.
+    unsafe { libc::kill(child.as_raw_nonzero().get(), signal) };
 }
 
 /// Sends a signal by number to the process behind a pidfd.
@@ -238,16 +302,17 @@ pub(crate) fn bpf<T>(command: u32, attributes: &T) -> Result<i32, Errno> {
 pub(crate) fn reap(child: Pid) -> i32 {
     loop {
         match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => {
-                return status
-                    .exit_status()
-                    .or_else(|| status.terminating_signal().map(|signal| 128 + signal))
-                    .unwrap_or(Exit::LOST);
-            }
+            Ok(Some((_, status))) => return exit_code(status),
             Ok(None) | Err(Errno::INTR) => {}
             Err(_) => return Exit::LOST,
         }
     }
+}
+
+/// The exit code that a status stands for, or 128 and the number of a signal.
+pub(crate) fn exit_code(status: WaitStatus) -> i32 {
+    let signal = || status.terminating_signal().map(|signal| 128 + signal);
+    status.exit_status().or_else(signal).unwrap_or(Exit::LOST)
 }
 
 /// Kills a process that is known only by number.
@@ -264,4 +329,39 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
 
 fn last_error() -> Errno {
     Errno::from_raw_os_error(io::Error::last_os_error().raw_os_error().expect("made from errno"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use rustix::pipe::SpliceFlags;
+
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_still_holds_is_sealed() {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut copy = File::from(rustix::fs::memfd_create(c"copy", flags).expect("makes a file"));
+        copy.write_all(&[1; 8192]).expect("writes");
+        // The page itself waits in the pipe, not a copy of it.
+        let (_reader, writer) = io::pipe().expect("makes a pipe");
+        let mut from = 0;
+        let moved = rustix::pipe::splice(&copy, Some(&mut from), &writer, None, 4096, SpliceFlags::empty());
+        assert_eq!(moved, Ok(4096));
+        let write = rustix::fs::fcntl_add_seals(&copy, SealFlags::WRITE);
+        assert_eq!(write, Err(Errno::BUSY), "so the page is held");
+
+        seal(&copy).expect("seals");
+        assert_eq!(rustix::io::pwrite(&copy, &[2], 0), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&copy, 0), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&copy, 9000), Err(Errno::PERM));
+        assert_eq!(rustix::fs::fcntl_add_seals(&copy, SealFlags::EXEC), Err(Errno::PERM));
+        // SAFETY: the kernel chooses where, and nothing looks at what is mapped.
+        let mapped = unsafe {
+            let how = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mmap(std::ptr::null_mut(), 4096, how, libc::MAP_SHARED, copy.as_raw_fd(), 0)
+        };
+        assert_eq!((mapped, last_error()), (libc::MAP_FAILED, Errno::PERM));
+    }
 }

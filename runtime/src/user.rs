@@ -23,6 +23,13 @@ pub(crate) enum UserError {
     UnknownUser(String),
     #[error("`{}` is not in the container's /etc/group", .0.escape_debug())]
     UnknownGroup(String),
+    #[error("the home of `{}` in the container's /etc/passwd has a NUL octet", .0.escape_debug())]
+    Home(String),
+    #[error(
+        "`{}` is in {count} groups of the container's /etc/group, and the kernel knows {MAX_GROUPS} of a process at most",
+        .user.escape_debug()
+    )]
+    TooManyGroups { user: String, count: usize },
     #[error("cannot read the container's {path}")]
     Read {
         path: &'static str,
@@ -69,6 +76,10 @@ fn identify(text: &str, passwd: &str, group: &str) -> Result<Identity, UserError
         (None, None) => return Err(UserError::UnknownUser(user.to_owned())),
     };
     let home = entry.as_ref().map_or("/", |entry| entry.home).to_owned();
+    // It becomes a variable of the environment, which a NUL octet would end.
+    if home.contains('\0') {
+        return Err(UserError::Home(user.to_owned()));
+    }
     if !wanted_group.is_empty() {
         let number = wanted_group.parse().ok().filter(|number| *number <= MAX_ID);
         let gid = groups(group)
@@ -87,8 +98,14 @@ fn identify(text: &str, passwd: &str, group: &str) -> Result<Identity, UserError
     };
     others.sort_unstable();
     others.dedup();
+    if others.len() > MAX_GROUPS {
+        return Err(UserError::TooManyGroups { user: user.to_owned(), count: others.len() });
+    }
     Ok(Identity { uid, gid: own_gid, groups: others, home })
 }
+
+/// NGROUPS_MAX of `include/uapi/linux/limits.h`: setgroups(2) refuses more.
+const MAX_GROUPS: usize = 65_536;
 
 /// The largest identifier that is not "none" in some system call.
 const MAX_ID: u32 = i32::MAX.unsigned_abs();
@@ -158,5 +175,22 @@ mail:x:8:www
         ] {
             assert_eq!(identify(text, PASSWD, GROUP).expect_err(text).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn a_home_that_no_variable_can_hold_is_refused() {
+        let error = identify("www", "www:x:33:34:www:/var/\0www:/bin/false\n", GROUP).expect_err("it has a NUL");
+        assert_eq!(error.to_string(), "the home of `www` in the container's /etc/passwd has a NUL octet");
+    }
+
+    #[test]
+    fn more_groups_than_the_kernel_knows_are_refused() {
+        let of = |count: usize| (1..=count).map(|gid| format!("g{gid}:x:{gid}:www\n")).collect::<String>();
+        assert_eq!(identify("www", PASSWD, &of(MAX_GROUPS)).expect("as many may be").groups.len(), MAX_GROUPS);
+        let error = identify("www", PASSWD, &of(MAX_GROUPS + 1)).expect_err("one too many");
+        assert_eq!(
+            error.to_string(),
+            "`www` is in 65537 groups of the container's /etc/group, and the kernel knows 65536 of a process at most"
+        );
     }
 }

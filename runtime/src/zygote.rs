@@ -3,9 +3,11 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
@@ -34,12 +36,20 @@ impl Zygote {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(socket)
     }
+
+    /// Whether the process has ended: nobody has the other end of the socket any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+    }
 }
 
 /// `argv[0]` of the zygote.
 const NAME: &str = "fabric-zygote";
 /// Where the zygote finds its socket.
 const SOCKET: i32 = 3;
+/// How long it waits for more memory or descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Must come first in the daemon's `main`. In the process that [`Runtime::spawn_zygote`] executed it runs the zygote
 /// and never returns; in every other it returns at once.
@@ -84,6 +94,12 @@ impl Runtime {
     }
 }
 
+/// Whether there may be enough soon of what there was too little of to take an order.
+fn is_passing(error: &io::Error) -> bool {
+    let known = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(known, Some(Errno::NOMEM | Errno::NOBUFS | Errno::MFILE | Errno::NFILE | Errno::INTR | Errno::AGAIN))
+}
+
 fn run(socket: OwnedFd) -> i32 {
     // The container's processes must not look into the ones that set them up.
     if rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
@@ -103,6 +119,10 @@ fn run(socket: OwnedFd) -> i32 {
             Ok(Some(order)) => order,
             Ok(None) => return 0,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
+            Err(error) if is_passing(&error) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             Err(_) => return 1,
         };
         let Ok([reply, listener]) = <[OwnedFd; 2]>::try_from(descriptors) else {
@@ -121,5 +141,38 @@ fn run(socket: OwnedFd) -> i32 {
             // The reply's descriptor closes, which tells the daemon.
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_memory_passes_and_a_broken_socket_does_not() {
+        for (error, passes) in [
+            (Errno::NOMEM, true),
+            (Errno::NOBUFS, true),
+            (Errno::MFILE, true),
+            (Errno::INTR, true),
+            (Errno::CONNRESET, false),
+            (Errno::BADF, false),
+            (Errno::NOTCONN, false),
+        ] {
+            assert_eq!(is_passing(&error.into()), passes, "{error:?}");
+        }
+        assert!(!is_passing(&io::Error::other("no number")));
+    }
+
+    #[test]
+    fn an_end_of_the_process_is_seen_on_its_socket() {
+        let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .expect("sockets can be made");
+        let zygote = Zygote { socket };
+        assert!(!zygote.has_ended());
+        rustix::net::send(&zygote.socket, b"an order", rustix::net::SendFlags::empty()).expect("there is room");
+        assert!(!zygote.has_ended());
+        drop(theirs);
+        assert!(zygote.has_ended());
     }
 }

@@ -13,6 +13,8 @@ use std::{
 mod bed;
 #[path = "containers/confinement.rs"]
 mod confinement;
+#[path = "containers/inits.rs"]
+mod inits;
 #[path = "containers/life.rs"]
 mod life;
 #[path = "containers/options.rs"]
@@ -31,8 +33,16 @@ const CASE: &str = "RUNTIME_TEST_CASE";
 
 fn main() -> ExitCode {
     runtime::run_if_zygote();
-    let cases: Vec<Case> =
-        [life::CASES, streams::CASES, terminals::CASES, options::CASES, confinement::CASES, recovery::CASES].concat();
+    let cases: Vec<Case> = [
+        life::CASES,
+        streams::CASES,
+        terminals::CASES,
+        options::CASES,
+        confinement::CASES,
+        recovery::CASES,
+        inits::CASES,
+    ]
+    .concat();
     if let Ok(order) = std::env::var(recovery::DAEMON) {
         return recovery::be_the_daemon(&order);
     }

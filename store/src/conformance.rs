@@ -66,7 +66,7 @@ async fn next(watch: &mut Watch) -> Result<Event, WatchEnd> {
 }
 
 fn put(revision: Revision, name: &str, value: &[u8]) -> Event {
-    Event { revision, key: key(name), change: Change::Put(value.to_vec()) }
+    Event { revision, key: key(name), change: Change::Put(value.into()) }
 }
 
 fn names(listing: &Listing) -> Vec<&str> {
@@ -102,19 +102,19 @@ async fn values_are_any_octets(store: &dyn Store) {
     let all: Vec<u8> = (0..=255).collect();
     for value in [Vec::new(), vec![0], vec![0xff; 3], all, vec![7; 1 << 20]] {
         commit(store, Transaction::durable().put(key("a"), value.clone())).await;
-        assert_eq!(entry(store, "a").await.map(|entry| entry.value), Some(value));
+        assert_eq!(entry(store, "a").await.map(|entry| entry.value), Some(value.into()));
     }
 }
 
 async fn an_entry_knows_its_creation_and_its_last_change(store: &dyn Store) {
     let created = commit(store, Transaction::durable().put(key("a"), "1")).await;
-    assert_eq!(entry(store, "a").await, Some(Entry::new(b"1".to_vec(), created, created)));
+    assert_eq!(entry(store, "a").await, Some(Entry::new(b"1".as_slice().into(), created, created)));
     let modified = commit(store, Transaction::durable().put(key("a"), "2")).await;
-    assert_eq!(entry(store, "a").await, Some(Entry::new(b"2".to_vec(), created, modified)));
+    assert_eq!(entry(store, "a").await, Some(Entry::new(b"2".as_slice().into(), created, modified)));
     commit(store, Transaction::durable().delete(key("a"))).await;
     assert_eq!(entry(store, "a").await, None);
     let again = commit(store, Transaction::durable().put(key("a"), "3")).await;
-    assert_eq!(entry(store, "a").await, Some(Entry::new(b"3".to_vec(), again, again)));
+    assert_eq!(entry(store, "a").await, Some(Entry::new(b"3".as_slice().into(), again, again)));
 }
 
 async fn guards_hold_or_nothing_happens(store: &dyn Store) {
@@ -212,7 +212,7 @@ async fn prefixes_are_plain_text(store: &dyn Store) {
 async fn relaxed_commits_are_seen_at_once(store: &dyn Store) {
     let mut watch = watch(store, "a", list(store, "").await.revision).await;
     let revision = commit(store, Transaction::relaxed().put(key("a"), "1")).await;
-    assert_eq!(entry(store, "a").await, Some(Entry::new(b"1".to_vec(), revision, revision)));
+    assert_eq!(entry(store, "a").await, Some(Entry::new(b"1".as_slice().into(), revision, revision)));
     assert_eq!(next(&mut watch).await, Ok(put(revision, "a", b"1")));
 }
 
@@ -284,12 +284,15 @@ async fn no_update_is_lost(store: Arc<dyn Store>) {
         });
     }
     tasks.join_all().await;
-    assert_eq!(entry(&*store, "counter").await.map(|it| it.value), Some((TASKS * TURNS).to_string().into_bytes()));
+    assert_eq!(
+        entry(&*store, "counter").await.map(|it| it.value),
+        Some((TASKS * TURNS).to_string().into_bytes().into())
+    );
 }
 
 async fn increment(store: &dyn Store) -> bool {
     let entry = entry(store, "counter").await.expect("the counter is never deleted");
-    let count: u32 = String::from_utf8(entry.value).expect("digits").parse().expect("digits");
+    let count: u32 = String::from_utf8(entry.value.to_vec()).expect("digits").parse().expect("digits");
     let transaction = Transaction::durable().guarded((
         Guard::Unchanged(key("counter"), entry.modified),
         Write::put(key("counter"), (count + 1).to_string()),

@@ -1,6 +1,6 @@
 //! What every backend offers.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -39,7 +39,7 @@ impl fmt::Display for Revision {
 #[non_exhaustive]
 pub struct Entry {
     /// The value; may be empty, may be any octets.
-    pub value: Vec<u8>,
+    pub value: Arc<[u8]>,
     /// The transaction that last wrote the key.
     pub modified: Revision,
     /// The transaction that created the key; deleting and writing it again is a new creation.
@@ -48,7 +48,7 @@ pub struct Entry {
 
 impl Entry {
     /// An entry, for backends.
-    pub fn new(value: Vec<u8>, created: Revision, modified: Revision) -> Self {
+    pub fn new(value: Arc<[u8]>, created: Revision, modified: Revision) -> Self {
         Self { value, modified, created }
     }
 }

@@ -7,6 +7,7 @@
 
 mod file;
 mod image;
+mod reserve;
 mod watcher;
 mod writer;
 
@@ -24,6 +25,7 @@ use crate::{
     embedded::{
         file::StateFile,
         image::Shared,
+        reserve::Reserve,
         watcher::Watcher,
         writer::{Job, Writer},
     },
@@ -53,13 +55,17 @@ impl Embedded {
         let (file, contents) = StateFile::open(&path)?;
         let shared = Arc::new(Shared::new(contents.ceiling, contents.entries));
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(file, Arc::clone(&shared), contents.ceiling);
+        let reserve = Reserve::of(&path);
+        let writer = Writer::new(file, reserve, Arc::clone(&shared), contents.ceiling);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(&queue))
             .map_err(|error| file::io_error(&path, "start the writer thread of", error))?;
         Ok(Self { path, shared, jobs: Some(jobs), writer: Some(writer) })
     }
+
+    /// How many octets of space a commit takes at most, as long as its values are small.
+    pub const SPACE_OF_A_COMMIT: u64 = reserve::OCTETS as u64;
 
     /// The file it is kept in.
     pub fn path(&self) -> &Path {

@@ -17,5 +17,5 @@ pub use contract::{Entry, Listing, Revision, Store};
 pub use embedded::Embedded;
 pub use error::{Cause, CommitError, OpenError, StoreError};
 pub use key::{Key, ParseKeyError};
-pub use transaction::{Durability, Guard, Transaction, Write};
+pub use transaction::{Durability, Guard, OnFullDisk, Transaction, Write};
 pub use watch::{Change, Event, EventSource, Watch, WatchEnd};

@@ -1,5 +1,7 @@
 //! Transactions: guards that must hold, and writes that then happen together.
 
+use std::sync::Arc;
+
 use crate::{Key, Revision};
 
 /// Writes that happen together, if all guards hold.
@@ -11,6 +13,8 @@ pub struct Transaction {
     pub writes: Vec<Write>,
     /// What it must survive.
     pub durability: Durability,
+    /// What becomes of it where the disk is full.
+    pub on_full_disk: OnFullDisk,
 }
 
 /// A condition on one key.
@@ -45,7 +49,7 @@ pub enum Write {
         /// The key.
         key: Key,
         /// Its value from now on.
-        value: Vec<u8>,
+        value: Arc<[u8]>,
     },
     /// Removes the key; that it is absent already is success.
     #[non_exhaustive]
@@ -58,7 +62,7 @@ pub enum Write {
 impl Write {
     /// Creates `key` or replaces its value.
     pub fn put(key: Key, value: impl Into<Vec<u8>>) -> Self {
-        Self::Put { key, value: value.into() }
+        Self::Put { key, value: Arc::from(value.into()) }
     }
 
     /// Removes `key`.
@@ -83,15 +87,30 @@ pub enum Durability {
     Relaxed,
 }
 
+/// What becomes of a transaction where the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnFullDisk {
+    /// It is not committed.
+    Fail,
+    /// It may take the space that a backend sets aside for it: what it makes room by comes after it.
+    UseReserve,
+}
+
 impl Transaction {
     /// An empty transaction that will be durable.
     pub fn durable() -> Self {
-        Self { guards: Vec::new(), writes: Vec::new(), durability: Durability::Durable }
+        Self { guards: Vec::new(), writes: Vec::new(), durability: Durability::Durable, on_full_disk: OnFullDisk::Fail }
     }
 
     /// An empty transaction that a crash may lose.
     pub fn relaxed() -> Self {
         Self { durability: Durability::Relaxed, ..Self::durable() }
+    }
+
+    /// The same as what leads to more space: it is committed on a full disk, too, if that is possible at all.
+    #[must_use]
+    pub fn making_room(self) -> Self {
+        Self { on_full_disk: OnFullDisk::UseReserve, ..self }
     }
 
     /// Adds a condition.

@@ -1,6 +1,7 @@
 //! Watches: the changes under a prefix, in order, each once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -21,7 +22,7 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// It has this value now.
-    Put(Vec<u8>),
+    Put(Arc<[u8]>),
     /// It is gone.
     Delete,
 }

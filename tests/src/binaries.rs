@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(crate) const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Where the binaries of the profile under test are: beside the `deps` that this very test runs from.
 fn directory() -> PathBuf {

@@ -1,22 +1,25 @@
 //! A host: a network namespace with a `netd` of its own in it.
 
 mod daemon;
+mod reboot;
 mod retire;
 
 use std::{
     collections::BTreeSet,
     fs,
     io::Write,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
+    thread,
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Lan, Namespace, Outcome, binaries, busybox_tar, leftovers, snapshot};
+use crate::{Lan, Namespace, Outcome, binaries, busybox_tar, eventually, leftovers, snapshot};
 
 /// A host with its own network namespace, directories and daemon.
 ///
@@ -160,6 +163,14 @@ impl Host {
         Attached { id, pid, ipv4: text(&container["endpoints"][0]["ipv4"]).parse().expect("an address") }
     }
 
+    /// The addresses of a container on its first network, which has both families.
+    #[track_caller]
+    pub fn addresses(&self, name: &str) -> [IpAddr; 2] {
+        let shown = self.json(&["inspect", name]);
+        let address = |field: &str| shown["endpoints"][0][field].as_str().expect("both families").parse();
+        ["ipv4", "ipv6"].map(|field| address(field).expect("an address"))
+    }
+
     /// A new neighbour on a cable to the host; the first one is the host's way out.
     pub fn lan(&self) -> Arc<Lan> {
         let mut lans = self.lans.lock().expect("no holder panics");
@@ -170,8 +181,30 @@ impl Host {
     }
 
     /// Links, addresses, routes and firewall of the host, as text.
+    ///
+    /// Without the veth pairs that wait for an endpoint, which [`Host::holdings`] counts: the names of the next ones differ.
+    /// Looked at once no endpoint that is gone awaits the removal of its interface, which is out of use at once and
+    /// removed in the background.
     pub fn kernel_state(&self) -> String {
+        eventually("the interfaces of removed endpoints are gone", || {
+            let links = self.namespace.run(&["ip", "-o", "link", "show"]);
+            let mut ports = links.lines().filter(|link| link.contains(": fe-") && !leftovers::is_spare(link));
+            ports.all(|port| port.contains(",UP")).then_some(())
+        });
         snapshot::kernel_state(&self.namespace)
+    }
+
+    /// The name of the first interface of Fabric's that is up and has this prefix, `fb-` or `fe-`.
+    #[track_caller]
+    pub fn interface(&self, prefix: &str) -> String {
+        let links = self.namespace.run(&["ip", "-o", "link", "show", "up"]);
+        let name = links.lines().filter_map(|line| line.split(": ").nth(1)).find(|name| name.starts_with(prefix));
+        name.unwrap_or_else(|| panic!("no {prefix}* in:\n{links}")).split('@').next().expect("a name").to_owned()
+    }
+
+    /// The host's ends of veth pairs that wait for an endpoint.
+    pub fn spare_interfaces(&self) -> Vec<String> {
+        leftovers::spares(&self.namespace)
     }
 
     /// `fabric doctor` finds everything as it should be.
@@ -183,9 +216,20 @@ impl Host {
 
     /// What the daemon holds on the machine that is neither link nor rule: mounts, processes and control groups,
     /// counted by kind. Two equal counts mean that nothing came and nothing went.
+    ///
+    /// Counted once the counts stay the same: the pool of namespaces is filled in the background, some time after one was
+    /// taken from it.
     pub fn holdings(&self) -> Vec<String> {
         self.learn_ids();
-        leftovers::holdings(self.directory.path(), &self.namespace, &self.run_dir(), &self.known_ids())
+        let count = || leftovers::holdings(self.directory.path(), &self.namespace, &self.run_dir(), &self.known_ids());
+        let (mut last, mut same) = (count(), 0);
+        eventually("the counts stay the same", || {
+            thread::sleep(Duration::from_millis(100));
+            let now = count();
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+            (same == 3).then(|| last.clone())
+        })
     }
 
     /// Remembers the containers there are, so that control groups can be told from those of other hosts.

@@ -1,6 +1,6 @@
 //! Neighbours of a host.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::Namespace;
 
@@ -41,5 +41,15 @@ impl Lan {
             host.run(&["ip", "route", "add", "default", "via", &lan.address.to_string()]);
         }
         lan
+    }
+    /// Gives both ends of the cable addresses of IPv6 as well (RFC 3849), and routes to each other; returns the
+    /// neighbour's and the host's.
+    pub fn speak_ipv6(&self, host: &Namespace) -> [Ipv6Addr; 2] {
+        let [address, host_address] = [0x10, 1].map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        host.run(&["ip", "address", "add", &format!("{host_address}/64"), "dev", "lan0", "nodad"]);
+        self.namespace.run(&["ip", "address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"]);
+        self.namespace.run(&["ip", "route", "add", "default", "via", &host_address.to_string()]);
+        host.run(&["ip", "route", "add", "default", "via", &address.to_string()]);
+        [address, host_address]
     }
 }

@@ -55,6 +55,20 @@ pub(crate) fn links(host: &Namespace) -> Vec<String> {
     names.filter(|name| name.starts_with("fb-") || name.starts_with("fe-")).map(str::to_owned).collect()
 }
 
+/// Whether a line of `ip -o link` shows what waits for an endpoint: the host's end of a veth pair, down and in no bridge. That
+/// of an endpoint that is gone stays in its bridge until it is removed.
+pub(crate) fn is_spare(link: &str) -> bool {
+    link.contains(": fe-") && !link.contains(",UP") && !link.contains(" master ")
+}
+
+/// The names of what [`is_spare`].
+pub(crate) fn spares(host: &Namespace) -> Vec<String> {
+    let links = host.run(&["ip", "-o", "link", "show"]);
+    let names =
+        links.lines().filter(|line| is_spare(line)).filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+    names.map(str::to_owned).collect()
+}
+
 /// One line for each thing that should not be there, and is.
 pub(crate) fn survey(directory: &Path, host: &Namespace, pinned: &[PathBuf], ids: &[String]) -> Vec<String> {
     let mut left = Vec::new();
@@ -87,7 +101,8 @@ fn rules(host: &Namespace) -> Vec<String> {
         if let Some(name) = line.strip_prefix("set ").or_else(|| line.strip_prefix("map ")) {
             set = name.trim_end_matches(" {");
         }
-        if line.starts_with("elements") && !["marker", "guarded"].contains(&set) {
+        // Connections are counted for as long as the kernel remembers them.
+        if line.starts_with("elements") && !["marker", "guarded", "connections", "connections6"].contains(&set) {
             left.push(format!("nft set {set}: {line}"));
         }
     }
@@ -97,11 +112,12 @@ fn rules(host: &Namespace) -> Vec<String> {
 /// How many mounts, processes and control groups a host has, by kind; names of no two containers are equal, counts are.
 pub(crate) fn holdings(directory: &Path, host: &Namespace, run: &Path, ids: &[String]) -> Vec<String> {
     let (namespaces, others): (Vec<_>, Vec<_>) =
-        mounts(directory).into_iter().partition(|point| point.starts_with(run.join("netns")));
+        mounts(directory).into_iter().partition(|point| point.parent() == Some(&run.join("netns")));
     let entries = |path: PathBuf| fs::read_dir(path).map_or(0, Iterator::count);
     vec![
         format!("{} pinned namespaces, {} files for them", namespaces.len(), entries(run.join("netns"))),
         format!("{} other mounts", others.len()),
+        format!("{} veth pairs that wait", spares(host).len()),
         format!("{} processes", processes::belonging_to(directory, &[host]).len()),
         format!("{} control groups", cgroups(ids).len()),
         format!("{} run directories of containers", entries(run.join("containers"))),

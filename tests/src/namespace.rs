@@ -12,7 +12,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::Outcome;
+use crate::{Mac, Outcome};
 
 /// A network namespace, by the path of a file that stands for it.
 #[derive(Debug, Clone)]
@@ -64,6 +64,13 @@ impl Namespace {
     #[track_caller]
     pub fn run(&self, line: &[&str]) -> String {
         self.try_run(line).success()
+    }
+
+    /// The MAC address of an interface inside.
+    #[track_caller]
+    pub fn mac(&self, interface: &str) -> Mac {
+        let link = self.run(&["ip", "-o", "link", "show", "dev", interface]);
+        Mac::parse(link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("an address"))
     }
 
     /// Calls `act` on a thread inside. Sockets made there stay there, wherever they are used.

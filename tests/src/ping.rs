@@ -10,12 +10,11 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Namespace, within};
+use crate::{Namespace, PATIENCE, within};
 
 /// A running `ping`.
 #[derive(Debug)]
@@ -57,7 +56,7 @@ impl Ping {
             sequence_numbers
         });
         let ping = Self { child, answered, reader: Some(reader) };
-        let first = within(Duration::from_secs(3), || (ping.answered() > 0).then_some(()));
+        let first = within(PATIENCE, || (ping.answered() > 0).then_some(()));
         assert!(first.is_some(), "{address} answers no ping");
         ping
     }

@@ -1,6 +1,6 @@
 //! A host's kernel state as text that can be compared.
 
-use crate::Namespace;
+use crate::{Namespace, leftovers::is_spare};
 
 /// Links, IPv4 addresses and routes, and the firewall of a namespace, without counters, as their tools print them.
 ///
@@ -16,10 +16,14 @@ pub(crate) fn kernel_state(host: &Namespace) -> String {
     ];
     let mut text = String::new();
     for part in parts {
-        text.push_str(&format!("$ {}\n{}\n", part.join(" "), host.run(part)));
+        text.push_str(&format!("$ {}\n", part.join(" ")));
+        let shown = host.run(part);
+        shown.lines().filter(|line| !is_spare(line)).for_each(|line| text.push_str(&(without_other_end(line) + "\n")));
+        text.push('\n');
     }
     let carrier = [
         "NO-CARRIER,",
+        ",M-DOWN",
         ",LOWER_UP",
         " state UP",
         " state DOWN",
@@ -27,7 +31,18 @@ pub(crate) fn kernel_state(host: &Namespace) -> String {
         " state LOWERLAYERDOWN",
         " linkdown",
     ];
+    // Which connections containers have had open lately is in the sets that count them.
+    let counted = |line: &&str| line.contains("ct count over") && !line.trim_start().starts_with("add @");
+    let text: String = text.lines().filter(|line| !counted(line)).map(|line| format!("{line}\n")).collect();
     carrier.iter().fold(text, |text, word| text.replace(word, ""))
+}
+
+/// `bridge` names a container's end after whatever interface of the host has its index.
+fn without_other_end(line: &str) -> String {
+    match line.split_once('@').and_then(|(name, rest)| Some((name, rest.split_once(':')?.1))) {
+        Some((name, rest)) if name.contains(": fe-") => format!("{name}:{rest}"),
+        _ => line.to_owned(),
+    }
 }
 
 /// The lines that only one of two texts has, `-` before those of `before` and `+` before those of `after`.

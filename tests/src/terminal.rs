@@ -5,7 +5,6 @@ use std::{
     io::{Read, Write},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use rustix::{
@@ -15,7 +14,7 @@ use rustix::{
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
-use crate::within;
+use crate::{PATIENCE, within};
 
 /// A command on a terminal of its own, and what the screen has shown.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ impl Terminal {
     /// Waits until the screen shows `text`, after what was expected before.
     #[track_caller]
     pub fn expect(&self, text: &str) {
-        let found = within(Duration::from_secs(10), || {
+        let found = within(PATIENCE, || {
             let mut screen = self.screen.lock().expect("no holder panics");
             let place = screen.shown[screen.read..].find(text)?;
             screen.read += place + text.len();
@@ -108,7 +107,7 @@ impl Terminal {
     /// Waits until the terminal passes keys on as they are.
     #[track_caller]
     pub fn wait_until_raw(&self) {
-        let raw = within(Duration::from_secs(10), || self.is_raw().then_some(()));
+        let raw = within(PATIENCE, || self.is_raw().then_some(()));
         assert!(raw.is_some(), "the terminal is not raw:\n{}", self.shown());
     }
 
@@ -116,7 +115,7 @@ impl Terminal {
     #[track_caller]
     pub fn end(mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
-        let ended = within(Duration::from_secs(15), || self.child.try_wait().expect("it is our child"));
+        let ended = within(PATIENCE, || self.child.try_wait().expect("it is our child"));
         let Some(status) = ended else {
             let _ = self.child.kill();
             let _ = self.child.wait();

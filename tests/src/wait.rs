@@ -19,8 +19,11 @@ pub fn within<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<
     }
 }
 
-/// Asks until there is an answer, and fails the test after ten seconds without one.
+/// How long is waited for what is sure to happen: on a machine that is busy with much else, too.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer, and fails the test after [`PATIENCE`] without one.
 #[track_caller]
 pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    within(Duration::from_secs(10), ask).unwrap_or_else(|| panic!("after 10 s still not: {what}"))
+    within(PATIENCE, ask).unwrap_or_else(|| panic!("after {PATIENCE:?} still not: {what}"))
 }

@@ -1,6 +1,6 @@
 //! What keeps the daemon from starting: it says what, on which object, and changes nothing.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use tests::Host;
 
@@ -17,13 +17,14 @@ fn refused(host: &Host, command: &mut Command) -> String {
 #[test]
 fn settings_that_make_no_sense() {
     for (settings, expected) in [
-        ("pools = []", &["netd.toml", "`pools` is empty", "leave the key out"][..]),
+        ("pools = []", &["netd.toml", "line 1, column 9", "`pools` is empty", "leave the key out"][..]),
         ("pools = ['10.0.0.0/30']", &["`pools`", "10.0.0.0/30"]),
         ("pools = ['ten']", &["netd.toml", "line 1"]),
         ("log = 'loud=very'", &["loud=very"]),
-        ("namespace_pool = 100000", &["netd.toml", "namespace_pool", "256"]),
+        ("namespace_pool = 100000", &["netd.toml", "line 1, column 18", "namespace_pool", "256"]),
         ("namespace_pool = 'many'", &["netd.toml", "line 1"]),
         ("domain = 'not a domain'", &["netd.toml", "not a domain"]),
+        ("metrics_listen = '192.0.2.1:9273'", &["cannot serve metrics on 192.0.2.1:9273", "hint: `metrics_listen`"]),
         ("colour = 'blue'", &["netd.toml", "colour"]),
     ] {
         let host = Host::stopped(settings);
@@ -31,9 +32,61 @@ fn settings_that_make_no_sense() {
         for word in expected {
             assert!(said.contains(word), "{settings}: `{word}` in\n{said}");
         }
+        assert_nothing_was_made(&host);
         // The host of the test would be retired by a daemon, which these settings keep from starting.
         fs::write(host.path("netd.toml"), "").expect("the directory is ours");
     }
+}
+
+/// The daemon with other directories.
+fn elsewhere(host: &Host, data: &Path, run: &Path) -> Command {
+    let usual = host.netd_command();
+    let mut command = Command::new(usual.get_program());
+    let (data_dir, run_dir) = (host.data_dir(), host.run_dir());
+    command.args(usual.get_args().map(|argument| match Path::new(argument) {
+        path if path == data_dir => data.as_os_str(),
+        path if path == run_dir => run.as_os_str(),
+        _ => argument,
+    }));
+    let log = fs::File::options().append(true).create(true).open(host.path("netd.log")).expect("the directory is ours");
+    command.stderr(log);
+    command
+}
+
+/// A daemon that did not start made nothing, neither on the disk nor in the kernel.
+#[track_caller]
+fn assert_nothing_was_made(host: &Host) {
+    for directory in [host.data_dir(), host.run_dir()] {
+        assert!(!directory.exists(), "{} is left", directory.display());
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the kernel tells");
+    assert!(!mounts.contains(&*host.run_dir().to_string_lossy()), "{mounts}");
+}
+
+#[test]
+fn nothing_is_left_of_what_was_made_before_it_failed() {
+    // Another one works in the same network namespace.
+    let host = Host::new();
+    let said = refused(&host, &mut elsewhere(&host, &host.path("lib/data"), &host.path("other-run")));
+    assert!(said.contains("network namespace"), "{said}");
+    for path in ["lib", "other-run"] {
+        assert!(!host.path(path).exists(), "{path} is left");
+    }
+    // One that was there stays.
+    fs::create_dir(host.path("mine")).expect("the directory is ours");
+    let said = refused(&host, &mut elsewhere(&host, &host.path("mine"), &host.run_dir()));
+    assert!(said.contains("/run is in use"), "{said}");
+    assert_eq!(fs::read_dir(host.path("mine")).expect("it is there").count(), 0);
+    host.assert_healthy();
+}
+
+#[test]
+fn a_run_directory_that_no_socket_can_be_in() {
+    let host = Host::stopped("");
+    let long = host.run_dir().join("a-rather-long-directory-name".repeat(5));
+    let said = refused(&host, &mut elsewhere(&host, &host.data_dir(), &long));
+    assert!(said.contains("cannot serve the API on") && said.contains("hint: "), "{said}");
+    assert_nothing_was_made(&host);
 }
 
 #[test]
@@ -69,6 +122,30 @@ fn a_data_directory_that_cannot_be_written() {
     command.stderr(log);
     let said = refused(&host, &mut command);
     assert!(said.contains("/data") && said.contains("Read-only file system"), "{said}");
+    host.start();
+    assert_eq!(host.json(&["network", "ls"])[0]["name"], "web");
+}
+
+#[test]
+fn a_state_file_of_a_later_release_is_never_overwritten() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.terminate();
+    let path = host.data_dir().join("state.redb");
+    let whole = fs::read(&path).expect("netd made it");
+    let database = redb::Database::open(&path).expect("no daemon holds it");
+    let transaction = database.begin_write().expect("nobody else writes");
+    let table = redb::TableDefinition::<&str, u64>::new("fabric_meta");
+    transaction.open_table(table).expect("the table").insert("format", 1_000_000).expect("inserts");
+    transaction.commit().expect("commits");
+    drop(database);
+    let newer = fs::read(&path).expect("it is there");
+    let said = refused(&host, &mut host.netd_command());
+    for word in ["state.redb", "format 1000000", "hint: ", "release that wrote it"] {
+        assert!(said.contains(word), "`{word}` in\n{said}");
+    }
+    assert!(fs::read(&path).expect("it is there") == newer, "it is as it was");
+    fs::write(&path, &whole).expect("root may");
     host.start();
     assert_eq!(host.json(&["network", "ls"])[0]["name"], "web");
 }

@@ -3,11 +3,21 @@
 //! The list of steps is the daemon's own: each scenario is first run to its end with `NETD_STEP_LOG`, and then once
 //! for each step that this wrote, with `NETD_CRASH_AT`.
 
-use std::{collections::BTreeSet, fs, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use tests::{Attached, Flow, Host, Lan, Ping, difference, eventually, fetch, within};
+use tests::{
+    Attached, Flow, Host, Lan, PATIENCE, Ping, Scenario, crash_after_each, difference, eventually, fetch, kind, within,
+};
 
 const SERVER: [&str; 7] = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
+
+/// A network that only some scenarios make.
+const SPARE: &str = "spare";
+/// What makes networks that were changed what they were.
+const AS_BEFORE: [&[&str]; 2] = [
+    &["network", "update", "back", "--internal=false", "--icc", "--gateway-mode", "nat"],
+    &["network", "update", "web", "--mtu", "auto", "--gateway-mode", "nat"],
+];
 
 /// What a healthy host looks like while only the bystanders run.
 struct Baseline {
@@ -23,7 +33,7 @@ impl Baseline {
     #[track_caller]
     fn assert_reached(&self, host: &Host, when: &str) {
         let mut seen = (String::new(), Vec::new());
-        let reached = within(Duration::from_secs(5), || {
+        let reached = within(PATIENCE, || {
             seen = (host.kernel_state(), host.holdings());
             (seen.0 == self.kernel && seen.1 == self.holdings).then_some(())
         });
@@ -42,49 +52,16 @@ fn bystanders(host: &Host, lan: &Lan) -> (Flow, Ping) {
     let client = host.run("client", "web", &[], &["sleep", "10000"]);
     let listening = || server.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
     eventually("the server listens", || (!listening().is_empty()).then_some(()));
-    let flow = Flow::start(&lan.namespace, lan.host_address, 7000);
+    let flow = Flow::start(&lan.namespace, &server.namespace(), lan.host_address, 7000);
     (flow, Ping::start(&client.namespace(), server.ipv4))
-}
-
-/// Runs `scenario` on a daemon that writes its steps, and dies after the `crash_at`th; returns those it has taken.
-fn take_steps(host: &Host, scenario: &[Vec<&str>], crash_at: Option<usize>) -> Vec<String> {
-    let log = host.path("steps");
-    fs::write(&log, "").expect("the directory is ours");
-    host.terminate();
-    let mut netd = host.netd_command();
-    netd.env("NETD_STEP_LOG", &log);
-    if let Some(number) = crash_at {
-        netd.env("NETD_CRASH_AT", number.to_string());
-    }
-    host.spawn(&mut netd);
-    // The first steps are those of its start.
-    if host.is_soon_ready() {
-        for request in scenario {
-            let outcome = host.fabric(request);
-            assert!(outcome.code == 0 || crash_at.is_some(), "without a crash it succeeds: {outcome}");
-        }
-    }
-    // Some steps follow the answer.
-    let ended = host.ended_by(Duration::from_millis(500));
-    let log = fs::read_to_string(&log).expect("the daemon wrote its steps");
-    match ended {
-        Some(signal) => assert!(signal == 9 && crash_at.is_some(), "netd ended by itself\n{}", host.log_tail()),
-        None => host.kill(),
-    }
-    log.lines().map(str::to_owned).collect()
-}
-
-/// The step without what differs each time: addresses and identifiers.
-fn kind(step: &str) -> String {
-    let word =
-        |word: &str| if word.contains(|c: char| c.is_ascii_digit()) { "…".to_owned() } else { word.to_owned() };
-    step.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// The victim, by whichever of its names, is in a state that the scenario brings it to, or gone.
 fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
     let ends = scenario.iter().any(|request| ["stop", "kill"].contains(&request[0]));
     for name in ["victim", "renamed"] {
+        let waits = || host.fabric(&["inspect", name, "--format", "{{.state}}"]).stdout.trim() == "restarting";
+        eventually("its restart policy has started it", || (!waits()).then_some(()));
         let outcome = host.fabric(&["inspect", name, "--format", "json"]);
         if outcome.code != 0 {
             continue;
@@ -94,6 +71,7 @@ fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
         if is("running") {
             assert_works(host, when, name);
             assert_reaches_its_gateways(host, when, name);
+            assert_asks_its_gateways(host, when, name);
         }
         host.ok(&["rm", "-f", name]);
     }
@@ -103,7 +81,8 @@ fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
 fn assert_reaches_its_gateways(host: &Host, when: &str, name: &str) {
     let victim = host.json(&["inspect", name]);
     for endpoint in victim["endpoints"].as_array().expect("a list") {
-        let gateway = endpoint["gateway"].as_str().expect("an address");
+        // A network that nothing leaves has none.
+        let Some(gateway) = endpoint["gateway"].as_str() else { continue };
         let answer = host.fabric(&["exec", name, "ping", "-c", "1", "-W", "1", gateway]);
         assert_eq!(answer.code, 0, "{when}: {gateway} does not answer\n{answer}");
     }
@@ -111,9 +90,22 @@ fn assert_reaches_its_gateways(host: &Host, when: &str, name: &str) {
     assert_eq!(routes.lines().filter(|line| line.starts_with("default")).count(), 1, "{when}:\n{routes}");
 }
 
+/// Its resolvers are those of the networks that it is on, as they are now.
+fn assert_asks_its_gateways(host: &Host, when: &str, name: &str) {
+    let victim = host.json(&["inspect", name]);
+    let networks = victim["endpoints"].as_array().expect("a list").iter().map(|endpoint| endpoint["network"].as_str());
+    let networks = networks.map(|name| host.json(&["network", "inspect", name.expect("a name")]));
+    let bridges = networks.filter(|network| network["driver"] == "bridge" && network["gateway_mode"] != "isolated");
+    let wanted =
+        bridges.map(|network| format!("nameserver {}", network["subnets"][0]["gateway"].as_str().unwrap_or("")));
+    let file = host.ok(&["exec", name, "cat", "/etc/resolv.conf"]);
+    let asked = file.lines().filter(|line| line.starts_with("nameserver ")).map(str::to_owned);
+    assert_eq!(asked.collect::<BTreeSet<_>>(), wanted.collect(), "{when}\n{victim:#}");
+}
+
 fn assert_works(host: &Host, when: &str, name: &str) {
     let answer = || fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8081, "hostname").ok();
-    if within(Duration::from_secs(3), answer).is_none() {
+    if within(PATIENCE, answer).is_none() {
         let neighbours = host.namespace().run(&["ip", "neighbour"]);
         let victim = host.ok(&["inspect", name]);
         panic!("{when}: the published port is dead\n{victim}\n{neighbours}");
@@ -134,44 +126,46 @@ fn crash_after_each_step(setup: &[Vec<&str>], scenario: &[Vec<&str>], least: usi
     let (flow, ping) = bystanders(&host, &lan);
     let prepare = || setup.iter().for_each(|request| drop(host.ok(request)));
     prepare();
-    let steps = take_steps(&host, scenario, None);
+    let steps = Scenario::of(scenario).play(&host, None).steps;
     host.start();
-    if !setup.is_empty() {
+    if host.fabric(&["inspect", "victim"]).code == 0 {
         host.ok(&["rm", "-f", "victim"]);
     }
     // Links that are still on their way out are none of the baseline.
     host.assert_healthy();
     let baseline = Baseline::of(&host);
 
-    let mut missing: BTreeSet<String> = steps.iter().map(|step| kind(step)).collect();
-    assert!(missing.len() > least, "too few kinds of steps to be all: {missing:#?}");
-    let crash = |number: usize| {
+    let kinds: BTreeSet<String> = steps.iter().map(|step| kind(step)).collect();
+    assert!(kinds.len() > least, "too few kinds of steps to be all: {kinds:#?}");
+    let crash = |step: &str| {
         prepare();
-        let taken = take_steps(&host, scenario, Some(number));
+        let taken = Scenario::of(scenario).play(&host, Some(step)).steps;
         let last = taken.last().expect("a daemon that starts takes a step");
-        let when = format!("after step {number}, {last}");
+        let when = format!("after step {step}, {last}");
         host.start();
         host.assert_healthy();
+        if taken.iter().any(|step| step == "stop intended") {
+            let ended = || host.fabric(&["inspect", "victim", "--format", "{{.state}}"]).stdout.trim() == "exited";
+            assert!(within(PATIENCE, || ended().then_some(())).is_some(), "{when}: it was to be stopped");
+        }
         assert_whole_or_gone(&host, &when, scenario);
+        if host.fabric(&["inspect", "sharer"]).code == 0 {
+            host.ok(&["rm", "-f", "sharer"]);
+        }
+        host.ok(&["network", "prune", "-f", "--filter", "name=spare"]);
+        if scenario.iter().any(|request| request.starts_with(&["network", "update"])) {
+            // Refused where it is not there.
+            host.fabric(&["network", "update", "back", "--rm-subnet", "10.9.9.0/24"]);
+            AS_BEFORE.iter().for_each(|request| drop(host.ok(request)));
+        }
         let again = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
         host.ok(&[&again, &SERVER[..]].concat());
         assert_works(&host, &when, "victim");
         host.ok(&["rm", "-f", "victim"]);
         baseline.assert_reached(&host, &when);
-        (taken.len() == number).then(|| kind(last))
+        taken
     };
-    for number in 1..=steps.len() {
-        missing.remove(&crash(number).unwrap_or_default());
-    }
-    // Work in the background moves steps by one or two; what was passed by is looked for around its place.
-    for offset in [0, -1, 1, -2, 2].into_iter().cycle().take(40) {
-        let Some(place) = steps.iter().position(|step| missing.contains(&kind(step))) else {
-            break;
-        };
-        let number = (place + 1).saturating_add_signed(offset).clamp(1, steps.len());
-        missing.remove(&crash(number).unwrap_or_default());
-    }
-    assert!(missing.is_empty(), "netd was never killed after: {missing:#?}");
+    crash_after_each(&steps, |_| true, crash);
     flow.finish().assert_nothing_lost();
     ping.finish().assert_nothing_lost();
 }
@@ -202,6 +196,20 @@ fn an_end_and_a_new_start() {
 }
 
 #[test]
+fn a_failure_and_the_start_by_a_restart_policy() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80", "--restart", "on-failure"];
+    let fail_once = "test -e /failed && exec httpd -f -p 80 -h /etc; touch /failed; exit 1";
+    crash_after_each_step_of(&[[&run[..], &["busybox", "sh", "-c", fail_once]].concat()]);
+}
+
+#[test]
+fn a_stop_that_a_restart_policy_heeds() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80", "--restart", "unless-stopped"];
+    let run = [&run[..], &["--stop-timeout", "0"], &SERVER].concat();
+    crash_after_each_step_of(&[run, vec!["stop", "victim"]]);
+}
+
+#[test]
 fn another_name_then_pruning() {
     let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
     let scenario = [
@@ -212,6 +220,31 @@ fn another_name_then_pruning() {
         vec!["prune", "-f"],
     ];
     crash_after_each_step_of(&scenario);
+}
+
+#[test]
+fn a_network_that_is_made_then_pruned() {
+    let scenario = [vec!["network", "create", SPARE], vec!["network", "prune", "-f", "--filter", "name=spare"]];
+    crash_after_each_step(&[], &scenario, 8);
+}
+
+#[test]
+fn networks_that_change_while_they_are_used() {
+    let scenario = [
+        vec!["network", "update", "web", "--mtu", "1400", "--gateway-mode", "routed"],
+        vec!["network", "update", "back", "--internal", "--icc=false", "--add-subnet", "10.9.9.0/24"],
+        vec!["network", "update", "back", "--rm-subnet", "10.9.9.0/24"],
+    ];
+    let restore = AS_BEFORE.map(<[_]>::to_vec);
+    crash_after_each_step(&[], &[&scenario[..], &restore[..]].concat(), 11);
+}
+
+#[test]
+fn a_network_that_loses_its_gateway_while_a_container_asks_it() {
+    let networks = ["--network", "web:gw-priority=1", "--network", "back"];
+    let run = [&["run", "-d", "--name", "victim", "-p", "8081:80"], &networks[..], &SERVER[..]].concat();
+    let scenario = ["isolated", "nat"].map(|mode| vec!["network", "update", "back", "--gateway-mode", mode]);
+    crash_after_each_step(&[run], &scenario, 8);
 }
 
 #[test]
@@ -226,4 +259,31 @@ fn a_disconnection_from_the_network_with_the_default_route() {
     let networks = ["--network", "web", "--network", "back:gw-priority=1"];
     let run = [&["run", "-d", "--name", "victim", "-p", "8081:80"], &networks[..], &SERVER[..]].concat();
     crash_after_each_step(&[run], &[vec!["network", "disconnect", "back", "victim"]], 8);
+}
+
+#[test]
+fn a_container_that_shares_another_s_network() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
+    let scenario = [
+        [&run, &SERVER[..]].concat(),
+        vec!["run", "-d", "--name", "sharer", "--network", "container:victim", "busybox", "sleep", "10000"],
+        vec!["stop", "-t", "0", "victim"],
+        vec!["start", "victim"],
+        vec!["rm", "-f", "victim"],
+        vec!["rm", "-f", "sharer"],
+    ];
+    crash_after_each_step_of(&scenario);
+}
+
+#[test]
+fn a_container_on_the_lan_and_its_network() {
+    let lan = ["network", "create", SPARE, "--driver", "macvlan", "--opt", "parent=lan0", "--subnet", "192.0.2.0/24"];
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "--network", SPARE, "-p", "8081:80"];
+    let scenario = [
+        [&lan[..], &["--gateway", "192.0.2.10", "--ip-range", "192.0.2.128/25"]].concat(),
+        [&run[..], &SERVER[..]].concat(),
+        vec!["rm", "-f", "victim"],
+        vec!["network", "rm", SPARE],
+    ];
+    crash_after_each_step_of(&scenario);
 }

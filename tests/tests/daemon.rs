@@ -1,8 +1,21 @@
 //! How the daemon is started, and who may talk to it.
 
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::{
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use tests::Host;
+
+/// Somebody who has an account on the host and nothing to do with containers; in these groups besides.
+fn somebody(groups: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", groups]);
+    command
+}
 
 #[test]
 fn the_socket_is_for_root_and_the_group_fabric() {
@@ -13,6 +26,73 @@ fn the_socket_is_for_root_and_the_group_fabric() {
     let groups = std::fs::read_to_string("/etc/group").expect("every system has it");
     let fabric = groups.lines().find_map(|line| line.strip_prefix("fabric:")?.split(':').nth(1)?.parse().ok());
     assert_eq!(socket.gid(), fabric.unwrap_or(0));
+}
+
+#[test]
+fn somebody_else_gets_no_answer() {
+    let host = Host::new();
+    // Where users may go: what is tried is the socket, not the directory of the test.
+    let program = host.path("fabric");
+    fs::copy(host.fabric_command(&[]).get_program(), &program).expect("there is room");
+    fs::set_permissions(program.parent().expect("a directory"), Permissions::from_mode(0o755)).expect("it is ours");
+    let socket = host.run_dir().join("netd.sock");
+    let status = |groups: &str| {
+        let mut command = somebody(groups);
+        command.arg(&program).arg("status").env("FABRIC_SOCKET", &socket).output().expect("setpriv runs")
+    };
+    let refused = status("--clear-groups");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("ermission denied"), "{told}");
+    let group = fs::metadata(&socket).expect("the daemon made it").gid();
+    assert!(status(&format!("--groups={group}")).status.success(), "the control: one of the socket's group");
+}
+
+/// Every path below a directory.
+fn below(directory: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().map_while(Result::ok) {
+        found.push(entry.path().display().to_string());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            below(&entry.path(), found);
+        }
+    }
+}
+
+#[test]
+fn somebody_else_reads_and_writes_nothing_of_containers() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.run(
+        "api",
+        "web",
+        &["-e", "PASSWORD=secret"],
+        &["sh", "-c", "echo secret; umask 0; echo x >/open; sleep 1000"],
+    );
+    fs::set_permissions(host.path(""), Permissions::from_mode(0o755)).expect("it is ours");
+    let mut paths = Vec::new();
+    below(&host.run_dir(), &mut paths);
+    below(&host.data_dir(), &mut paths);
+    assert!(paths.iter().any(|path| path.ends_with("/log.jsonl")), "{paths:#?}");
+    // Notes that say nothing of any container.
+    paths.retain(|path| !path.ends_with("/incarnation") && !path.ends_with("-enabled-by-fabric"));
+    let list = paths.join("\n") + "\n";
+    let list = &list;
+    let may = |mut command: Command, test: &str| -> Vec<String> {
+        let script = format!("while read -r path; do [ {test} \"$path\" ] && echo \"$path\"; done; true");
+        command.args(["sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("setpriv runs");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let told = std::thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(list.as_bytes()).expect("it reads all"));
+            child.wait_with_output().expect("it is our child")
+        });
+        String::from_utf8_lossy(&told.stdout).lines().map(str::to_owned).collect()
+    };
+    for test in ["-r", "-w"] {
+        assert_eq!(may(somebody("--clear-groups"), test), [""; 0], "{test}");
+        let mut root = Command::new("setpriv");
+        root.arg("--clear-groups");
+        assert!(may(root, test).len() > 20, "the control: root may");
+    }
 }
 
 #[test]

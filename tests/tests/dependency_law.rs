@@ -18,7 +18,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("runtime", &["model"]),
     ("api", &["model"]),
     ("netd", &["api", "store", "ipam", "policy", "drivers", "kernel", "dns", "image", "runtime", "model"]),
-    ("cli", &["api", "model"]),
+    ("cli", &["api", "policy", "model"]),
 ];
 
 const FREE: [&str; 2] = ["tests", "bench"];
@@ -83,7 +83,8 @@ fn crates_of_the_workspace_depend_only_on_what_the_architecture_lets_them() {
 #[test]
 fn foreign_crates_that_one_crate_hides_are_named_by_no_other() {
     let mut broken = BTreeSet::new();
-    for package in &workspace() {
+    // Tests make what a crate that hides something is to meet, such as a state file of a later release.
+    for package in workspace().iter().filter(|package| !FREE.contains(&package.name.as_str())) {
         for (dependency, _) in direct(package) {
             for (prefix, home) in HIDDEN_IN {
                 if dependency.starts_with(prefix) && package.name.as_str() != home {

@@ -1,12 +1,15 @@
 //! `fabric doctor [--fix]`: each kind of damage is named on its object, mended, and gone afterwards.
 
+mod state;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use store::{Key, Store, Transaction};
+use state::{commit, keys, leaked};
+use store::Transaction;
 use tests::{Host, within};
 
 const GHOST: &str = "0123456789abcdef0123456789abcdef";
@@ -26,19 +29,6 @@ fn named_and_mended(host: &Host, object: &str, difference: &str) {
     host.assert_healthy();
 }
 
-fn keys(host: &Host, prefix: &str) -> Vec<(Key, Vec<u8>)> {
-    let store = store::Embedded::open(host.data_dir()).expect("no daemon holds it");
-    let tokio = tokio::runtime::Runtime::new().expect("threads");
-    let listing = tokio.block_on(store.list(prefix)).expect("it is readable");
-    listing.entries.iter().map(|(key, entry)| (key.clone(), entry.value.to_vec())).collect()
-}
-
-fn commit(host: &Host, transaction: Transaction) {
-    let store = store::Embedded::open(host.data_dir()).expect("no daemon holds it");
-    let tokio = tokio::runtime::Runtime::new().expect("threads");
-    tokio.block_on(store.commit(transaction)).expect("nothing is guarded");
-}
-
 #[test]
 fn leases_without_endpoints_and_endpoints_without_leases() {
     let host = Host::new();
@@ -46,14 +36,12 @@ fn leases_without_endpoints_and_endpoints_without_leases() {
     host.run("api", "web", &[], &["sleep", "1000"]);
     host.terminate();
     let (key, value) = keys(&host, "leases/").pop().expect("the container has one");
-    let text = String::from_utf8(value.clone()).expect("JSON");
-    let endpoint = serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["endpoint"].clone();
-    let endpoint = endpoint.as_str().expect("a text");
-    let leaked = text.replace(endpoint, &"f".repeat(endpoint.len())).replace("10.9.8.2", "10.9.8.99");
-    let leaked_key: Key = key.to_string().replace("0a090802", "0a090863").parse().expect("a key");
-    commit(&host, Transaction::durable().put(leaked_key, leaked.into_bytes()));
+    let (leaked_key, leaked) = leaked(&key, &value);
+    commit(&host, Transaction::durable().put(leaked_key, leaked));
     host.start();
     assert_eq!(host.json(&["network", "inspect", "web"])["usage"]["used"], 2);
+    let leaked = host.json(&["network", "inspect", "web"])["usage"]["leaked"].clone();
+    assert_eq!(leaked, serde_json::json!(["10.9.8.99"]));
     named_and_mended(
         &host,
         "lease 10.9.8.99 of network `web`",
@@ -110,6 +98,27 @@ fn directories_cgroups_and_mounts_of_containers_that_are_gone() {
 }
 
 #[test]
+fn files_of_a_running_container_that_are_of_before() {
+    let host = Host::with_config("upstreams = []");
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    let api = host.run("api", "web", &[], &["sleep", "1000"]);
+    let read = |name: &str| host.ok(&["exec", "api", "cat", &format!("/etc/{name}")]);
+    let before = ["resolv.conf", "hosts"].map(read);
+    let files = host.data_dir().join("containers").join(&api.id);
+    // What a container writes into them is its own business.
+    host.ok(&["exec", "api", "sh", "-c", "echo 10.0.0.1 own >> /etc/hosts"]);
+    host.assert_healthy();
+    // As after a crash in the middle of a change: in place, so that the container sees it.
+    fs::write(files.join("resolv.conf"), "nameserver 10.9.7.1\n").expect("root may");
+    fs::write(files.join("written-by-fabric"), "== resolv.conf\nnameserver 10.9.7.1\n").expect("root may");
+    assert_eq!(read("resolv.conf"), "nameserver 10.9.7.1", "the container sees it");
+    let of_before = "has /etc/resolv.conf and /etc/hosts of before its networks were changed";
+    named_and_mended(&host, "container `api`", of_before);
+    assert_eq!(["resolv.conf", "hosts"].map(read), before);
+    assert_eq!(host.attached("api"), api, "the container itself went on");
+}
+
+#[test]
 fn images_that_are_damaged_or_left_over() {
     let host = Host::new();
     let images = host.data_dir().join("images");
@@ -136,19 +145,14 @@ fn links_rules_and_settings_are_named_or_restored_already() {
     let host = Host::new();
     host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
     host.run("api", "web", &["-p", "8080:80"], &["sleep", "1000"]);
-    let links = host.namespace().run(&["ip", "-o", "link"]);
-    let link = |prefix: &str| {
-        let names = links.lines().filter_map(|line| line.split(": ").nth(1)).map(|name| name.split('@').next());
-        names.flatten().find(|name| name.starts_with(prefix)).expect("the network is there").to_owned()
-    };
-    let (bridge, port) = (link("fb-"), link("fe-"));
+    let (bridge, port) = (host.interface("fb-"), host.interface("fe-"));
     let bridge_of_web = format!("interface {bridge} of network `web`");
     let port_of_api = format!("interface {port} of container `api`");
     let damages: [(&[&str], &str, &str); 6] = [
         (&["ip", "link", "set", &bridge, "mtu", "1400"], &bridge_of_web, "should have mtu 1500"),
         (&["ip", "address", "del", "10.9.8.1/24", "dev", &bridge], &bridge_of_web, "lacks the address 10.9.8.1/24"),
         (&["ip", "link", "set", &port, "down"], &port_of_api, "should have up"),
-        (&["nft", "flush", "ruleset"], "table inet fabric", "is missing or was altered"),
+        (&["nft", "flush", "ruleset"], "table inet fabric or bridge fabric", "is missing or was altered"),
         (&["nft", "flush", "set", "inet", "fabric", "bridges"], "element bridge ", "is missing"),
         (&["sysctl", "-qw", "net.ipv4.ip_forward=0"], "net.ipv4.ip_forward", "is 0 and should be 1"),
     ];
@@ -164,4 +168,19 @@ fn links_rules_and_settings_are_named_or_restored_already() {
         assert!(restored.is_some(), "{damage:?}: {}", tests::difference(&healthy, &host.kernel_state()));
         host.assert_healthy();
     }
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_named() {
+    let host = Host::with_config("dns_query_log = 10");
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    host.assert_healthy();
+    assert_eq!(host.ok(&["dns", "log", "--format", "json"]), "", "the doctor is no client");
+    let nft = |script: &str| host.namespace().run(&["nft", script]);
+    nft("table inet other {\n chain input {\n type filter hook input priority 0; iifname lo udp dport 53 drop\n }\n}");
+    let told = host.fabric(&["doctor"]).expect_code(1);
+    let line = "DNS of network `web`: 10.9.8.1:53 does not answer the host: no answer within 2s";
+    assert!(told.stdout.contains(line), "{told}");
+    nft("delete table inet other");
+    host.assert_healthy();
 }

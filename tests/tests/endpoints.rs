@@ -1,9 +1,12 @@
 //! Containers on several networks: where packets go, which names are seen, and how networks come and go while they run.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use tests::{Answer, Flow, Host, Namespace, Ping, RecordType, ask, difference, eventually, fetch, serve};
+use tests::{Answer, Flow, Host, Namespace, Ping, RecordType, Wire, ask, difference, eventually, fetch, serve};
 
 /// A host with some networks: `a` is 10.9.1.0/24, `b` 10.9.2.0/24, and so on.
 fn host_with(networks: &[&str]) -> Host {
@@ -150,7 +153,7 @@ fn networks_come_and_go_while_a_container_runs_and_its_flows_on_others_go_on() {
     let inside = app.namespace();
     let listening = || echo.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
     eventually("the echo server listens", || (!listening().is_empty()).then_some(()));
-    let (flow, ping) = (Flow::start(&inside, echo.ipv4, 7), Ping::start(&inside, echo.ipv4));
+    let (flow, ping) = (Flow::start(&inside, &echo.namespace(), echo.ipv4, 7), Ping::start(&inside, echo.ipv4));
     let published = || fetch(&lan.namespace, lan.host_address, 8080, "hostname").ok();
     eventually("the published port answers", published);
     assert_eq!(default_routes(&inside), by("10.9.1.1", "eth0"));
@@ -330,4 +333,64 @@ fn neighbours_learn_who_has_an_address_before_anybody_speaks() {
     let learnt = || (remembered(&client, address).as_deref() == Some(first)).then_some(());
     eventually("a neighbour learns of a container that was connected", learnt);
     assert!(pings(&client, address));
+
+    // Who follows on an address that was somewhere else than the address itself says is told of, without asking for it.
+    host.ok(&["rm", "-f", "new"]);
+    host.restart();
+    for successor in ["heir", "next"] {
+        let before = remembered(&client, address);
+        host.run(successor, &format!("web:ip={address}"), &[], &["sleep", "1000"]);
+        let own = endpoint(&host, successor, "web")["mac"].as_str().map(str::to_owned);
+        assert_ne!(own, before, "control: it is somewhere else");
+        let learnt = || (remembered(&client, address) == own).then_some(());
+        eventually("a neighbour learns of a container with a MAC address that nobody asked for", learnt);
+        host.ok(&["rm", "-f", successor]);
+    }
+
+    // So is who asks for the very MAC address that the address would lead to.
+    let own = "0a:fb:0a:09:01:32";
+    assert_ne!(remembered(&client, address).as_deref(), Some(own), "control: it is somewhere else");
+    host.run("own", &with(own), &[], &["sleep", "1000"]);
+    let learnt = || (remembered(&client, address).as_deref() == Some(own)).then_some(());
+    eventually("a neighbour learns of a container whose MAC address follows from its address", learnt);
+    assert!(pings(&client, address));
+}
+
+#[test]
+fn a_mac_address_that_is_asked_for_brings_the_address_that_neighbours_know_it_by() {
+    let host = host_with(&["web"]);
+    let client = host.run("client", "web", &[], &["sleep", "1000"]).namespace();
+    let (with, mac) = ("web:mac=02:00:00:00:00:01", "02:00:00:00:00:01");
+    let old = host.run("old", with, &[], &["sleep", "1000"]);
+    assert!(pings(&client, old.ipv4));
+    host.ok(&["rm", "-f", "old"]);
+    host.restart();
+    let new = host.run("new", with, &[], &["sleep", "1000"]);
+    assert_eq!(new.ipv4, old.ipv4);
+    assert_eq!(remembered(&client, new.ipv4).as_deref(), Some(mac), "what is remembered is right again");
+    assert!(pings(&client, new.ipv4));
+}
+
+#[test]
+fn a_container_whose_address_nobody_knows_bothers_nobody() {
+    const ARP: u16 = 0x0806;
+    let host = host_with(&["web"]);
+    let client = host.run("client", "web", &[], &["sleep", "1000"]);
+    // Later than this test ends it makes sure of its gateway, of whose answer it would hear.
+    client.namespace().run(&["sysctl", "-qw", "net.ipv4.neigh.eth0.delay_first_probe_time=600"]);
+    assert!(pings(&client.namespace(), Ipv4Addr::new(10, 9, 1, 1)));
+    let heard = Wire::open(&client.namespace(), "eth0", ARP);
+    for name in ["first", "second", "first"] {
+        let other = host.run(name, "web", &[], &["sleep", "1000"]);
+        let gateway = remembered(&other.namespace(), Ipv4Addr::new(10, 9, 1, 1));
+        assert!(gateway.is_some(), "{name} knows where its gateway is");
+        let own = endpoint(&host, name, "web")["mac"].as_str().map(str::to_owned);
+        assert_eq!(remembered(host.namespace(), other.ipv4), own, "the host knows where {name} is");
+        assert!(pings(&other.namespace(), Ipv4Addr::new(10, 9, 1, 1)));
+        host.ok(&["rm", "-f", name]);
+    }
+    assert_eq!(heard.frames(Duration::from_millis(300)), Vec::<Vec<u8>>::new());
+    let asking = host.run("asking", "web", &[], &["sleep", "1000"]);
+    assert!(pings(&asking.namespace(), client.ipv4));
+    assert!(!heard.frames(Duration::from_millis(300)).is_empty(), "control: a question is heard");
 }

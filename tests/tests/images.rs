@@ -2,12 +2,16 @@
 
 use std::{
     fs,
+    io::Write,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tests::Host;
+use tests::{Host, busybox_tar, eventually};
 
 /// Runs a tool that must succeed; its standard output.
 fn tool(program: &str, arguments: &[&str]) -> String {
@@ -155,4 +159,71 @@ fn an_image_in_use_stays_and_an_unused_one_goes_with_all_that_is_its_own() {
     let left = tool("find", &[text(&host.data_dir().join("images")), "-mindepth", "2", "-type", "f"]);
     assert_eq!(left, "", "nothing of it is left");
     host.fabric(&["run", "--rm", "busybox", "true"]).expect_code(125);
+}
+
+#[test]
+fn nothing_is_asked_for_before_there_is_something_to_send() {
+    let host = Host::stopped("");
+    let mut command = host.fabric_command(&["image", "import", "-", "slow"]);
+    let mut import = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    thread::sleep(Duration::from_millis(300));
+    assert!(import.try_wait().expect("a child").is_none(), "it waits, though there is no daemon");
+    import.stdin.take().expect("piped").write_all(b"something").expect("it reads");
+    let output = import.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("netd"), "{said}");
+}
+
+/// How many unpacked layers there are.
+fn unpacked(host: &Host) -> usize {
+    fs::read_dir(host.data_dir().join("images/l")).expect("netd made it").count()
+}
+
+#[test]
+fn what_nobody_refers_to_any_more_goes() {
+    let host = Host::new();
+    let layers = layers(&host);
+    let import = |layer: &Path| host.ok(&["image", "import", &layer.to_string_lossy(), "busybox"]);
+    let tree = host.path("tree");
+    assert_eq!(unpacked(&host), 1);
+    host.ok(&["run", "-d", "--name", "one", "busybox", "sleep", "1000"]);
+    host.ok(&["create", "--name", "two", "busybox", "true"]);
+    import(&layers[0]);
+    assert_eq!(unpacked(&host), 2, "the old one is what two containers were made from");
+    host.ok(&["rm", "-f", "one"]);
+    assert_eq!(unpacked(&host), 2, "it still is what one was made from");
+    host.ok(&["rm", "two"]);
+    assert_eq!(unpacked(&host), 1);
+    host.assert_healthy();
+    // Nobody was made from the one that is replaced now.
+    fs::create_dir_all(&tree).expect("the directory is ours");
+    fs::write(tree.join("file"), "another").expect("the directory is ours");
+    let other = host.path("other.tar");
+    pack(&tree, &other);
+    import(&other);
+    assert_eq!(unpacked(&host), 1);
+    host.assert_healthy();
+    // As a daemon that died in between leaves it.
+    let stray = host.data_dir().join("images/l/0123456789abcdef01234567");
+    host.kill();
+    fs::create_dir(&stray).expect("the directory is ours");
+    let blob = host.data_dir().join("images/blobs/sha256").join("0".repeat(64));
+    fs::write(&blob, "stray").expect("the directory is ours");
+    host.start();
+    eventually("what is left over is gone", || (!stray.exists() && !blob.exists()).then_some(()));
+    host.ok(&["image", "rm", "busybox"]);
+}
+
+#[test]
+fn an_import_whose_client_goes_away_once_it_has_sent_all_is_told_as_any_other() {
+    let host = Host::stopped("");
+    host.start();
+    let tar = fs::read(busybox_tar()).expect("it was made");
+    let mut client = UnixStream::connect(host.run_dir().join("netd.sock")).expect("netd listens");
+    let head = format!("POST /v1/images?name=left HTTP/1.1\r\nHost: netd\r\nContent-Length: {}\r\n\r\n", tar.len());
+    client.write_all(head.as_bytes()).and_then(|()| client.write_all(&tar)).expect("netd reads it");
+    drop(client);
+    eventually("it is imported", || host.ok(&["image", "ls"]).contains("left").then_some(()));
+    let told = || host.ok(&["events", "--filter", "action=import"]).contains("left").then_some(());
+    eventually("its import is told", told);
 }

@@ -1,8 +1,12 @@
 //! Networks are apart.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
 
-use tests::{Host, Ping, eventually, fetch};
+use tests::{ALL, Host, Namespace, Ping, RecordType, Wire, ask, eventually, fetch};
 
 #[test]
 fn two_networks_do_not_reach_each_other() {
@@ -58,4 +62,72 @@ fn no_standard_stream_is_a_device_of_the_host() {
     for kinds in streams {
         assert!(kinds.lines().all(|kind| kind.starts_with("pipe:")), "{kinds}");
     }
+}
+
+/// Tries every way by which a container could tell something to somebody outside: through the resolvers of all networks,
+/// whoever is a resolver outside, and by whatever else is forwarded or flooded.
+fn tell(from: &Namespace, secret: &str, resolvers: &[SocketAddr], others: &[SocketAddr]) {
+    let name = &format!("{secret}.example.com");
+    thread::scope(|scope| {
+        for server in resolvers {
+            for kind in [RecordType::A, RecordType::Aaaa, RecordType::Ptr, RecordType::Srv] {
+                // Refused and unanswered are as good.
+                scope.spawn(move || ask(from, *server, name, kind).is_ok());
+            }
+        }
+    });
+    for to in others {
+        let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let socket = from.enter(|| UdpSocket::bind((any, 0)).expect("free"));
+        socket.set_broadcast(true).expect("a socket of UDP");
+        // Without a route it is not even sent.
+        let _ = socket.send_to(name.as_bytes(), to);
+    }
+    let target = others[0].ip().to_string();
+    let pattern: String = secret.bytes().map(|octet| format!("{octet:02x}")).collect();
+    from.try_run(&["ping", "-n", "-c", "1", "-W", "0.2", "-p", &pattern, &target]);
+}
+
+#[test]
+fn no_packet_of_an_internal_network_leaves_by_any_uplink() {
+    let host = Host::with_config("upstreams = ['192.0.2.10', '198.51.100.10']");
+    let uplinks = [host.lan(), host.lan()];
+    let [lan6, host6] = uplinks[0].speak_ipv6(host.namespace());
+    host.ok(&["network", "create", "open", "--ipv6"]);
+    host.ok(&["network", "create", "other", "--ipv6"]);
+    host.ok(&["network", "create", "secret", "--ipv6", "--internal"]);
+    host.run("open", "open", &["-p", "8081:81/udp"], &["sleep", "1000"]);
+    let other = host.run("other", "other", &[], &["sleep", "1000"]).namespace();
+    let inside = host.run("secret", "secret", &[], &["sleep", "1000"]).namespace();
+    let gateways: Vec<IpAddr> = ["open", "secret"]
+        .map(|network| host.json(&["network", "inspect", network])["subnets"].clone())
+        .iter()
+        .flat_map(|subnets| subnets.as_array().expect("both families").clone())
+        .map(|subnet| subnet["gateway"].as_str().expect("it has one").parse().expect("an address"))
+        .collect();
+    // Who is inside makes routes of its own.
+    for gateway in &gateways[2..] {
+        inside.run(&["ip", "route", "add", "default", "via", &gateway.to_string()]);
+    }
+    let outside = uplinks.iter().map(|uplink| IpAddr::from(uplink.address)).chain([lan6.into()]);
+    let resolvers: Vec<_> = gateways.iter().copied().chain(outside.clone()).map(|to| SocketAddr::new(to, 53)).collect();
+    let multicast: [IpAddr; 4] =
+        [[224, 0, 0, 251].into(), [255; 4].into(), [192, 0, 2, 255].into(), "ff02::fb".parse().expect("literal")];
+    let published = [IpAddr::from(uplinks[0].host_address), host6.into()].map(|to| SocketAddr::new(to, 8081));
+    let others = outside.chain(multicast).map(|to| SocketAddr::new(to, 5353)).chain(published).collect::<Vec<_>>();
+    let bridge = host.json(&["network", "inspect", "open"])["id"].as_str().expect("an id")[..12].to_owned();
+    let heard = |from: &Namespace, secret: &str| {
+        let mut wires: Vec<_> = uplinks.iter().map(|uplink| Wire::open(&uplink.namespace, "eth0", ALL)).collect();
+        wires.push(Wire::open(host.namespace(), &format!("fb-{bridge}"), ALL));
+        tell(from, secret, &resolvers, &others);
+        let holds = |frame: &Vec<u8>| String::from_utf8_lossy(frame).to_lowercase().contains(secret);
+        wires
+            .iter()
+            .map(|wire| wire.frames(Duration::from_millis(300)).iter().filter(|frame| holds(frame)).count())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(heard(&inside, "exfiltrated"), [0; 3], "on either uplink, or by a published port on another network");
+    let control = heard(&other, "told-openly");
+    assert!(control.iter().all(|frames| *frames > 0), "the control: {control:?}");
+    host.assert_healthy();
 }

@@ -1,4 +1,4 @@
-//! `fabric network create|ls|inspect|rm`.
+//! `fabric network create|ls|inspect|rm|prune`.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -47,10 +47,12 @@ fn a_network_is_created_listed_inspected_and_removed() {
         "driver",
         "endpoints",
         "gateway_mode",
+        "icc",
         "id",
         "internal",
         "labels",
         "mtu",
+        "mtu_source",
         "name",
         "name_servers",
         "reserved",
@@ -77,6 +79,25 @@ fn a_network_in_use_stays() {
     assert!(host.ok(&["exec", "user", "ip", "route"]).contains("default via"));
     host.ok(&["rm", "-f", "user"]);
     host.ok(&["network", "rm", "web"]);
+}
+
+#[test]
+fn prune_takes_what_nobody_uses_and_asks_first() {
+    let host = Host::new();
+    for name in ["used", "stopped", "b", "a"] {
+        host.ok(&["network", "create", name]);
+    }
+    host.ok(&["network", "create", "kept", "--label", "keep"]);
+    host.run("user", "used", &[], &["sleep", "1000"]);
+    host.ok(&["run", "--name", "ended", "--network", "stopped", "busybox", "true"]);
+    let unasked = host.fabric(&["network", "prune"]).expect_code(1);
+    assert!(unasked.stderr.contains("--force"), "{unasked}");
+    assert_eq!(host.ok(&["network", "prune", "-f", "--filter", "name=b", "--filter", "name=used"]), "b");
+    assert_eq!(names(&host.json(&["network", "ls"])), ["a", "kept", "stopped", "used"]);
+    assert_eq!(host.ok(&["network", "prune", "-f", "--filter", "label=keep"]), "kept");
+    assert_eq!(host.ok(&["network", "prune", "-f"]), "a");
+    assert_eq!(names(&host.json(&["network", "ls"])), ["stopped", "used"]);
+    assert_eq!(host.ok(&["network", "prune"]), "", "with nothing to remove nobody is asked");
 }
 
 #[test]

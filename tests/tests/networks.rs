@@ -31,10 +31,7 @@ const HOST6: &str = "2001:db8::1";
 /// A neighbour with addresses of both families, and routes of both to the host.
 fn lan(host: &Host) -> Arc<Lan> {
     let lan = host.lan();
-    host.namespace().run(&["ip", "address", "add", &format!("{HOST6}/64"), "dev", "lan0", "nodad"]);
-    lan.namespace.run(&["ip", "address", "add", &format!("{LAN6}/64"), "dev", "eth0", "nodad"]);
-    lan.namespace.run(&["ip", "route", "add", "default", "via", HOST6]);
-    host.namespace().run(&["ip", "route", "add", "default", "via", LAN6]);
+    assert_eq!(lan.speak_ipv6(host.namespace()).map(|address| address.to_string()), [LAN6, HOST6]);
     lan
 }
 
@@ -105,6 +102,11 @@ fn ipv6_is_off_where_the_network_has_none() {
     sleeper(&host, "plain", "plain");
     sleeper(&host, "both", "both");
     let addresses = |container: &str| host.ok(&["exec", container, "ip", "-6", "-o", "address"]);
+    // What it prints is what a program sees that asks at once.
+    for _ in 0..10 {
+        let seen = host.ok(&["run", "--rm", "--network", "both", "busybox", "ip", "-6", "-o", "address"]);
+        assert!(seen.contains("fe80:"), "{seen}");
+    }
     assert_eq!(addresses("plain").trim(), "", "not even a link-local one");
     let both = addresses("both");
     for expected in ["::1/128", "fd", "fe80:"] {
@@ -212,6 +214,42 @@ fn nothing_leaves_an_internal_network() {
 }
 
 #[test]
+fn nothing_is_published_on_networks_that_nobody_comes_into() {
+    let host = Host::with_config("upstreams = []");
+    let lan = host.lan();
+    host.ok(&["network", "create", "secret", "--internal"]);
+    host.ok(&["network", "create", "alone", "--gateway-mode", "isolated"]);
+    host.ok(&["network", "create", "web"]);
+    let server = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
+    let before = host.kernel_state();
+    let both = ["--network", "secret", "--network", "alone"];
+    for (networks, named) in [(&both[..2], "network `secret`"), (&both[..], "networks `secret`, `alone`")] {
+        let run = [&["run", "-d", "--name", "server", "-p", "8080:80"], networks, &server[..]].concat();
+        let refused = host.fabric(&run).expect_code(125);
+        for word in ["cannot publish 8080:80", named, "hint: ", "--network NAME"] {
+            assert!(refused.stderr.contains(word), "`{word}` in\n{refused}");
+        }
+    }
+    assert_eq!(host.kernel_state(), before);
+    let run = ["run", "-d", "--name", "server", "-p", "8080:80", "--network", "secret", "--network", "web"];
+    host.ok(&[&run[..], &server[..]].concat());
+    let published = || fetch(&lan.namespace, lan.host_address, 8080, "hostname");
+    eventually("it is published over the network with a way in", || published().ok());
+    assert_eq!(host.ok(&["port", "server"]), "80/tcp -> 0.0.0.0:8080");
+    // Who loses the last such network keeps running, closed, until there is one again.
+    host.ok(&["network", "disconnect", "web", "server"]);
+    assert!(published().is_err());
+    assert_eq!(host.ok(&["port", "server"]), "");
+    host.ok(&["network", "connect", "alone", "server"]);
+    assert!(published().is_err());
+    host.ok(&["stop", "-t", "0", "server"]);
+    host.ok(&["start", "server"]);
+    host.ok(&["network", "connect", "web", "server"]);
+    eventually("it is published again", || published().ok());
+    assert_eq!(host.ok(&["port", "server"]), "80/tcp -> 0.0.0.0:8080");
+}
+
+#[test]
 fn a_routed_network_keeps_its_addresses_and_an_isolated_one_is_alone() {
     let host = Host::new();
     let lan = lan(&host);
@@ -262,8 +300,9 @@ fn addresses_come_from_their_part_of_the_subnet_and_from_the_next_one_when_it_is
         assert!(seen_from(&inside(&host, name), &lan, lan.address.into(), port).is_some(), "{name} reaches the LAN");
     }
     let shown = host.ok(&["network", "inspect", "web"]);
+    let usage = "10.9.8.0/24: 3 of 252 used; 10.9.9.0/24: 1 of 253 used";
     for expected in
-        ["10.9.8.0/24, 10.9.9.0/24", "10.9.8.1, 10.9.9.254", "10.9.8.128/30", "10.9.8.129=the printer", "4 of 505 used"]
+        ["10.9.8.0/24, 10.9.9.0/24", "10.9.8.1, 10.9.9.254", "10.9.8.128/30", "10.9.8.129=the printer", usage]
     {
         assert!(shown.contains(expected), "{expected} in:\n{shown}");
     }
@@ -286,7 +325,7 @@ fn a_network_that_cannot_be_had_changes_nothing() {
         (&["--subnet=10.1.0.0/24", "--gateway=10.2.0.1"], 1, "no subnet for the gateway 10.2.0.1"),
         (&["--subnet=10.1.0.0/24", "--ip-range=10.2.0.0/25"], 1, "no subnet for the range 10.2.0.0/25"),
         (&["--subnet=10.1.0.0/24", "--reserve=10.2.0.9"], 1, "no subnet for the reserved address 10.2.0.9"),
-        (&["--subnet=10.1.0.0/30"], 1, "use a prefix of /29 or shorter"),
+        (&["--subnet=10.1.0.0/31"], 1, "use a prefix of /30 or shorter"),
         (&["--subnet=10.1.0.0/24", "--subnet=10.1.0.0/25"], 1, "they overlap"),
         (&["--no-ipv4"], 1, "add --ipv6"),
         (&["--internal", "--gateway-mode=routed"], 1, "cannot be internal with gateway mode routed"),

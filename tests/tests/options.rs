@@ -1,9 +1,9 @@
 //! What a container is given and kept from: mounts, users, limits, capabilities.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use serde_json::json;
-use tests::Host;
+use tests::{Host, eventually};
 
 #[test]
 fn files_of_the_host_appear_inside() {
@@ -47,6 +47,72 @@ fn programs_users_and_variables_are_as_asked_for() {
     host.fabric(&["run", "--rm", "--env-file", "/no/such/file", "busybox", "true"]).expect_code(125);
     let unknown = host.fabric(&["run", "--rm", "--user", "nobody-here", "busybox", "true"]).expect_code(125);
     assert!(unknown.stderr.contains("nobody-here"), "{unknown}");
+}
+
+/// What numbers a name has, which further groups, and where it is at home, is the container's own business.
+#[test]
+fn a_user_has_the_home_and_the_groups_that_the_container_s_files_say() {
+    let host = Host::new();
+    let tree = host.path("tree");
+    fs::create_dir(&tree).expect("the directory is ours");
+    let tar = |arguments: &[&str], archive: &Path| {
+        let mut command = Command::new("tar");
+        command.args(arguments).arg(archive).arg("-C").arg(&tree);
+        command
+    };
+    assert!(tar(&["-xf"], tests::busybox_tar()).status().expect("tar runs").success());
+    fs::write(tree.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:70:80::/srv/web:/bin/sh\n").expect("ours");
+    fs::write(tree.join("etc/group"), "root:x:0:\nweb:x:80:\nlogs:x:90:other,web\nmail:x:91:other\n").expect("ours");
+    let archive = host.path("users.tar");
+    assert!(tar(&["-cf"], &archive).arg(".").status().expect("tar runs").success());
+    host.ok(&["image", "import", &archive.to_string_lossy(), "users"]);
+    let script = "id -u; id -g; id -G; echo $HOME";
+    for (user, expected) in [
+        ("web", "70\n80\n80 90\n/srv/web"),
+        ("70", "70\n80\n80 90\n/srv/web"),
+        ("web:mail", "70\n91\n91\n/srv/web"),
+        ("5:6", "5\n6\n6\n/"),
+        ("root", "0\n0\n0\n/root"),
+    ] {
+        assert_eq!(host.ok(&["run", "--rm", "--user", user, "users", "sh", "-c", script]), expected, "{user}");
+    }
+    host.ok(&["run", "-d", "--name", "api", "--user", "web", "users", "sleep", "1000"]);
+    assert_eq!(host.ok(&["exec", "api", "sh", "-c", script]), "70\n80\n80 90\n/srv/web");
+    assert_eq!(host.ok(&["exec", "-u", "root", "api", "sh", "-c", script]), "0\n0\n0\n/root");
+    assert_eq!(
+        host.ok(&["run", "--rm", "--user", "web", "-e", "HOME=/else", "users", "sh", "-c", "echo $HOME"]),
+        "/else"
+    );
+}
+
+#[test]
+fn an_init_is_parent_to_the_program_and_a_log_is_as_large_as_it_may() {
+    let host = Host::new();
+    let options = ["--init", "--log-opt", "max-size=2k", "--log-opt", "max-file=2"];
+    let run = [&["run", "-d", "--name", "api"], &options[..]].concat();
+    let script = "echo pid $$; seq 1 200; trap 'exit 7' TERM; while :; do sleep 0.05; done";
+    host.ok(&[&run[..], &["busybox", "sh", "-c", script]].concat());
+    let first = || host.json(&["top", "api"])[0]["command"].clone();
+    assert_eq!(first(), "fabric-init");
+    let log = || host.ok(&["logs", "api"]);
+    eventually("it wrote all", || log().ends_with("200").then_some(()));
+    let lines = log();
+    assert!(!lines.contains("pid") && (20..100).contains(&lines.lines().count()), "the newest lines: {lines}");
+    let limits = json!({"max_size": "2k", "max_files": 2});
+    assert_eq!(host.json(&["inspect", "api"])["log"], limits);
+    host.ok(&["stop", "api"]);
+    assert_eq!(host.json(&["inspect", "api"])["exit_code"], 7, "the signal reached it");
+    host.ok(&["start", "api"]);
+    assert_eq!((first(), &host.json(&["inspect", "api"])["init"]), (json!("fabric-init"), &json!(true)));
+    let run = ["run", "--rm", "--init", "--cap-add", "SYS_PTRACE", "busybox", "true"];
+    let refused = host.fabric(&run).expect_code(125).stderr;
+    assert_eq!(
+        refused,
+        "error: a container with an init cannot have capability SYS_PTRACE, which could read netd's memory out of the \
+         init\nhint: leave out `--init` or `--cap-add`; an init that the image brings can be traced\n"
+    );
+    assert_eq!(host.fabric(&["run", "--rm", "--init", "busybox", "/no/such"]).code, 127);
+    assert_eq!(host.fabric(&["run", "--rm", "--init", "busybox", "sh", "-c", "exit 9"]).code, 9);
 }
 
 #[test]
@@ -107,4 +173,22 @@ fn what_would_reach_the_host_is_refused() {
         assert!(refused.stderr.contains(reason), "{refused}");
     }
     assert_eq!(host.json(&["ps", "-a"]), json!([]));
+}
+
+#[test]
+fn a_container_can_live_on_the_least_memory_and_not_on_less() {
+    let host = Host::new();
+    for memory in ["64k", "6143k"] {
+        let refused = host.fabric(&["run", "-d", "--memory", memory, "busybox", "true"]).expect_code(125);
+        assert!(
+            refused.stderr.starts_with(&format!("error: a container cannot live on {memory} of memory\n")),
+            "{refused}"
+        );
+        assert!(refused.stderr.contains("hint: give it `--memory 6m` or more"), "{refused}");
+    }
+    assert_eq!(host.json(&["ps", "-a"]), json!([]));
+    for init in [&[][..], &["--init"]] {
+        let run = [&["run", "--rm", "--memory", "6m"], init, &["busybox", "echo", "lives"]].concat();
+        assert_eq!(host.ok(&run), "lives");
+    }
 }

@@ -108,6 +108,55 @@ fn it_installs_and_a_purge_leaves_nothing() {
     assert!(!group.contains("fabric"), "{group}");
 }
 
+/// A machine of its own as far as names and files go: what the package's scripts do to one that runs is done for real.
+const REMOVAL: &str = r#"
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/upper /run/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work /etc
+mount -t tmpfs tmpfs /var/lib
+mkdir -p /etc/fabric
+echo fabric:x:64000: >> /etc/group
+ip link set lo up
+PATH="$BINARIES:$PATH"
+netd > /run/netd.log 2>&1 &
+netd=$!
+until fabric status > /dev/null 2>&1; do kill -0 $netd || { cat /run/netd.log; exit 1; }; sleep 0.05; done
+fabric image import "$IMAGE" busybox
+fabric network create web
+for name in one two; do fabric run -d --name $name --network web -p 80 busybox sleep 10000; done
+waiting=$(fabric create --network web -p 81 busybox true)
+parents=$(find /sys/fs/cgroup -type d -name "$waiting" -printf '%h\n')
+sh "$SCRIPTS/prerm" remove
+kill $netd
+wait $netd
+sh "$SCRIPTS/postrm" purge
+echo == left
+ip -o link show | grep -v ': lo:' || true
+nft list tables
+ls -d /var/lib/fabric /run/fabric /etc/fabric 2> /dev/null || true
+grep fabric /etc/group || true
+grep -E " /(run|var/lib)/fabric" /proc/self/mountinfo || true
+for parent in $parents; do ls -d "$parent" 2> /dev/null || true; done
+own=$(readlink /proc/self/ns/net)
+for process in /proc/[0-9]*; do
+    [ "$(readlink "$process/ns/net")" != "$own" ] || [ "${process#/proc/}" = $$ ] || tr '\0' ' ' < "$process/cmdline"
+done
+"#;
+
+#[test]
+fn a_removal_ends_what_was_made_and_a_purge_leaves_nothing_of_it() {
+    let host = Host::stopped("");
+    let fabric = host.fabric_command(&[]).get_program().to_owned();
+    let binaries = Path::new(&fabric).parent().expect("a program is in a directory").to_owned();
+    let image = tests::busybox_tar();
+    let mut script = Command::new("unshare");
+    script.args(["--mount", "--net", "sh", "-euc", REMOVAL]).env("BINARIES", binaries).env("IMAGE", image);
+    let said = run(script.env("SCRIPTS", Path::new(WORKSPACE).join("packaging/debian")));
+    let (_, left) = said.split_once("== left\n").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(left, "", "{said}");
+}
+
 #[test]
 fn its_settings_are_the_defaults_and_its_unit_is_understood() {
     let settings = fs::read_to_string(Path::new(WORKSPACE).join("packaging/netd.toml")).expect("it is there");
@@ -117,7 +166,7 @@ fn its_settings_are_the_defaults_and_its_unit_is_understood() {
         .filter_map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")))
         .map(|line| format!("{line}\n"))
         .collect();
-    assert_eq!(active.lines().count(), 9, "{active}");
+    assert_eq!(active.lines().count(), 12, "{active}");
     let host = Host::stopped(&active);
     host.start();
     host.terminate();

@@ -93,6 +93,14 @@ fn loopback_ports_are_closed_to_a_lan_that_routes_127_to_the_host() {
     ]);
     assert!(fetch(attacker, Ipv4Addr::LOCALHOST, 8081, "hostname").is_err());
     fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8081, "hostname").expect("the control: the host reaches it");
+    host.kill();
+    let rules = host.namespace().run(&["nft", "-a", "list", "chain", "inet", "fabric", "prerouting"]);
+    let rule = rules.lines().find(|rule| rule.contains("ip daddr 127.0.0.0/8")).expect("the defence is one rule");
+    let handle = rule.split("# handle ").nth(1).expect("nft -a shows it");
+    host.namespace().run(&["nft", "delete", "rule", "inet", "fabric", "prerouting", "handle", handle]);
+    fetch(attacker, Ipv4Addr::LOCALHOST, 8081, "hostname").expect("the control: without the rule the LAN reaches it");
+    host.start();
+    assert!(fetch(attacker, Ipv4Addr::LOCALHOST, 8081, "hostname").is_err(), "a new start puts it back");
 }
 
 #[test]

@@ -137,16 +137,31 @@ fn every_port_that_an_image_exposes_is_published_when_asked_for() {
     let host = Host::new();
     host.ok(&["network", "create", "web"]);
     import_exposing_image(&host);
-    host.ok(&["run", "-d", "--name", "all", "--network", "web", "-P", "-p", "8443:443", "exposing"]);
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "all",
+        "--network",
+        "web",
+        "-P",
+        "-p",
+        "8443:443",
+        "--expose",
+        "7/sctp",
+        "exposing",
+    ]);
     let shown = host.ok(&["port", "all"]);
     let lines: Vec<&str> = shown.lines().map(|line| line.split(" -> ").next().expect("an arrow")).collect();
-    assert_eq!(lines, ["443/tcp", "53/udp", "80/tcp"], "{shown}");
+    assert_eq!(lines, ["443/tcp", "7/sctp", "53/udp", "80/tcp"], "{shown}");
     assert_eq!(published_at(&host, "all", "443"), 8443);
     serve(&host, &host.attached("all"), "all", 80);
     let port = published_at(&host, "all", "80");
     fetch(host.namespace(), Ipv4Addr::LOCALHOST, port, "hostname").expect("published");
     host.ok(&["run", "-d", "--name", "none", "--network", "web", "exposing"]);
     assert_eq!(host.ok(&["port", "none"]), "", "nothing is published unasked");
+    let exposed = &host.json(&["inspect", "none"])["exposed"];
+    assert_eq!(*exposed, json!(["53/udp", "80/tcp", "443/tcp"]), "what DNS answers SRV for");
 }
 
 #[test]

@@ -20,12 +20,6 @@ fn works(host: &Host, api: &Attached) -> bool {
     direct && published && host.fabric(&named).code == 0
 }
 
-fn link(host: &Host, prefix: &str) -> String {
-    let links = host.namespace().run(&["ip", "-o", "link"]);
-    let name = links.lines().filter_map(|line| line.split(": ").nth(1)).find(|name| name.starts_with(prefix));
-    name.unwrap_or_else(|| panic!("no {prefix}* in:\n{links}")).split('@').next().expect("a name").to_owned()
-}
-
 #[test]
 fn reconciling_again_changes_nothing() {
     let (host, _) = host_with_a_server();
@@ -42,8 +36,8 @@ fn reconciling_again_changes_nothing() {
 
 #[test]
 fn damage_from_outside_is_repaired_by_a_restart() {
-    let bridge = |host: &Host| link(host, "fb-");
-    let port = |host: &Host| link(host, "fe-");
+    let bridge = |host: &Host| host.interface("fb-");
+    let port = |host: &Host| host.interface("fe-");
     type Damage<'a> = (&'a str, Box<dyn Fn(&Host) -> Vec<String>>);
     let words = |line: &str, link: String| line.split(' ').map(|word| word.replace("LINK", &link)).collect();
     let damages: Vec<Damage<'_>> = vec![

@@ -25,8 +25,8 @@ fn killing_the_daemon_loses_no_packet() {
     host.ok(&["network", "create", "web"]);
     let server = echo_server(&host, "server", &["-p", "7000:7"]);
     let client = host.run("client", "web", &[], &["sleep", "1000"]);
-    let published = Flow::start(&lan.namespace, lan.host_address, 7000);
-    let between = Flow::start(&client.namespace(), server.ipv4, 7);
+    let published = Flow::start(&lan.namespace, &server.namespace(), lan.host_address, 7000);
+    let between = Flow::start(&client.namespace(), &server.namespace(), server.ipv4, 7);
     let ping = Ping::start(&client.namespace(), server.ipv4);
     let progress = |what| {
         let (flow, packets) = (published.echoed(), ping.answered());
@@ -132,24 +132,8 @@ fn an_attached_run_does_not_notice() {
 fn after_a_reboot_nothing_runs_twice() {
     let host = Host::new();
     host.ok(&["network", "create", "web"]);
-    let once = host.run("once", "web", &[], &["sh", "-c", "echo ran >> /ran; cat /ran; sleep 1000"]);
-    // As a reboot does: every process ends at once, and the run directory is empty.
-    host.kill();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", once.pid)).expect("it runs");
-    let shim = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).expect("a parent").to_owned();
-    let ended = std::process::Command::new("kill").args(["-9", &shim, &once.pid.to_string()]).status();
-    assert!(ended.expect("kill runs").success());
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("a mount table");
-    let run_dir = host.run_dir();
-    for path in mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|path| path.starts_with(run_dir.to_str().expect("UTF-8")))
-    {
-        let _ = std::process::Command::new("umount").args(["--lazy", path]).status();
-    }
-    std::fs::remove_dir_all(&run_dir).expect("nothing is mounted there any more");
-    host.start();
+    host.run("once", "web", &[], &["sh", "-c", "echo ran >> /ran; cat /ran; sleep 1000"]);
+    host.reboot();
     let container = host.json(&["inspect", "once"]);
     assert_eq!((&container["state"], &container["exit_code"]), (&"exited".into(), &255.into()), "{container:#}");
     host.ok(&["rm", "once"]);

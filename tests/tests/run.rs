@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,6 +86,32 @@ fn logs_can_be_followed_to_the_end() {
 }
 
 #[test]
+fn logs_are_cut_to_a_time_and_dated() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "job", "busybox", "sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.2; done"]);
+    host.ok(&["wait", "job"]);
+    let dated = host.ok(&["logs", "--timestamps", "job"]);
+    let lines: Vec<(&str, &str)> = dated.lines().map(|line| line.split_once(' ').expect("time and text")).collect();
+    assert_eq!(lines.iter().map(|line| line.1).collect::<Vec<_>>(), ["1", "2", "3", "4"]);
+    assert!(lines.is_sorted() && lines.iter().all(|line| line.0.ends_with('Z')), "{dated}");
+    let (second, fourth) = (lines[1].0, lines[3].0);
+    for (options, expected) in [
+        (&["--since", second][..], "2\n3\n4"),
+        (&["--until", fourth], "1\n2\n3"),
+        (&["--since", second, "--until", fourth], "2\n3"),
+        (&["--until", fourth, "-n", "1"], "3"),
+        (&["--since", "1h", "-n", "2"], "3\n4"),
+        (&["--since", "2999-01-01T00:00:00Z"], ""),
+    ] {
+        assert_eq!(host.ok(&[&["logs"], options, &["job"]].concat()), expected, "{options:?}");
+    }
+    host.ok(&["run", "-d", "--name", "long", "busybox", "sh", "-c", "echo first; sleep 1000"]);
+    let soon = Command::new("date").args(["-u", "-d", "2 seconds", "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date runs");
+    let soon = String::from_utf8(soon.stdout).expect("text");
+    assert_eq!(host.ok(&["logs", "-f", "--until", soon.trim(), "long"]), "first");
+}
+
+#[test]
 fn signals_to_an_attached_run_reach_the_container() {
     let host = Host::new();
     let script = "trap 'echo got INT; exit 7' INT; trap 'echo got TERM; exit 8' TERM; echo ready; \
@@ -108,11 +134,10 @@ fn signals_to_an_attached_run_reach_the_container() {
 #[test]
 fn stop_asks_first_and_kill_does_not() {
     let host = Host::new();
-    let script = "trap 'echo asked; exit 9' TERM; while :; do sleep 0.05; done";
-    for (verb, code, said) in [("stop", 9, "asked"), ("kill", 137, "")] {
+    let script = "trap 'echo asked; exit 9' TERM; echo up; while :; do sleep 0.05; done";
+    for (verb, code, said) in [("stop", 9, "up\nasked"), ("kill", 137, "up")] {
         host.ok(&["run", "-d", "--name", verb, "busybox", "sh", "-c", script]);
-        // The shell sets its trap a moment after it has started.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        eventually("it has set its trap", || (host.ok(&["logs", verb]) == "up").then_some(()));
         host.ok(&[verb, verb]);
         assert_eq!(host.ok(&["wait", verb]), code.to_string());
         assert_eq!(host.ok(&["logs", verb]), said);
@@ -219,8 +244,7 @@ fn who_waits_learns_how_a_container_ended_that_was_removed_by_force() {
     let host = Host::new();
     host.ok(&["run", "-d", "--name", "doomed", "busybox", "sleep", "1000"]);
     let waiting = host.fabric_command(&["wait", "doomed"]).stdout(Stdio::piped()).spawn().expect("fabric runs");
-    // The request must have arrived; there is no other sign of it.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    host.wait_until_asked_by(&waiting);
     host.ok(&["rm", "-f", "doomed"]);
     let waited = waiting.wait_with_output().expect("it is our child");
     assert_eq!(String::from_utf8_lossy(&waited.stdout).trim(), "137");

@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use model::causes;
+
 use crate::Problem;
 
 /// Why a call failed.
@@ -98,9 +100,7 @@ impl ClientError {
     pub fn causes(&self) -> Vec<String> {
         match self {
             Self::Problem { problem, .. } => problem.causes.clone(),
-            other => {
-                std::iter::successors(other.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
-            }
+            other => causes(other).map(ToString::to_string).collect(),
         }
     }
 

@@ -70,7 +70,7 @@ fn what_cannot_be_had_is_refused_with_the_reason() {
         (json!({"subnets": ["10.1.0.0/24"], "gateways": ["10.1.0.255"]}), "10.1.0.255 is not a host address"),
         (json!({"subnets": ["10.1.0.0/24"], "gateways": ["10.1.0.2", "10.1.0.3"]}), "two gateways for the subnet"),
         (json!({"subnets": ["10.1.0.7/24"]}), "did you mean 10.1.0.0/24?"),
-        (json!({"subnets": ["10.1.0.0/30"]}), "no room for a gateway and a container; use a prefix of /29"),
+        (json!({"subnets": ["10.1.0.0/31"]}), "no room for a gateway and a container; use a prefix of /30"),
         (json!({"subnets": ["fd00::/127"]}), "no room for a gateway and a container; use a prefix of /126"),
         (json!({"subnets": ["fe80::/64"]}), "cannot be routed to"),
         (json!({"subnets": ["10.1.0.0/16", "10.1.2.0/24"]}), "10.1.0.0/16 and 10.1.2.0/24: they overlap"),
@@ -86,11 +86,29 @@ fn what_cannot_be_had_is_refused_with_the_reason() {
         (json!({"internal": true, "gateway_mode": "routed"}), "internal with gateway mode routed"),
         (json!({"ipv6": true, "mtu": 1279}), "must be at least 1280, not 1279"),
         (json!({"options": {"colour": "red"}}), "the option `colour`; known: gateway-mode, mtu"),
+        (json!({"driver": "ipvlan", "options": {"parent": "lan0"}}), "needs the IPv4 subnet of the LAN"),
+        (json!({"driver": "macvlan", "options": {"flag": "vepa"}}), "the option `flag`; known: mode, mtu, parent"),
         (json!({"options": {"mtu": "big"}}), "`big` is not an MTU"),
         (json!({"options": {"gateway-mode": "magic"}}), "no gateway mode `magic`"),
         (json!({"options": {"mtu": "1400"}, "mtu": 1400}), "an MTU twice"),
     ] {
         let error = planned(fields.clone()).expect_err("it cannot be had");
         assert!(error.contains(expected) && error.contains("network `web`"), "{fields}: {error}");
+    }
+}
+
+#[test]
+fn what_sits_on_a_parent_is_of_the_drivers_kind() {
+    for (driver, options, expected) in [
+        ("macvlan", json!({"parent": "lan0"}), "macvlan mode bridge"),
+        ("macvlan", json!({"parent": "lan0", "mode": "passthru"}), "macvlan mode passthru"),
+        ("ipvlan", json!({"parent": "lan0"}), "ipvlan mode l2 flag bridge"),
+        ("ipvlan", json!({"parent": "lan0", "mode": "l3s", "flag": "vepa"}), "ipvlan mode l3s flag vepa"),
+    ] {
+        let asked = json!({"driver": driver, "options": options, "subnets": ["10.1.0.0/24"]});
+        let plan = planned(asked.clone()).expect("it can be had");
+        let parent = plan.parent.expect("it has one");
+        assert_eq!((parent.interface.as_str(), parent.kind.to_string().as_str()), ("lan0", expected), "{asked}");
+        assert_eq!((parent.kind.driver(), plan.reach), (plan.driver, Reach::Lan), "{asked}");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::Absence;
+use super::{Absence, built};
 use crate::{
     place::Place,
     row::attach::{Attacher, feed},
@@ -23,12 +23,8 @@ pub(crate) struct Netavark {
 
 impl Netavark {
     pub(crate) fn start() -> Result<Self, Absence> {
-        // Built by scripts/bench, or Debian's older one.
-        let own =
-            std::env::current_exe().ok().and_then(|path| Some(path.parent()?.parent()?.join("tools/bin/netavark")));
-        let known = [own, Some("/usr/lib/podman/netavark".into())];
-        let program = known.into_iter().flatten().find(|path| path.is_file()).ok_or("netavark is not installed")?;
-        Ok(Self { host: Place::new("")?, container: Place::new("")?, program })
+        let program = built("netavark").ok_or("netavark 2.1 has not been built")?;
+        Ok(Self { host: Place::apart("")?, container: Place::new("")?, program })
     }
 
     fn call(&self, action: &str) -> Result<(), Absence> {
@@ -51,7 +47,6 @@ impl Netavark {
 
     pub(crate) fn attacher(&self) -> Attacher<'_> {
         Attacher {
-            who: "netavark".to_owned(),
             pid: self.container.pid(),
             gateway: Ipv4Addr::new(10, 95, 0, 1),
             attach: Box::new(|| self.call("setup")),
@@ -74,7 +69,7 @@ impl Plugin {
         if !Path::new(Self::DIRECTORY).join("bridge").is_file() {
             return Err("the CNI plugins are not installed".to_owned());
         }
-        Ok(Self { host: Place::new("")?, container: Place::new("")?, next: AtomicU32::new(0) })
+        Ok(Self { host: Place::apart("")?, container: Place::new("")?, next: AtomicU32::new(0) })
     }
 
     fn call(&self, action: &str) -> Result<(), Absence> {
@@ -95,7 +90,6 @@ impl Plugin {
 
     pub(crate) fn attacher(&self) -> Attacher<'_> {
         Attacher {
-            who: "CNI bridge".to_owned(),
             pid: self.container.pid(),
             gateway: Ipv4Addr::new(10, 94, 0, 1),
             attach: Box::new(|| self.call("ADD")),

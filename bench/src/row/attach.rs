@@ -1,37 +1,28 @@
-//! How long it takes to attach a running container to one more network, until its first packet is answered.
+//! How long it takes to attach a namespace that is there to one more network, until its first packet is answered.
 
 use std::{
-    fs::File,
     io::Write,
-    mem::MaybeUninit,
-    net::{Ipv4Addr, SocketAddrV4},
-    os::fd::AsFd,
+    net::Ipv4Addr,
     process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use serde_json::json;
 
-use super::{Measured, Outcome, Row};
+use super::Row;
 use crate::{
     competition::Competition,
-    peer::{Absence, Netavark, Peer, Plugin, Sleeper, finish},
-    sample::{Sample, Unit},
+    contest::{Contender, Rounds, contest},
+    peer::{Absence, Docker, Fabric, Netavark, Peer, Plugin, finish},
+    ping::Ping,
+    sample::{Unit, milliseconds},
 };
 
-/// How many neighbours a network has when it is full.
-const CROWD: usize = 1000;
 /// How long an answer is waited for before the question is asked again.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// One that can attach a namespace to a network and detach it again.
 pub(crate) struct Attacher<'a> {
-    pub(crate) who: String,
     /// The process that lives in the namespace.
     pub(crate) pid: u32,
     /// Who answers on the network.
@@ -40,130 +31,100 @@ pub(crate) struct Attacher<'a> {
     pub(crate) detach: Box<dyn Fn() -> Result<(), Absence> + 'a>,
 }
 
+/// What a daemon is asked by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    /// Its command: a process that starts, asks and ends.
+    Command,
+    /// A request to its socket.
+    Socket,
+}
+
 pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
     let netavark = Netavark::start();
     let plugin = Plugin::start();
-    let attachers = vec![
-        ("fabric", fabric(competition, "bench-two", Ipv4Addr::new(10, 100, 0, 1))),
-        ("docker", docker(competition)),
-        ("netavark", netavark.as_ref().map_err(Clone::clone).map(Netavark::attacher)),
-        ("CNI bridge", plugin.as_ref().map_err(Clone::clone).map(Plugin::attacher)),
+    let own = competition.fabric.make_network("bench-two", "10.100.0.0/16");
+    let fabric = |way| {
+        own.clone()?;
+        fabric(&competition.fabric, "bench-two", Ipv4Addr::new(10, 100, 0, 1), way)
+    };
+    let others = competition.docker.as_ref().map_err(Clone::clone).and_then(|docker| {
+        make_docker_network(docker, "bench-two", "10.96.0.0/16")?;
+        Ok(docker)
+    });
+    let docker = |way| docker(others.clone()?, "bench-two", Ipv4Addr::new(10, 96, 0, 1), way);
+    let contenders = [
+        Contender::new("fabric", fabric(Way::Command)),
+        Contender::new("fabric, by its socket", fabric(Way::Socket)),
+        Contender::new("docker", docker(Way::Command)),
+        Contender::new("docker, by its socket", docker(Way::Socket)),
+        Contender::new("netavark", netavark.as_ref().map_err(Clone::clone).map(Netavark::attacher)),
+        Contender::new("CNI bridge", plugin.as_ref().map_err(Clone::clone).map(Plugin::attacher)),
     ];
-    let mut one = row("attach until the first packet is answered, whole process", rounds, attachers);
-    one.at_most("fabric", 10.0);
-    vec![one]
+    let outcomes = contest(&contenders, Rounds::warmed(rounds), once);
+    let mut row = Row::new("attach until the first packet is answered", Unit::Milliseconds, outcomes);
+    row.at_most("fabric", 10.0);
+    row.at_most("fabric, by its socket", 10.0);
+    row.at_most_times("fabric", 1.0, "netavark");
+    row.at_most_times("fabric", 1.0, "CNI bridge");
+    vec![row]
 }
 
-/// Attaching with few neighbours and with many, on networks of the same size; for the host that is full.
-pub(crate) fn crowded(competition: &Competition, rounds: usize) -> Row {
-    let few = fabric(competition, "bench-few", Ipv4Addr::new(10, 101, 0, 1));
-    // The network that all containers are on.
-    let many = fabric(competition, "bench", Ipv4Addr::new(10, 99, 0, 1));
-    let measure = format!("attach to a network of {CROWD} endpoints, 99th percentile");
-    let mut row = row(&measure, rounds, vec![("crowded", many), ("empty", few)]);
-    for outcome in &mut row.results {
-        if let Measured::Values(sample) = &outcome.result {
-            outcome.result = Measured::Values(Sample::new(vec![sample.quantile(0.99)]));
-        }
-    }
-    row.at_most_times("crowded", 1.5, "empty");
-    row
-}
-
-fn fabric<'a>(competition: &'a Competition, network: &'static str, gateway: Ipv4Addr) -> Result<Attacher<'a>, Absence> {
-    let fabric = &competition.fabric;
-    if network != "bench" {
-        let subnet = format!("{}/16", Ipv4Addr::from(u32::from(gateway) - 1));
-        finish(&mut fabric.command(&["network", "create", network, "--subnet", &subnet]))?;
-    }
-    let alone = finish(&mut fabric.command(&["run", "-d", "busybox", "sleep", "100000"]))?;
-    let pid = fabric.process(&alone)?;
-    let id = alone.clone();
-    Ok(Attacher {
-        who: "fabric".to_owned(),
-        pid,
-        gateway,
-        attach: Box::new(move || finish(&mut fabric.command(&["network", "connect", network, &alone])).map(drop)),
-        detach: Box::new(move || finish(&mut fabric.command(&["network", "disconnect", network, &id])).map(drop)),
-    })
-}
-
-fn docker(competition: &Competition) -> Result<Attacher<'_>, Absence> {
-    let docker = competition.docker.as_ref().map_err(Clone::clone)?;
-    finish(&mut docker.command(&["network", "create", "--subnet", "10.96.0.0/16", "bench-two"]))?;
-    let Sleeper { pid, id, .. } = docker.sleeper()?;
+/// A container of Fabric's without a network, to be attached to `network`.
+pub(crate) fn fabric<'a>(
+    fabric: &'a Fabric,
+    network: &'static str,
+    gateway: Ipv4Addr,
+    way: Way,
+) -> Result<Attacher<'a>, Absence> {
+    let id = finish(&mut fabric.command(&["run", "-d", "busybox", "sleep", "100000"]))?;
+    let pid = fabric.process(&id)?;
     let again = id.clone();
     Ok(Attacher {
-        who: "docker".to_owned(),
         pid,
-        gateway: Ipv4Addr::new(10, 96, 0, 1),
-        attach: Box::new(move || finish(&mut docker.command(&["network", "connect", "bench-two", &id])).map(drop)),
-        detach: Box::new(move || {
-            finish(&mut docker.command(&["network", "disconnect", "bench-two", &again])).map(drop)
+        gateway,
+        attach: Box::new(move || match way {
+            Way::Command => finish(&mut fabric.command(&["network", "connect", network, &id])).map(drop),
+            Way::Socket => fabric.connect(network, &id),
         }),
+        detach: Box::new(move || fabric.disconnect(network, &again)),
     })
 }
 
-fn row(measure: &str, rounds: usize, attachers: Vec<(&str, Result<Attacher<'_>, Absence>)>) -> Row {
-    let mut times: Vec<Result<Vec<Duration>, Absence>> =
-        attachers.iter().map(|(_, attacher)| attacher.as_ref().map(|_| Vec::new()).map_err(Clone::clone)).collect();
-    for round in 0..=rounds {
-        for ((_, attacher), times) in attachers.iter().zip(&mut times) {
-            let (Ok(attacher), Ok(taken)) = (attacher, times.as_mut()) else { continue };
-            match once(attacher) {
-                Ok(time) if round > 0 => taken.push(time),
-                Ok(_) => {}
-                Err(why) => *times = Err(why),
-            }
-        }
-    }
-    let results = attachers.iter().zip(times).map(|((who, _), times)| Outcome {
-        who: (*who).to_owned(),
-        result: times.map_or_else(Measured::NotRun, |times| Measured::Values(Sample::of_times(times))),
-    });
-    Row { measure: measure.to_owned(), unit: Unit::Milliseconds, targets: Vec::new(), results: results.collect() }
+pub(crate) fn make_docker_network(docker: &Docker, name: &str, subnet: &str) -> Result<(), Absence> {
+    finish(&mut docker.command(&["network", "create", "--subnet", subnet, name])).map(drop)
 }
 
-fn once(attacher: &Attacher<'_>) -> Result<Duration, Absence> {
+/// A container of Docker's, to be attached to `network`. It has another already: without one it cannot get any.
+pub(crate) fn docker<'a>(
+    docker: &'a Docker,
+    network: &'static str,
+    gateway: Ipv4Addr,
+    way: Way,
+) -> Result<Attacher<'a>, Absence> {
+    let sleeper = docker.sleeper_with(&["--network", "bridge"])?;
+    let (id, again) = (sleeper.id.clone(), sleeper.id);
+    let body = |id: &str| json!({ "Container": id }).to_string();
+    Ok(Attacher {
+        pid: sleeper.pid,
+        gateway,
+        attach: Box::new(move || match way {
+            Way::Command => finish(&mut docker.command(&["network", "connect", network, &id])).map(drop),
+            Way::Socket => docker.post(&format!("/networks/{network}/connect"), &body(&id)),
+        }),
+        detach: Box::new(move || docker.post(&format!("/networks/{network}/disconnect"), &body(&again))),
+    })
+}
+
+/// Attaches, asks until the gateway answers, and detaches; milliseconds of the first two.
+pub(crate) fn once(attacher: &Attacher<'_>) -> Result<f64, Absence> {
+    let ping = Ping::from(attacher.pid)?;
     let start = Instant::now();
     (attacher.attach)()?;
-    await_answer(attacher.pid, attacher.gateway).map_err(|why| format!("{}: {why}", attacher.who))?;
-    let time = start.elapsed();
+    ping.until_answered(attacher.gateway, PAUSE)?;
+    let taken = milliseconds(start.elapsed());
     (attacher.detach)()?;
-    Ok(time)
-}
-
-/// Sends ICMP echo requests (RFC 792) from the namespace until one is answered.
-fn await_answer(pid: u32, gateway: Ipv4Addr) -> Result<(), Absence> {
-    let ask = || -> std::io::Result<bool> {
-        let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP))?;
-        let request = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline {
-            // Without a route yet there is nobody to ask.
-            let _ = sendto(&socket, &request, SendFlags::empty(), &SocketAddrV4::new(gateway, 0));
-            let wait = Timespec::try_from(PATIENCE).expect("milliseconds are a time");
-            if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait))? == 0 {
-                continue;
-            }
-            let mut packet = [MaybeUninit::<u8>::uninit(); 128];
-            let ((packet, _), _) = recv(&socket, &mut packet, RecvFlags::empty())?;
-            // Behind the IP header: an echo reply has type 0.
-            if packet.get(20) == Some(&0) && packet.get(12..16) == Some(&gateway.octets()) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    // A thread of its own, which ends in the namespace.
-    match thread::scope(|scope| scope.spawn(ask).join()) {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(format!("{gateway} does not answer")),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the thread ended".to_owned()),
-    }
+    Ok(taken)
 }
 
 /// Runs a command with a text on its standard input.
@@ -177,5 +138,6 @@ pub(crate) fn feed(command: &mut Command, text: &str) -> Result<String, Absence>
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(said.split_whitespace().collect::<Vec<_>>().join(" "))
 }

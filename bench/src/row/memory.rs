@@ -1,87 +1,108 @@
-//! What daemons and containers take of the machine's memory, and how fast a full host is back after `kill -9`.
+//! What daemons and containers take of the machine's memory.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
-use super::{Measured, Outcome, Row};
+use super::{Outcome, Row, full::MANY};
 use crate::{
     competition::Competition,
-    peer::{Absence, Peer},
-    sample::{Sample, Unit},
+    interrupt,
+    peer::{Absence, Docker, Peer, Sleeper},
+    sample::Unit,
 };
 
-/// How many containers make a host full.
-const MANY: usize = 1000;
 /// How many containers of a peer are looked at.
 const FEW: usize = 10;
+/// The network that all containers are attached to besides.
+const SECOND: &str = "bench-wide";
 
-pub(crate) fn measure(competition: &mut Competition, rounds: usize) -> Vec<Row> {
-    let idle = total(&[competition.fabric.daemon()]);
+/// Kibibytes of the daemons.
+pub(crate) struct Idle {
+    fabric: Result<f64, Absence>,
+    docker: Result<f64, Absence>,
+}
+
+pub(crate) fn idle(competition: &Competition) -> Idle {
     let docker = competition.docker.as_ref().map_err(Clone::clone);
-    let docker_idle = docker.and_then(|docker| total(&docker.daemons()));
-    let mut daemons = row("memory of the idle daemons", Unit::Mebibytes, idle.clone(), docker_idle, 1024.0);
-    daemons.at_most("fabric", 30.0);
-
-    let full = fill(competition);
-    let per_endpoint = full.as_ref().map_err(Clone::clone).and_then(|(daemon, _)| {
-        let before = idle.as_ref().map_err(Clone::clone)?;
-        Ok((daemon - before) / MANY as f64)
-    });
-    let absent = |_| Err("not measured".to_owned());
-    let mut endpoints =
-        row("netd's memory for each container with an endpoint", Unit::Kibibytes, per_endpoint, absent(()), 1.0);
-    endpoints.at_most("fabric", 8.0);
-    let shims = full.map(|(_, shim)| shim);
-    let mut containers =
-        row("unique memory beside each container", Unit::Mebibytes, shims, docker_shims(competition), 1024.0);
-    containers.at_most("fabric", 1.0);
-
-    let crowded = super::attach::crowded(competition, rounds);
-
-    let mut repair = Vec::new();
-    for _ in 0..3 {
-        repair.push(competition.fabric.kill_and_restart());
-    }
-    let repair: Result<Vec<_>, _> = repair.into_iter().collect();
-    let result = repair.map_or_else(Measured::NotRun, |times| Measured::Values(Sample::of_times(times)));
-    let mut repair = Row {
-        measure: format!("restart after kill -9 with {MANY} containers, until it answers"),
-        unit: Unit::Milliseconds,
-        targets: Vec::new(),
-        results: vec![Outcome { who: "fabric".to_owned(), result }],
-    };
-    repair.at_most("fabric", 1000.0);
-    vec![daemons, endpoints, containers, crowded, repair]
+    Idle { fabric: total(&competition.fabric.daemons()), docker: docker.and_then(|docker| total(&docker.daemons())) }
 }
 
-/// Kibibytes as they were measured, shown in units of `per` of them.
-fn row(measure: &str, unit: Unit, fabric: Result<f64, Absence>, docker: Result<f64, Absence>, per: f64) -> Row {
-    let outcome = |who: &str, value: Result<f64, Absence>| Outcome {
-        who: who.to_owned(),
-        result: value.map_or_else(Measured::NotRun, |value| Measured::Values(Sample::new(vec![value / per]))),
-    };
-    let results = vec![outcome("fabric", fabric), outcome("docker", docker)];
-    Row { measure: measure.to_owned(), unit, targets: Vec::new(), results }
+pub(crate) fn daemons(idle: &Idle) -> Row {
+    let mebibytes = |value: &Result<f64, Absence>| value.clone().map(|value| value / 1024.0);
+    let results =
+        vec![Outcome::once("fabric", mebibytes(&idle.fabric)), Outcome::once("docker", mebibytes(&idle.docker))];
+    let mut row = Row::new("memory of the daemons before", Unit::Mebibytes, results);
+    row.at_most("fabric", 30.0);
+    row
 }
 
-/// Starts many containers; the daemon's memory then, and the mean of what is each shim's own.
-fn fill(competition: &Competition) -> Result<(f64, f64), Absence> {
-    let mut shims = 0.0;
-    for number in 0..MANY {
-        let sleeper = competition.fabric.sleeper()?;
-        if number < FEW {
-            shims += unique(parent(sleeper.pid)?)?;
+/// What each container makes the daemons grow by, and what the processes beside it have for themselves.
+pub(crate) fn containers(competition: &Competition, idle: &Idle, sleepers: &Result<Vec<Sleeper>, Absence>) -> [Row; 2] {
+    let own = sleepers.as_ref().map_err(Clone::clone);
+    let growth = own.clone().and_then(|_| grown(&idle.fabric, &competition.fabric.daemons(), MANY));
+    let beside = own.and_then(|sleepers| shims(&sleepers[..FEW]));
+    let docker = competition.docker.as_ref().map_err(Clone::clone).and_then(of_docker);
+    let (others, others_beside) = match docker {
+        Ok((growth, beside)) => (Ok(growth), Ok(beside)),
+        Err(why) => (Err(why.clone()), Err(why)),
+    };
+    let mut growth = Row::new(
+        "the daemons' memory for each container with its endpoint",
+        Unit::Kibibytes,
+        vec![Outcome::once("fabric", growth), Outcome::once(format!("docker, of {FEW}"), others)],
+    );
+    growth.at_most("fabric", 8.0);
+    let mebibytes = |value: Result<f64, Absence>| value.map(|value| value / 1024.0);
+    let mut beside = Row::new(
+        "unique memory beside each container",
+        Unit::Mebibytes,
+        vec![Outcome::once("fabric", mebibytes(beside)), Outcome::once("docker", mebibytes(others_beside))],
+    );
+    beside.at_most("fabric", 1.0);
+    [growth, beside]
+}
+
+/// What one endpoint more for each container makes the daemon grow by. They are taken away again.
+pub(crate) fn endpoints(competition: &Competition, sleepers: &[Sleeper]) -> Row {
+    let fabric = &competition.fabric;
+    let measure = || -> Result<f64, Absence> {
+        fabric.make_network(SECOND, "10.102.0.0/16")?;
+        let before = total(&fabric.daemons());
+        for sleeper in sleepers {
+            interrupt::check()?;
+            fabric.connect(SECOND, &sleeper.id)?;
         }
+        grown(&before, &fabric.daemons(), sleepers.len())
+    };
+    let results = vec![Outcome::once("fabric", measure())];
+    for sleeper in sleepers {
+        let _ = fabric.disconnect(SECOND, &sleeper.id);
     }
-    Ok((total(&[competition.fabric.daemon()])?, shims / FEW as f64))
+    let mut row = Row::new("netd's memory for each endpoint", Unit::Kibibytes, results);
+    row.at_most("fabric", 8.0);
+    row
 }
 
-fn docker_shims(competition: &Competition) -> Result<f64, Absence> {
-    let docker = competition.docker.as_ref().map_err(Clone::clone)?;
-    let mut shims = 0.0;
-    for _ in 0..FEW {
-        shims += unique(parent(docker.sleeper()?.pid)?)?;
+/// Containers of Docker's, which are removed again: what the daemons grow by, and what each shim has for itself.
+fn of_docker(docker: &Docker) -> Result<(f64, f64), Absence> {
+    let before = total(&docker.daemons());
+    let sleepers = (0..FEW).map(|_| docker.sleeper()).collect::<Result<Vec<_>, _>>()?;
+    let measured = grown(&before, &docker.daemons(), FEW).and_then(|growth| Ok((growth, shims(&sleepers)?)));
+    for sleeper in &sleepers {
+        let _ = crate::peer::finish(&mut docker.command(&["rm", "-f", &sleeper.id]));
     }
-    Ok(shims / FEW as f64)
+    measured
+}
+
+fn grown(before: &Result<f64, Absence>, daemons: &[u32], count: usize) -> Result<f64, Absence> {
+    // What requests took for themselves has been given back by then.
+    thread::sleep(Duration::from_secs(1));
+    Ok((total(daemons)? - before.clone()?) / count as f64)
+}
+
+/// The mean of what each container's parent process has for itself.
+fn shims(sleepers: &[Sleeper]) -> Result<f64, Absence> {
+    let all: Result<f64, Absence> = sleepers.iter().map(|sleeper| unique(parent(sleeper.pid)?)).sum();
+    Ok(all? / sleepers.len() as f64)
 }
 
 /// Resident memory of processes, in KiB, what they share counted in parts (`Pss` of `proc_pid_smaps_rollup(5)`).

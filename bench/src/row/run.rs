@@ -2,19 +2,20 @@
 
 use std::{
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{Measured, Outcome, Row};
+use super::Row;
 use crate::{
     competition::Competition,
+    contest::{Contender, Rounds, contest},
     peer::{Absence, Oci, Peer},
-    sample::{Sample, Unit},
+    sample::{Unit, milliseconds},
 };
 
-type Contender<'a> = (String, Result<Box<dyn Fn() -> Command + 'a>, Absence>);
+/// What makes the command for one turn.
+type Make<'a> = Box<dyn Fn() -> Command + 'a>;
 
-/// `rounds` times each, one after the other: A B C A B C.
 pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
     let runc = Oci::start("runc", &competition.tar);
     let crun = Oci::start("crun", &competition.tar);
@@ -22,10 +23,10 @@ pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
     let mut with_network = row(
         "run --rm on a network, whole process",
         rounds,
-        vec![
-            ("fabric".into(), Ok(Box::new(|| fabric.run_true()))),
-            contender("docker", &competition.docker, |docker| docker.run_true()),
-            contender("podman", &competition.podman, |podman| podman.run_true()),
+        &[
+            Contender::new("fabric", Ok(Box::new(|| fabric.run_true()) as Make<'_>)),
+            contender("docker", &competition.docker, Peer::run_true),
+            contender("podman", &competition.podman, Peer::run_true),
             contender("runc bare", &runc, Oci::run_true),
             contender("crun bare", &crun, Oci::run_true),
         ],
@@ -37,48 +38,32 @@ pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
     let alone = row(
         "run --rm without a network, whole process",
         rounds,
-        vec![
-            ("fabric".into(), Ok(Box::new(|| fabric.command(&["run", "--rm", "busybox", "true"])))),
-            contender("docker", &competition.docker, |docker| docker.run_true_alone()),
-            contender("podman", &competition.podman, |podman| podman.run_true_alone()),
+        &[
+            Contender::new("fabric", Ok(Box::new(|| fabric.run_true_alone()) as Make<'_>)),
+            contender("docker", &competition.docker, Peer::run_true_alone),
+            contender("podman", &competition.podman, Peer::run_true_alone),
         ],
     );
     vec![with_network, alone]
 }
 
 fn contender<'a, T>(
-    name: &str,
+    who: &str,
     peer: &'a Result<T, Absence>,
     command: impl Fn(&'a T) -> Command + 'a,
-) -> Contender<'a> {
-    let make = peer.as_ref().map(|peer| Box::new(move || command(peer)) as Box<dyn Fn() -> Command + 'a>);
-    (name.to_owned(), make.map_err(Clone::clone))
+) -> Contender<Make<'a>> {
+    let make = peer.as_ref().map(|peer| Box::new(move || command(peer)) as Make<'a>);
+    Contender::new(who, make.map_err(Clone::clone))
 }
 
-fn row(measure: &str, rounds: usize, contenders: Vec<Contender<'_>>) -> Row {
-    let mut times: Vec<Result<Vec<Duration>, Absence>> =
-        contenders.iter().map(|(_, make)| make.as_ref().map(|_| Vec::new()).map_err(Clone::clone)).collect();
-    // The first of each is not counted: it warms caches and pools.
-    for round in 0..=rounds {
-        for ((_, make), times) in contenders.iter().zip(&mut times) {
-            let (Ok(make), Ok(taken)) = (make, times.as_mut()) else { continue };
-            match time(&mut make()) {
-                Ok(duration) if round > 0 => taken.push(duration),
-                Ok(_) => {}
-                Err(why) => *times = Err(why),
-            }
-        }
-    }
-    let results = contenders.iter().zip(times).map(|((who, _), times)| Outcome {
-        who: who.clone(),
-        result: times.map_or_else(Measured::NotRun, |times| Measured::Values(Sample::of_times(times))),
-    });
-    Row { measure: measure.to_owned(), unit: Unit::Milliseconds, targets: Vec::new(), results: results.collect() }
+fn row(measure: &str, rounds: usize, contenders: &[Contender<Make<'_>>]) -> Row {
+    Row::new(measure, Unit::Milliseconds, contest(contenders, Rounds::warmed(rounds), |make| time(&mut make())))
 }
 
-fn time(command: &mut Command) -> Result<Duration, Absence> {
+fn time(command: &mut Command) -> Result<f64, Absence> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
     let status = command.status().map_err(|error| error.to_string())?;
-    if status.success() { Ok(start.elapsed()) } else { Err(format!("{:?} failed: {status}", command.get_program())) }
+    let taken = milliseconds(start.elapsed());
+    if status.success() { Ok(taken) } else { Err(format!("{:?} failed: {status}", command.get_program())) }
 }

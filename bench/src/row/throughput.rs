@@ -1,24 +1,23 @@
 //! How fast two containers of one network talk to each other, beside links made by hand.
 
 use std::{
-    fs::File,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::AsFd,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-use super::{Measured, Outcome, Row};
+use super::Row;
 use crate::{
     competition::Competition,
-    peer::{Absence, Peer, Sleeper, find, finish},
+    contest::{Contender, Rounds, contest},
+    enter::enter,
+    peer::{Absence, Peer, Sleeper, find, finish, program},
     place::{Place, end},
-    sample::{Sample, Unit},
+    sample::Unit,
 };
 
 /// How often each pair is measured, one after the other.
@@ -27,100 +26,64 @@ const ROUNDS: usize = 5;
 const SECONDS: u64 = 2;
 const PORT: u16 = 5201;
 
-/// Two ends of a path.
+/// Two ends of a path, the server's first.
 struct Pair {
-    who: String,
-    ends: Result<[Sleeper; 2], Absence>,
+    ends: [Sleeper; 2],
     /// What keeps the namespaces of the ends alive, where they are not containers.
     _places: Vec<Place>,
 }
 
-/// One direction's measure: the server's and the client's end, to a value.
-type Meter = fn(&Sleeper, &Sleeper) -> Result<f64, Absence>;
-
-pub(crate) fn measure(competition: &Competition) -> Vec<Row> {
-    let pairs = [
-        containers("fabric", Ok(&competition.fabric)),
-        by_hand("bridge by hand", bridged),
-        by_hand("bare veth", joined),
-        containers("docker", competition.docker.as_ref().map_err(Clone::clone)),
-        containers("podman", competition.podman.as_ref().map_err(Clone::clone)),
+pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
+    let contenders = [
+        Contender::new("fabric", containers(&competition.fabric)),
+        Contender::new("bridge by hand", bridged()),
+        Contender::new("bare veth", joined()),
+        Contender::new("docker", competition.docker.as_ref().map_err(Clone::clone).and_then(containers)),
+        Contender::new("podman", competition.podman.as_ref().map_err(Clone::clone).and_then(containers)),
     ];
-    let mut streams = row("TCP stream between two containers", Unit::GigabitsPerSecond, &pairs, stream);
+    let rounds = Rounds::cold(rounds.min(ROUNDS));
+    let streams = contest(&contenders, rounds, |Pair { ends: [server, client], .. }| stream(server, client));
+    let mut streams = Row::new("TCP stream between two containers", Unit::GigabitsPerSecond, streams);
     streams.at_least_times("fabric", 0.98, "bridge by hand");
-    let mut requests = row("TCP requests of one octet", Unit::PerSecond, &pairs, requests);
+    let requests = contest(&contenders, rounds, |Pair { ends: [server, client], .. }| requests(server, client));
+    let mut requests = Row::new("TCP requests of one octet", Unit::PerSecond, requests);
     requests.at_least_times("fabric", 0.98, "bridge by hand");
+    if let [Contender { entry: Ok(pair), .. }, ..] = &contenders {
+        // Later measures count the containers.
+        let _ = competition.fabric.remove(&pair.ends.each_ref().map(|end| end.id.clone()));
+    }
     vec![streams, requests]
 }
 
-fn row(measure: &str, unit: Unit, pairs: &[Pair], meter: Meter) -> Row {
-    let mut values: Vec<Result<Vec<f64>, Absence>> =
-        pairs.iter().map(|pair| pair.ends.as_ref().map(|_| Vec::new()).map_err(Clone::clone)).collect();
-    for _ in 0..ROUNDS {
-        for (pair, values) in pairs.iter().zip(&mut values) {
-            let (Ok([server, client]), Ok(measured)) = (&pair.ends, values.as_mut()) else { continue };
-            match meter(server, client) {
-                Ok(value) => measured.push(value),
-                Err(why) => *values = Err(why),
-            }
-        }
-    }
-    let results = pairs.iter().zip(values).map(|(pair, values)| Outcome {
-        who: pair.who.clone(),
-        result: values.map_or_else(Measured::NotRun, |values| Measured::Values(Sample::new(values))),
-    });
-    Row { measure: measure.to_owned(), unit, targets: Vec::new(), results: results.collect() }
+fn containers(peer: &impl Peer) -> Result<Pair, Absence> {
+    Ok(Pair { ends: [peer.sleeper()?, peer.sleeper()?], _places: Vec::new() })
 }
 
-fn containers(who: &str, peer: Result<&impl Peer, Absence>) -> Pair {
-    let ends = peer.and_then(|peer| Ok([peer.sleeper()?, peer.sleeper()?]));
-    Pair { who: who.to_owned(), ends, _places: Vec::new() }
-}
-
-fn by_hand(who: &str, join: fn(&Place, &Place) -> Result<Vec<Place>, Absence>) -> Pair {
-    let build = || -> Result<_, Absence> {
-        let (one, two) = (Place::new("")?, Place::new("")?);
-        let mut places = join(&one, &two)?;
-        for (place, address) in [(&one, "10.98.0.2"), (&two, "10.98.0.3")] {
-            sh(place, &format!("ip addr add {address}/24 dev eth0; ip link set eth0 up"))?;
-        }
-        let end =
-            |place: &Place, address: &str| Sleeper { id: String::new(), pid: place.pid(), address: address.to_owned() };
-        let ends = [end(&one, "10.98.0.2"), end(&two, "10.98.0.3")];
-        places.extend([one, two]);
-        Ok((ends, places))
-    };
-    match build() {
-        Ok((ends, places)) => Pair { who: who.to_owned(), ends: Ok(ends), _places: places },
-        Err(why) => Pair { who: who.to_owned(), ends: Err(why), _places: Vec::new() },
-    }
+fn by_hand(place: &Place, address: Ipv4Addr) -> Sleeper {
+    Sleeper { id: String::new(), pid: place.pid(), address: address.to_string() }
 }
 
 /// A bridge in a namespace of its own, as that of a container network is.
-fn bridged(one: &Place, two: &Place) -> Result<Vec<Place>, Absence> {
-    let host = Place::new("ip link add bridge0 type bridge; ip link set bridge0 up")?;
-    for place in [one, two] {
-        let (port, pid) = (format!("p{}", place.pid()), place.pid());
-        sh(
-            &host,
-            &format!("ip link add {port} master bridge0 type veth peer name eth0 netns {pid}; ip link set {port} up"),
-        )?;
+fn bridged() -> Result<Pair, Absence> {
+    let host = Place::new("")?;
+    let [gateway, one, two] = [1, 2, 3].map(|last| Ipv4Addr::new(10, 98, 0, last));
+    let (server, client) = (host.neighbour(gateway, one)?, host.neighbour(gateway, two)?);
+    Ok(Pair { ends: [by_hand(&server, one), by_hand(&client, two)], _places: vec![server, client, host] })
+}
+
+fn joined() -> Result<Pair, Absence> {
+    let [one, two] = [2, 3].map(|last| Ipv4Addr::new(10, 98, 0, last));
+    let (server, client) = (Place::new("")?, Place::new("")?);
+    server.sh(&format!("ip link add eth0 type veth peer name eth0 netns {}", client.pid()))?;
+    for (place, address) in [(&server, one), (&client, two)] {
+        place.sh(&format!("ip addr add {address}/24 dev eth0; ip link set eth0 up"))?;
     }
-    Ok(vec![host])
+    Ok(Pair { ends: [by_hand(&server, one), by_hand(&client, two)], _places: vec![server, client] })
 }
 
-fn joined(one: &Place, two: &Place) -> Result<Vec<Place>, Absence> {
-    sh(one, &format!("ip link add eth0 type veth peer name eth0 netns {}", two.pid()))?;
-    Ok(Vec::new())
-}
-
-fn sh(place: &Place, script: &str) -> Result<(), Absence> {
-    finish(place.command("sh").args(["-ec", script])).map(drop)
-}
-
-fn inside(end: &Sleeper, program: &str) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/proc/{}/ns/net", end.pid)).arg("--").arg(program);
+fn inside(end: &Sleeper, name: &str) -> Command {
+    let mut command = program("nsenter");
+    command.arg(format!("--net=/proc/{}/ns/net", end.pid)).arg("--").arg(name);
     command
 }
 
@@ -168,7 +131,7 @@ fn await_listener(end: &Sleeper) -> Result<(), Absence> {
 fn requests(server: &Sleeper, client: &Sleeper) -> Result<f64, Absence> {
     let said = |error: std::io::Error| error.to_string();
     let address = format!("{}:{PORT}", server.address).parse::<SocketAddr>().map_err(|error| error.to_string())?;
-    let listener = enter(server, move || TcpListener::bind(address).map_err(said))?;
+    let listener = enter(server.pid, move || TcpListener::bind(address).map_err(said))?;
     let echo = thread::spawn(move || -> std::io::Result<()> {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
@@ -179,7 +142,7 @@ fn requests(server: &Sleeper, client: &Sleeper) -> Result<f64, Absence> {
         Ok(())
     });
     let patience = Duration::from_secs(5);
-    let mut stream = enter(client, move || TcpStream::connect_timeout(&address, patience).map_err(said))?;
+    let mut stream = enter(client.pid, move || TcpStream::connect_timeout(&address, patience).map_err(said))?;
     stream.set_nodelay(true).map_err(said)?;
     let (start, mut count, mut octet) = (Instant::now(), 0_u32, [1]);
     while start.elapsed() < Duration::from_secs(SECONDS) {
@@ -191,14 +154,4 @@ fn requests(server: &Sleeper, client: &Sleeper) -> Result<f64, Absence> {
     drop(stream);
     let _ = echo.join();
     Ok(rate)
-}
-
-/// Opens a socket in an end's namespace: it stays there, wherever it is used.
-fn enter<T: Send>(end: &Sleeper, open: impl FnOnce() -> Result<T, Absence> + Send) -> Result<T, Absence> {
-    let file = File::open(format!("/proc/{}/ns/net", end.pid)).map_err(|error| error.to_string())?;
-    let work = || {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| error.to_string())?;
-        open()
-    };
-    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err("the thread ended".to_owned()))
 }

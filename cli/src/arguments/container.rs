@@ -1,15 +1,15 @@
 //! Arguments about containers.
 
-use std::{num::NonZeroU16, path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr};
 
-use api::{Container, EndpointCreate, Reference, Signal};
+use api::{Container, Reference, Signal};
 use clap::Args;
 use model::{
-    ContainerName, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, NameServer, ParseEnvironmentError,
-    Protocol, PublishRequest, ResolverOption, SearchDomain,
+    ContainerName, ContainerPort, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, LogOption, NameServer,
+    ParseEnvironmentError, PublishRequest, ResolverOption, RestartPolicy, SearchDomain,
 };
 
-use super::ConfinementArguments;
+use super::{ConfinementArguments, NetworkArgument, moment::Moment};
 use crate::{detach::DetachKeys, filter::Filter};
 
 /// `fabric run`.
@@ -35,17 +35,21 @@ pub(crate) struct CreateArguments {
     #[arg(long)]
     pub(crate) name: Option<ContainerName>,
     /// A network to attach it to, with options `ip=`, `ip6=`, `mac=`, `alias=` and `gw-priority=`; can be repeated
-    /// [default: none, only the loopback interface].
+    /// [default: none, only the loopback interface]. Or `none`, `host` for the host's own, or `container:NAME` to share
+    /// that of a running container.
     #[arg(long = "network", value_name = "NAME[:OPTION=VALUE,...]")]
-    pub(crate) networks: Vec<EndpointCreate>,
+    pub(crate) networks: Vec<NetworkArgument>,
     /// The host name it sees [default: its name].
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<Hostname>,
     /// Lead ports of the host to it, PORT or PORT-PORT; those that are not named are chosen; can be repeated.
-    #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp]", requires = "networks")]
+    #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp|/sctp]")]
     pub(crate) publish: Vec<PublishRequest>,
-    /// Lead a port of the host to each port that the image exposes.
-    #[arg(short = 'P', long, requires = "networks")]
+    /// Say of a port that it listens there, as the image does of its own: for DNS (SRV), and for -P; can be repeated.
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    pub(crate) expose: Vec<ContainerPort>,
+    /// Lead a port of the host to each port that the image or --expose names.
+    #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
     #[command(flatten)]
     pub(crate) resolver: ResolverArguments,
@@ -73,6 +77,15 @@ pub(crate) struct CreateArguments {
     /// Make its standard streams a terminal.
     #[arg(short, long)]
     pub(crate) tty: bool,
+    /// Have its program's parent be an init, which passes signals on and reaps orphans.
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Limit its log: max-size=SIZE of each file [default: 10m], max-file=COUNT [default: 3]; can be repeated.
+    #[arg(long = "log-opt", value_name = "KEY=VALUE")]
+    pub(crate) log_options: Vec<LogOption>,
+    /// Start it again when it has ended: on-failure, on-failure:COUNT, always or unless-stopped [default: no].
+    #[arg(long, value_name = "POLICY", default_value_t, hide_default_value = true)]
+    pub(crate) restart: RestartPolicy,
     /// What asks it to stop [default: the image's, or TERM].
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<Signal>,
@@ -197,6 +210,9 @@ pub(crate) struct PruneArguments {
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Only those with this label, name or network, or whatever else `fabric ps` filters by; can be repeated.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<Filter<Container>>,
 }
 
 /// `fabric top`.
@@ -223,8 +239,17 @@ pub(crate) struct LogsArguments {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Begin with so many of the last lines [default: all].
-    #[arg(long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES")]
     pub(crate) tail: Option<u64>,
+    /// Only what was written from this moment on: 2026-11-20T08:00:00Z, or so long ago, such as 10m or 2h30m.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Moment>,
+    /// Only what was written before this moment.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Moment>,
+    /// Print before each line when it was written.
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
     /// The container's name or id.
     pub(crate) container: Reference,
 }
@@ -268,26 +293,6 @@ pub(crate) struct RmArguments {
     /// The containers' names or ids.
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<Reference>,
-}
-
-/// A port of a container, `PORT[/PROTOCOL]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ContainerPort {
-    pub(crate) port: NonZeroU16,
-    pub(crate) protocol: Protocol,
-}
-
-impl FromStr for ContainerPort {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        Ok(Self {
-            port: port.parse().ok().filter(|_| is_number).ok_or("a port must be 1 to 65535")?,
-            protocol: Protocol::from_name(protocol).ok_or("the protocol must be tcp, udp or sctp")?,
-        })
-    }
 }
 
 /// A variable for a container's environment.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use api::{Mtu, Network, Reference};
-use clap::{Args, Subcommand};
+use api::{Mtu, MtuChoice, Network, Reference};
+use clap::{ArgAction, Args, Subcommand};
 use ipnet::IpNet;
-use model::{ContainerName, Driver, GatewayMode, Label, MacAddress, NameServer, NetworkName, Reservation};
+use model::{ContainerName, Driver, Family, GatewayMode, Label, MacAddress, NameServer, NetworkName, Reservation};
 
 use crate::filter::Filter;
 
@@ -20,10 +20,14 @@ pub(crate) enum NetworkCommand {
     Inspect(InspectNetworksArguments),
     /// Attach a container to a network, while it runs or not.
     Connect(ConnectArguments),
+    /// Change a network while it is used: all that is said, or nothing.
+    Update(UpdateNetworkArguments),
     /// End a container's attachment to a network.
     Disconnect(DisconnectArguments),
     /// Remove networks that no container is attached to.
     Rm(RemoveNetworksArguments),
+    /// Remove every network that no container is attached to.
+    Prune(PruneNetworksArguments),
 }
 
 /// `fabric network create`.
@@ -31,17 +35,17 @@ pub(crate) enum NetworkCommand {
 pub(crate) struct CreateNetworkArguments {
     /// The network's name: lower-case letters, digits and hyphens.
     pub(crate) name: NetworkName,
-    /// What makes the network.
+    /// What makes the network: bridge, or macvlan or ipvlan on an interface of the host [default: bridge].
     #[arg(long)]
     pub(crate) driver: Option<Driver>,
     /// The addresses of its containers, such as 10.1.2.0/24 or fd00:1:2::/64; can be repeated [default: a free range].
-    #[arg(long = "subnet", value_name = "RANGE")]
+    #[arg(long = "subnet", value_name = "RANGE", value_parser = range)]
     pub(crate) subnets: Vec<IpNet>,
     /// The gateway's address in one of the subnets; can be repeated [default: the first of each].
     #[arg(long = "gateway", value_name = "ADDRESS", requires = "subnets")]
     pub(crate) gateways: Vec<IpAddr>,
     /// The part of a subnet that automatic addresses come from; can be repeated [default: all of each].
-    #[arg(long = "ip-range", value_name = "RANGE", requires = "subnets")]
+    #[arg(long = "ip-range", value_name = "RANGE", value_parser = range, requires = "subnets")]
     pub(crate) ip_ranges: Vec<IpNet>,
     /// An address of a subnet that no container is given, and why; can be repeated.
     #[arg(long, value_name = "ADDRESS[=WHY]", requires = "subnets")]
@@ -55,6 +59,9 @@ pub(crate) struct CreateNetworkArguments {
     /// Without a way out or in: containers reach each other and the host, DNS knows containers only.
     #[arg(long)]
     pub(crate) internal: bool,
+    /// Whether its containers reach each other by it.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) icc: bool,
     /// How it is joined to the outside: nat (behind the host's address), routed (with its own), isolated (not even to the host)
     /// [default: nat].
     #[arg(long, value_name = "MODE")]
@@ -65,7 +72,7 @@ pub(crate) struct CreateNetworkArguments {
     /// Ask this server for names that are not containers' [default: the host's]; can be repeated.
     #[arg(long = "dns", value_name = "ADDRESS[:PORT]")]
     pub(crate) name_servers: Vec<NameServer>,
-    /// An option of the driver, mtu or gateway-mode; can be repeated.
+    /// An option of the driver: mtu, gateway-mode; parent and mode of macvlan and ipvlan, flag of ipvlan; can be repeated.
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<Label>,
     /// Attach a label; can be repeated.
@@ -73,10 +80,68 @@ pub(crate) struct CreateNetworkArguments {
     pub(crate) labels: Vec<Label>,
 }
 
+/// A range of addresses. What `ipnet` says of one that is none does not tell which part is wrong.
+fn range(text: &str) -> Result<IpNet, String> {
+    let expected = "expected an address and the length of its prefix, such as 10.1.2.0/24 or fd00:1:2::/64";
+    let (address, prefix) = text.split_once('/').ok_or(expected)?;
+    let address: IpAddr = address.parse().map_err(|_| format!("`{}` is not an address", address.escape_debug()))?;
+    let family = Family::of(address);
+    let prefix = prefix.parse::<u8>().ok().filter(|prefix| *prefix <= family.bits());
+    let prefix =
+        prefix.ok_or_else(|| format!("the prefix of an {family} range is a number from 0 to {}", family.bits()))?;
+    Ok(IpNet::new(address, prefix).expect("the prefix is not longer than the address"))
+}
+
+/// `fabric network update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateNetworkArguments {
+    /// The network's name.
+    pub(crate) name: NetworkName,
+    /// What makes the network: no network changes that.
+    #[arg(long, hide = true)]
+    pub(crate) driver: Option<Driver>,
+    /// The maximum transmission unit, in octets; auto for the uplink's, whatever that is.
+    #[arg(long, value_name = "OCTETS|auto")]
+    pub(crate) mtu: Option<MtuChoice>,
+    /// Whether it is without a way out or in.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) internal: Option<bool>,
+    /// Whether its containers reach each other by it.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) icc: Option<bool>,
+    /// How it is joined to the outside: nat, routed, isolated.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) gateway_mode: Option<GatewayMode>,
+    /// Another range for its containers' addresses; can be repeated.
+    #[arg(long = "add-subnet", value_name = "RANGE", value_parser = range)]
+    pub(crate) add_subnets: Vec<IpNet>,
+    /// A range that no container has an address of, to be without; can be repeated.
+    #[arg(long = "rm-subnet", value_name = "RANGE", value_parser = range)]
+    pub(crate) remove_subnets: Vec<IpNet>,
+    /// The part of a subnet that automatic addresses come from, the whole subnet for all of it; can be repeated.
+    #[arg(long = "ip-range", value_name = "RANGE", value_parser = range)]
+    pub(crate) ip_ranges: Vec<IpNet>,
+    /// An address that no container is to be given, and why; can be repeated.
+    #[arg(long, value_name = "ADDRESS[=WHY]")]
+    pub(crate) reserve: Vec<Reservation>,
+    /// An address that is reserved no more; can be repeated.
+    #[arg(long = "reserve-rm", value_name = "ADDRESS")]
+    pub(crate) release: Vec<IpAddr>,
+    /// Attach a label; can be repeated.
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Label>,
+    /// Take a label away; can be repeated.
+    #[arg(long = "label-rm", value_name = "KEY")]
+    pub(crate) remove_labels: Vec<String>,
+    /// An option of the driver, mtu or gateway-mode; can be repeated.
+    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<Label>,
+}
+
 /// `fabric network inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectNetworksArguments {
-    /// The networks' names.
+    /// The networks' names or ids.
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<NetworkName>,
 }
@@ -110,7 +175,7 @@ pub(crate) struct ConnectArguments {
     /// The default route leads over the endpoint with the highest; of several, over the oldest.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) gw_priority: i32,
-    /// The network's name.
+    /// The network's name or id.
     pub(crate) network: NetworkName,
     /// The container's name or id.
     pub(crate) container: Reference,
@@ -119,7 +184,7 @@ pub(crate) struct ConnectArguments {
 /// `fabric network disconnect`.
 #[derive(Debug, Args)]
 pub(crate) struct DisconnectArguments {
-    /// The network's name.
+    /// The network's name or id.
     pub(crate) network: NetworkName,
     /// The container's name or id.
     pub(crate) container: Reference,
@@ -128,7 +193,18 @@ pub(crate) struct DisconnectArguments {
 /// `fabric network rm`.
 #[derive(Debug, Args)]
 pub(crate) struct RemoveNetworksArguments {
-    /// The networks' names.
+    /// The networks' names or ids.
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<NetworkName>,
+}
+
+/// `fabric network prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneNetworksArguments {
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Only those with this driver, id, label or name; can be repeated.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<Filter<Network>>,
 }

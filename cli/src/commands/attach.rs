@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::{Client, Reference};
+use api::{Client, Reference, State};
 use model::{Frame, TerminalSize};
 
 use super::run::exit_code;
@@ -16,6 +16,13 @@ use crate::{
 
 pub(super) async fn attach(client: &Client, arguments: AttachArguments) -> Result<ExitCode, Failure> {
     let container = client.container(&arguments.container).await?;
+    let name = container.name.to_string();
+    match container.state {
+        State::Running => {}
+        // It could be attached to, and nothing would be seen of it for as long as nobody starts it.
+        State::Created => return Err(Failure::AttachedBeforeStart { name }),
+        State::Exited | State::Restarting => return Err(Failure::AttachedAfterEnd { name }),
+    }
     let reference = Reference::from(&container.id);
     let mut stream = client.attach(&reference).await?;
     let interactive = !arguments.no_stdin;
@@ -34,7 +41,6 @@ pub(super) async fn attach(client: &Client, arguments: AttachArguments) -> Resul
         stream.send(&Frame::Resize(size)).await?;
     }
     let mut signals = Signals::take().map_err(Failure::Signals)?;
-    let name = container.name.to_string();
     let process = Process::Container { name: name.clone(), reference, client: client.clone() };
     Ok(exit_code(pump(stream, input, &mut signals, process).await?, &name))
 }

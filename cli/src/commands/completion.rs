@@ -24,6 +24,10 @@ pub(super) fn completion(shell: ShellArgument) -> Result<(), Failure> {
 
 /// Writes a page for every command into `directory`: `fabric.1`, `fabric-run.1`, `fabric-network-create.1`.
 pub(super) fn man(directory: &Path) -> Result<(), Failure> {
+    // Told once, and not of the first page.
+    let is_directory = fs::metadata(directory)
+        .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+    is_directory.map_err(|source| Failure::ManPages { directory: directory.to_owned(), source })?;
     let mut command = Arguments::command().disable_help_subcommand(true);
     command.build();
     pages(&command, directory)
@@ -33,6 +37,7 @@ fn pages(command: &Command, directory: &Path) -> Result<(), Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page).map_err(Failure::Output)?;
-    fs::write(directory.join(format!("{name}.1")), page).map_err(Failure::Output)?;
+    let written = fs::write(directory.join(format!("{name}.1")), page);
+    written.map_err(|source| Failure::ManPages { directory: directory.to_owned(), source })?;
     command.get_subcommands().filter(|sub| !sub.is_hide_set()).try_for_each(|sub| pages(sub, directory))
 }

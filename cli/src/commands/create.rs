@@ -1,11 +1,15 @@
 //! `fabric create`.
 
-use api::{Client, ContainerCreate};
-use model::ResolverSettings;
+use api::{Client, ContainerCreate, EndpointCreate, NetworkMode};
+use model::{LogLimits, ResolverSettings};
 
 use super::environment;
 use crate::env_file;
-use crate::{arguments::CreateArguments, failure::Failure, output::Output};
+use crate::{
+    arguments::{CreateArguments, NetworkArgument},
+    failure::Failure,
+    output::Output,
+};
 
 pub(super) async fn create(client: &Client, output: Output, arguments: CreateArguments) -> Result<(), Failure> {
     let container = client.create_container(&request(arguments)?).await?;
@@ -14,6 +18,10 @@ pub(super) async fn create(client: &Client, output: Output, arguments: CreateArg
 
 /// What is asked of the daemon; the container is not started by it.
 pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Failure> {
+    if arguments.networks.is_empty() && (arguments.publish_all || !arguments.publish.is_empty()) {
+        return Err(Failure::PublishedNowhere);
+    }
+    let (network_mode, networks) = networks(arguments.networks)?;
     let mut variables = Vec::new();
     for path in &arguments.env_file {
         variables.extend(environment(env_file::read(path)?)?);
@@ -21,11 +29,13 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
     variables.extend(environment(arguments.env)?);
     Ok(ContainerCreate {
         name: arguments.name,
-        networks: arguments.networks,
+        networks,
+        network_mode,
         command: arguments.command,
         hostname: arguments.hostname,
         publish: arguments.publish,
         publish_all: arguments.publish_all,
+        expose: arguments.expose,
         resolver: ResolverSettings {
             servers: arguments.resolver.dns,
             search: arguments.resolver.dns_search,
@@ -37,7 +47,10 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         working_directory: arguments.workdir,
         open_stdin: arguments.interactive,
         terminal: arguments.tty,
+        init: arguments.init,
+        log: LogLimits::default().with(&arguments.log_options),
         auto_remove: arguments.remove,
+        restart_policy: arguments.restart,
         stop_signal: arguments.stop_signal,
         stop_timeout_seconds: arguments.stop_timeout,
         entrypoint: arguments.entrypoint.map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
@@ -45,4 +58,20 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         confinement: arguments.confinement.into(),
         ..ContainerCreate::new(arguments.image)
     })
+}
+
+/// What the arguments say together: networks, or one mode. Whether they go together is the daemon's to say.
+fn networks(arguments: Vec<NetworkArgument>) -> Result<(NetworkMode, Vec<EndpointCreate>), Failure> {
+    let (mut mode, mut networks) = (None, Vec::new());
+    for argument in arguments {
+        match argument {
+            NetworkArgument::Endpoint(endpoint) => networks.push(endpoint),
+            NetworkArgument::Mode(second) => {
+                if let Some(first) = mode.replace(second.clone()) {
+                    return Err(Failure::TwoModes { first, second });
+                }
+            }
+        }
+    }
+    Ok((mode.unwrap_or_default(), networks))
 }

@@ -3,13 +3,9 @@
 use std::process::ExitCode;
 
 use api::{Check, Client, Doctor};
+use model::Printable;
 
-use crate::{
-    arguments::DoctorArguments,
-    failure::Failure,
-    output::Output,
-    table::{printable, table},
-};
+use crate::{arguments::DoctorArguments, failure::Failure, output::Output, table::table};
 
 pub(super) async fn doctor(client: &Client, output: Output, arguments: DoctorArguments) -> Result<ExitCode, Failure> {
     let doctor = if arguments.fix { client.mend().await? } else { client.doctor().await? };
@@ -21,7 +17,7 @@ fn render(doctor: &Doctor) -> String {
     let mut text = String::new();
     for mended in &doctor.mended {
         let line = format!("mended: {}: {}", mended.object, mended.difference);
-        text.push_str(&printable(&line));
+        text.push_str(&Printable(&line).to_string());
         text.push('\n');
     }
     text + &table(["CHECK", "RESULT", "MESSAGE"], doctor.checks.iter().flat_map(rows))

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind},
+    io::{self, BufRead, ErrorKind},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -35,6 +35,7 @@ pub(super) async fn image(client: &Client, output: Output, command: ImageCommand
 async fn import(client: &Client, output: Output, arguments: ImportArguments) -> Result<(), Failure> {
     let unreadable = |source| Failure::Import { path: arguments.path.clone(), source };
     let source = Source::open(&arguments.path).map_err(unreadable)?;
+    source.await_start().map_err(unreadable)?;
     let (writer, body) = upload();
     let (reason, reasons) = mpsc::channel();
     thread::spawn(move || source.send(writer, &reason));
@@ -59,6 +60,15 @@ impl Source {
         }
         let file = File::open(path)?;
         Ok(if file.metadata()?.is_dir() { Self::Directory(path.to_owned()) } else { Self::File(file) })
+    }
+
+    /// Waits until there is something to read: whoever writes an archive to a pipe may have much to do before, and the daemon
+    /// does not wait for long.
+    fn await_start(&self) -> io::Result<()> {
+        match self {
+            Self::Stdin => io::stdin().lock().fill_buf().map(drop),
+            Self::File(_) | Self::Directory(_) => Ok(()),
+        }
     }
 
     /// Writes all of it as a tar stream. Why it cannot be read goes to `reason` before the request is broken off.

@@ -1,6 +1,7 @@
 //! `fabric inspect`.
 
 use api::{Client, Container, Endpoint};
+use model::Confinement;
 
 use super::{port::in_force, ps::state, show};
 use crate::{
@@ -28,6 +29,10 @@ fn render(container: &Container) -> String {
             ["created", &container.created_at.to_string()],
             ["started", &or_nothing(container.started_at.map(|time| time.to_string()))],
             ["finished", &or_nothing(container.finished_at.map(|time| time.to_string()))],
+            ["restart", &container.restart_policy.to_string()],
+            ["mounts", &joined(mounts(&container.confinement))],
+            ["limits", &joined(limits(&container.confinement))],
+            ["network", &container.network_mode.to_string()],
             ["ports", &joined(in_force(container))],
             ["labels", &joined(container.labels.iter().map(|(key, value)| format!("{key}={value}")))],
         ]
@@ -55,7 +60,7 @@ fn render(container: &Container) -> String {
                     endpoint.interface.to_string(),
                     or_nothing(endpoint.ipv4.map(|address| address.to_string())),
                     or_nothing(endpoint.ipv6.map(|address| address.to_string())),
-                    endpoint.mac.to_string(),
+                    or_nothing(endpoint.mac.map(|mac| mac.to_string())),
                     joined(gateways(endpoint)),
                     joined(endpoint.default_routes.iter().map(ToString::to_string)),
                     endpoint.gateway_priority.to_string(),
@@ -65,6 +70,21 @@ fn render(container: &Container) -> String {
         ));
     }
     text
+}
+
+/// What appears inside, as `-v` and `--tmpfs` have it.
+fn mounts(confinement: &Confinement) -> impl Iterator<Item = String> {
+    let binds = confinement.binds.iter().map(ToString::to_string);
+    binds.chain(confinement.tmpfs.iter().map(|tmpfs| format!("tmpfs {tmpfs}")))
+}
+
+/// How much it may use, as the options of `fabric run` have it.
+fn limits(confinement: &Confinement) -> impl Iterator<Item = String> {
+    let memory = confinement.memory.map(|memory| format!("memory {memory}"));
+    let processors = confinement.processors.map(|processors| format!("cpus {processors}"));
+    let processes = format!("pids {}", confinement.processes);
+    let ulimits = confinement.ulimits.iter().map(|ulimit| format!("ulimit {ulimit}"));
+    memory.into_iter().chain(processors).chain([processes]).chain(ulimits)
 }
 
 /// Its gateways, that of IPv4 first.

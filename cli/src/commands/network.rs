@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 
-use api::{Client, DisconnectQuery, EndpointCreate, Network, NetworkCreate, NetworkEndpoint, Usage};
+use api::{
+    Client, DisconnectQuery, EndpointCreate, Network, NetworkCreate, NetworkEndpoint, NetworkUpdate, SubnetUsage, Usage,
+};
 use jiff::Timestamp;
-use model::{Family, GatewayMode};
+use model::{Family, GatewayMode, Label, MtuSource, Parent, SubInterfaceKind};
 
-use super::{each, show};
+use super::{each, prune, show};
 use crate::{
     arguments::{
         ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,
-        RemoveNetworksArguments,
+        RemoveNetworksArguments, UpdateNetworkArguments,
     },
     failure::Failure,
     filter::passes,
@@ -26,9 +28,16 @@ pub(super) async fn network(client: &Client, output: Output, command: NetworkCom
             show(output, &arguments.names, async |name| client.network(name).await, render).await
         }
         NetworkCommand::Connect(arguments) => connect(client, output, arguments).await,
+        NetworkCommand::Update(arguments) => update(client, output, arguments).await,
         NetworkCommand::Disconnect(arguments) => disconnect(client, output, arguments).await,
         NetworkCommand::Rm(arguments) => remove(client, output, arguments).await,
+        NetworkCommand::Prune(arguments) => prune::networks(client, output, arguments).await,
     }
+}
+
+/// Keys with their values; of a key that is given twice the last value counts.
+fn pairs<T: FromIterator<(String, String)>>(given: Vec<Label>) -> T {
+    given.into_iter().map(|label| (label.key, label.value)).collect()
 }
 
 async fn create(client: &Client, output: Output, arguments: CreateNetworkArguments) -> Result<(), Failure> {
@@ -41,14 +50,35 @@ async fn create(client: &Client, output: Output, arguments: CreateNetworkArgumen
         ipv4: !arguments.no_ipv4,
         ipv6: arguments.ipv6,
         internal: arguments.internal,
+        icc: arguments.icc,
         gateway_mode: arguments.gateway_mode,
         mtu: arguments.mtu,
         name_servers: arguments.name_servers,
-        options: arguments.options.into_iter().map(|option| (option.key, option.value)).collect(),
-        labels: arguments.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        options: pairs(arguments.options),
+        labels: pairs(arguments.labels),
         ..NetworkCreate::new(arguments.name)
     };
     let network = client.create_network(&request).await?;
+    output.print(&network, || format!("{}\n", network.name))
+}
+
+async fn update(client: &Client, output: Output, arguments: UpdateNetworkArguments) -> Result<(), Failure> {
+    let request = NetworkUpdate {
+        driver: arguments.driver,
+        mtu: arguments.mtu,
+        internal: arguments.internal,
+        icc: arguments.icc,
+        gateway_mode: arguments.gateway_mode,
+        add_subnets: arguments.add_subnets,
+        remove_subnets: arguments.remove_subnets,
+        ip_ranges: arguments.ip_ranges,
+        reserve: arguments.reserve,
+        release: arguments.release,
+        labels: pairs(arguments.labels),
+        remove_labels: arguments.remove_labels,
+        options: pairs(arguments.options),
+    };
+    let network = client.update_network(&arguments.name, &request).await?;
     output.print(&network, || format!("{}\n", network.name))
 }
 
@@ -112,20 +142,26 @@ fn render_list(networks: &[Network], now: Timestamp) -> String {
 fn render(network: &Network) -> String {
     let subnets = || network.subnets.iter();
     let pools = subnets().filter_map(|subnet| subnet.pool());
-    let isolated = network.gateway_mode == GatewayMode::Isolated;
+    // On an isolated network nobody has its address, and where there are no neighbours nobody is asked for it.
+    let has_gateway = network.gateway_mode != GatewayMode::Isolated
+        && network.parent.as_ref().is_none_or(|parent| parent.kind.has_neighbours());
     let rows = [
         Some(["id", network.id.as_str()].map(str::to_owned)),
         Some(["name", network.name.as_str()].map(str::to_owned)),
         row("driver", Some(network.driver)),
+        row("parent", network.parent.as_ref().map(|parent| parent.interface.to_string())),
+        row("mode", network.parent.as_ref().map(mode)),
         row("subnet", subnets().map(|subnet| subnet.range())),
-        if isolated { None } else { row("gateway", subnets().map(|subnet| subnet.gateway())) },
+        row("gateway", subnets().filter(|_| has_gateway).map(|subnet| subnet.gateway())),
         row("ip range", pools),
         row("reserved", &network.reserved),
         network.internal.then(|| ["internal", "yes"].map(str::to_owned)),
+        (!network.icc).then(|| ["icc", "no"].map(str::to_owned)),
         row("gateway mode", Some(network.gateway_mode).filter(|mode| *mode != GatewayMode::Nat)),
-        row("mtu", Some(network.mtu)),
+        row("mtu", Some(mtu(network))),
         Some(["dns".to_owned(), joined(network.name_servers.iter().map(ToString::to_string))]),
-        Some(["addresses".to_owned(), used(network.usage)]),
+        Some(["addresses".to_owned(), used(&network.usage)]),
+        row("leaked", &network.usage.leaked),
         row("created", Some(network.created_at)),
         Some(["labels".to_owned(), joined(network.labels.iter().map(|(key, value)| format!("{key}={value}")))]),
     ];
@@ -137,18 +173,49 @@ fn render(network: &Network) -> String {
     text
 }
 
+/// What the driver calls the ways in which endpoints sit on their parent.
+fn mode(parent: &Parent) -> String {
+    match parent.kind {
+        SubInterfaceKind::Macvlan { mode } => mode.to_string(),
+        SubInterfaceKind::Ipvlan { mode, flag } => format!("{mode}, {flag}"),
+    }
+}
+
+/// The MTU, and that it stays if it does.
+fn mtu(network: &Network) -> String {
+    match network.mtu_source {
+        MtuSource::Uplink => network.mtu.to_string(),
+        MtuSource::Fixed => format!("{}, fixed", network.mtu),
+    }
+}
+
 /// A field with its values; none without a value.
 fn row(name: &str, values: impl IntoIterator<Item = impl ToString>) -> Option<[String; 2]> {
     let values: Vec<_> = values.into_iter().map(|value| value.to_string()).collect();
     (!values.is_empty()).then(|| [name.to_owned(), values.join(", ")])
 }
 
-/// How full the network is. What no host can fill has no end worth telling.
-fn used(usage: Usage) -> String {
-    match u32::try_from(usage.capacity) {
-        Ok(capacity) => format!("{} of {capacity} used", usage.used),
-        Err(_) => format!("{} used", usage.used),
+/// How full the network is, of several subnets each.
+fn used(usage: &Usage) -> String {
+    match usage.subnets.as_slice() {
+        [] => filled(usage.used, usage.capacity, usage.resting),
+        [subnet] => filled(subnet.used, subnet.capacity, subnet.resting),
+        subnets => {
+            let each = |subnet: &SubnetUsage| {
+                format!("{}: {}", subnet.range, filled(subnet.used, subnet.capacity, subnet.resting))
+            };
+            subnets.iter().map(each).collect::<Vec<_>>().join("; ")
+        }
     }
+}
+
+/// What no host can fill has no end worth telling.
+fn filled(used: u64, capacity: u64, resting: u64) -> String {
+    let used = match u32::try_from(capacity) {
+        Ok(capacity) => format!("{used} of {capacity} used"),
+        Err(_) => format!("{used} used"),
+    };
+    if resting == 0 { used } else { format!("{used}, {resting} resting") }
 }
 
 /// Who is on the network; IPv6 has a column only where the network has it.
@@ -157,7 +224,7 @@ fn endpoints(network: &Network) -> String {
         let [id, container, container_id] =
             [endpoint.id.short(), endpoint.container.as_str(), endpoint.container_id.short()].map(str::to_owned);
         let ipv4 = joined(endpoint.ipv4.map(|address| address.to_string()));
-        [id, container, container_id, ipv4, endpoint.mac.to_string()]
+        [id, container, container_id, ipv4, joined(endpoint.mac.map(|mac| mac.to_string()))]
     };
     if !network.subnets.iter().any(|subnet| subnet.family() == Family::Ipv6) {
         let titles = ["ENDPOINT", "CONTAINER", "CONTAINER ID", "IPV4", "MAC"];

@@ -6,14 +6,10 @@ use std::{
 };
 
 use api::{Client, Container, State};
-use model::{Protocol, Publish};
+use model::{ContainerPort, Family, Protocol, Publish};
 use serde::Serialize;
 
-use crate::{
-    arguments::{ContainerPort, PortArguments},
-    failure::Failure,
-    output::Output,
-};
+use crate::{arguments::PortArguments, failure::Failure, output::Output};
 
 /// A publish at one address of the host, or at every address of one family.
 #[derive(Debug, Serialize)]
@@ -31,7 +27,7 @@ struct Published {
 pub(super) async fn port(client: &Client, output: Output, arguments: PortArguments) -> Result<(), Failure> {
     let container = client.container(&arguments.container).await?;
     let name = container.name.to_string();
-    if container.state == State::Exited && !container.publishes.is_empty() {
+    if has_ended(&container) && !container.publishes.is_empty() {
         return Err(Failure::PortsClosed { name });
     }
     let published = container.publishes.iter().flat_map(|publish| at_addresses(&container, publish));
@@ -52,22 +48,28 @@ pub(super) async fn port(client: &Client, output: Output, arguments: PortArgumen
 
 /// What a container publishes and is in force, as container tools show it.
 pub(super) fn in_force(container: &Container) -> impl Iterator<Item = String> {
-    let publishes = container.publishes.iter().filter(|_| container.state != State::Exited);
+    let publishes = container.publishes.iter().filter(|_| !has_ended(container));
     publishes.flat_map(|publish| at_addresses(container, publish)).map(|(_, published)| published.arrow())
 }
 
-/// Where a publish is found: of those at every address, each family for which the container has an address.
+/// Whether nothing leads to it, be it for good or until its restart policy starts it again.
+fn has_ended(container: &Container) -> bool {
+    matches!(container.state, State::Exited | State::Restarting)
+}
+
+/// Where a publish is found: at addresses of the families by which the outside can come to the container.
 fn at_addresses<'a>(
     container: &Container,
     publish: &'a Publish,
 ) -> impl Iterator<Item = (&'a Publish, Published)> + use<'a> {
     let endpoints = &container.endpoints;
-    let has_ipv4 = endpoints.is_empty() || endpoints.iter().any(|endpoint| endpoint.ipv4.is_some());
-    let has_ipv6 = endpoints.iter().any(|endpoint| endpoint.ipv6.is_some());
+    let open = |family| endpoints.iter().any(|endpoint| endpoint.default_routes.contains(&family));
+    let (has_ipv4, has_ipv6) = (open(Family::Ipv4), open(Family::Ipv6));
     let ipv4 = has_ipv4.then_some(Ipv4Addr::UNSPECIFIED.into());
     let ipv6 = has_ipv6.then_some(Ipv6Addr::UNSPECIFIED.into());
+    let one = publish.host_ip().filter(|address| if address.is_ipv4() { has_ipv4 } else { has_ipv6 });
     let every = [ipv4, ipv6].into_iter().flatten().filter(|_| publish.host_ip().is_none());
-    publish.host_ip().into_iter().chain(every).map(move |host_address| {
+    one.into_iter().chain(every).map(move |host_address| {
         let published = Published {
             protocol: publish.protocol(),
             host_address,
@@ -117,12 +119,15 @@ mod tests {
             .map(|text| text.parse().expect("literal"))
             .to_vec();
         let shown = |container: &Container| in_force(container).collect::<Vec<_>>();
-        let rest = ["[::]:9000-9009->9000-9009/udp", "127.0.0.1:81-82->91-92/sctp"];
-        assert_eq!(shown(&container), [&["0.0.0.0:8080->80/tcp"], &rest[..]].concat());
-        container.endpoints[0].ipv6 = Some("fd00::2".parse().expect("literal"));
-        assert_eq!(shown(&container), [&["0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"], &rest[..]].concat());
-        container.endpoints[0].ipv4 = None;
-        assert_eq!(shown(&container), [&["[::]:8080->80/tcp"], &rest[..]].concat());
+        let (ipv4, ipv6) = ("127.0.0.1:81-82->91-92/sctp", "[::]:9000-9009->9000-9009/udp");
+        assert_eq!(shown(&container), ["0.0.0.0:8080->80/tcp", ipv4]);
+        container.endpoints[0].default_routes = Family::ALL.into();
+        assert_eq!(shown(&container), ["0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp", ipv6, ipv4]);
+        container.endpoints[0].default_routes = vec![Family::Ipv6];
+        assert_eq!(shown(&container), ["[::]:8080->80/tcp", ipv6]);
+        container.endpoints[0].default_routes = Vec::new();
+        assert_eq!(shown(&container), [""; 0], "nobody comes to a container whose networks are internal");
+        container.endpoints[0].default_routes = Family::ALL.into();
         container.state = State::Exited;
         assert_eq!(shown(&container), [""; 0], "an exited container's ports are closed");
     }

@@ -1,6 +1,6 @@
 //! `fabric ps`.
 
-use api::{Client, Container, ContainersQuery, Endpoint, State};
+use api::{Client, Container, ContainersQuery, Endpoint, NetworkMode, State};
 use jiff::Timestamp;
 
 use super::port::in_force;
@@ -31,13 +31,23 @@ fn render(containers: &[Container], now: Timestamp) -> String {
                 container.name.to_string(),
                 container.image.to_string(),
                 state(container),
-                joined(container.endpoints.iter().map(|endpoint| endpoint.network.to_string())),
+                networks(container),
                 joined(container.endpoints.iter().flat_map(addresses)),
                 joined(in_force(container)),
                 age(container.created_at, now),
             ]
         }),
     )
+}
+
+/// The networks it is on, or whose network it uses.
+fn networks(container: &Container) -> String {
+    match &container.network_mode {
+        mode @ (NetworkMode::Host | NetworkMode::Container(_)) => mode.to_string(),
+        NetworkMode::Networks | NetworkMode::None => {
+            joined(container.endpoints.iter().map(|endpoint| endpoint.network.to_string()))
+        }
+    }
 }
 
 /// Its addresses, IPv4 first.
@@ -49,7 +59,7 @@ fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = String> {
 /// The state in one word, with the exit code where there is one.
 pub(super) fn state(container: &Container) -> String {
     match (container.state, container.exit_code) {
-        (State::Exited, Some(code)) => format!("exited ({code})"),
+        (state @ (State::Exited | State::Restarting), Some(code)) => format!("{} ({code})", state.as_str()),
         (state, _) => state.as_str().to_owned(),
     }
 }

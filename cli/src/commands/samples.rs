@@ -41,10 +41,15 @@ pub(crate) fn containers() -> Vec<Container> {
             "exited",
             json!({
                 "exit_code": 137, "started_at": "2026-11-20T08:00:01Z", "finished_at": "2026-11-20T09:59:00Z",
-                "created_at": "2026-11-20T09:59:30Z", "command": ["sh", "-c", "echo \u{1b}[31m\nred"],
+                "created_at": "2026-11-20T09:59:30Z", "command": ["sh", "-c", "echo \u{1b}[31m\nred"], "network_mode": "none",
             }),
         ),
-        container("c3", "idle", "created", json!({"created_at": "2026-11-20T10:00:00Z"})),
+        container(
+            "c3",
+            "idle",
+            "created",
+            json!({"created_at": "2026-11-20T10:00:00Z", "network_mode": "container:api"}),
+        ),
     ]
 }
 
@@ -53,7 +58,7 @@ pub(crate) fn networks() -> Vec<Network> {
     let network = |id: &str, name: &str, subnet: &str, gateway: &str, rest: serde_json::Value| {
         let mut value = json!({
             "id": id.repeat(8), "name": name, "driver": "bridge", "subnets": [{"range": subnet, "gateway": gateway}], "reserved": [], "internal": false, "gateway_mode": "nat",
-            "mtu": 1500, "labels": {}, "created_at": "2026-11-19T10:00:00Z", "endpoints": [],
+            "mtu": 1500, "mtu_source": "uplink", "labels": {}, "created_at": "2026-11-19T10:00:00Z", "endpoints": [],
             "usage": {"capacity": 253, "used": 0},
         });
         value.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());

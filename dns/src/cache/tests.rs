@@ -62,6 +62,35 @@ fn responses_are_kept_as_long_as_they_allow() {
     }
 }
 
+/// With age it would become another name, or no whole message.
+#[test]
+fn responses_with_a_name_made_of_a_ttl_are_not_kept() {
+    let ttl = u32::from_be_bytes(*b"\x01x\0\0");
+    let ttl_at = 35;
+    let owner = response(0, &[a(ttl), a(300)]);
+    assert!(lifetime(&owner).is_some());
+    let mut touched = owner.clone();
+    assert_eq!((&touched[ttl_at..ttl_at + 2], touched[46]), (b"\x01x".as_slice(), 12));
+    touched[46] = ttl_at as u8;
+    assert_eq!(lifetime(&touched), None);
+    let pointer = [0xc0, ttl_at as u8];
+    let mail = [&[0, 10], pointer.as_slice()].concat();
+    let service = [&[0, 0, 0, 1, 0, 80], pointer.as_slice()].concat();
+    let authority = [pointer.as_slice(), &[0], &[0; 20]].concat();
+    let mailbox = [&[0], pointer.as_slice(), &[0; 20]].concat();
+    for (kind, data) in [
+        (RecordType::CNAME, pointer.as_slice()),
+        (RecordType::MX, &mail),
+        (RecordType::SRV, &service),
+        (RecordType::SOA, &authority),
+        (RecordType::SOA, &mailbox),
+    ] {
+        assert_eq!(lifetime(&response(0, &[a(ttl), (Section::Answer, kind, 300, data)])), None, "{kind}");
+    }
+    let text = (Section::Answer, RecordType::TXT, 300, pointer.as_slice());
+    assert!(lifetime(&response(0, &[a(ttl), text])).is_some(), "what holds no names has none");
+}
+
 #[test]
 fn ttls_shrink_with_age_until_the_answer_is_gone() {
     let mut cache = Cache::new(10_000);

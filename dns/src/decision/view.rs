@@ -23,6 +23,8 @@ pub(crate) enum Listening {
     Gateway(IpAddr),
     /// On a loopback address, for the host.
     Host,
+    /// On a loopback address in the namespace of the container with this address.
+    Inside(IpAddr),
 }
 
 /// What an asker sees.
@@ -62,7 +64,7 @@ impl<'a> View<'a> {
                 return Self::Host(networks);
             }
             Listening::Host => return Self::Stranger,
-            Listening::Gateway(gateway) => gateway,
+            Listening::Gateway(gateway) | Listening::Inside(gateway) => gateway,
         };
         if let Some(attachment) = snapshot.attachment(asker.source) {
             let mut networks: SmallVec<[_; 4]> = snapshot.networks(&attachment.container).iter().collect();
@@ -94,7 +96,7 @@ impl<'a> View<'a> {
         let Some(networks) = self.networks() else { return Route::Never };
         let asked = match asker.listener {
             Listening::Gateway(gateway) => snapshot.network_of(gateway).map(|(network, _)| network),
-            Listening::Host => None,
+            Listening::Host | Listening::Inside(_) => None,
         };
         let asked = asked.filter(|asked| networks.contains(asked));
         let forwarding = asked.into_iter().chain(networks.iter().copied()).filter_map(|network| {

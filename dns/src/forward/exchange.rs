@@ -63,15 +63,20 @@ async fn by_datagram(upstream: SocketAddr, query: &[u8]) -> io::Result<(Verdict,
     let mut buffer = vec![0; DATAGRAM];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        let mut response = buffer[..length].to_vec();
-        if length == DATAGRAM {
-            wire::cut(&mut response);
-        }
-        match wire::judge(query, &response) {
+        let (verdict, response) = received(query, buffer[..length].to_vec());
+        match verdict {
             Verdict::Alien => tracing::debug!(%upstream, "dropped a response that belongs to no query"),
             verdict => return Ok((verdict, response)),
         }
     }
+}
+
+/// What a datagram that came in for `query` is worth, and what is kept of it.
+pub(crate) fn received(query: &[u8], mut response: Vec<u8>) -> (Verdict, Vec<u8>) {
+    if response.len() >= DATAGRAM {
+        wire::cut(&mut response);
+    }
+    (wire::judge(query, &response), response)
 }
 
 async fn by_stream(upstream: SocketAddr, query: &[u8]) -> io::Result<(Verdict, Vec<u8>)> {

@@ -8,7 +8,7 @@ fn servers(addresses: &[&str]) -> Arc<[SocketAddr]> {
 fn resolv_conf_is_read_as_the_c_library_reads_it() {
     let text = "# made by hand\nnameserver 192.0.2.1\nnameserver\t2001:db8::1 # second\n nameserver 192.0.2.1\n\
                 nameserver fe80::1%eth0\nnameserver nonsense\nnameserver\ndomain old.example\n\
-                search example.org. corp.example bad/name .\noptions ndots:2 edns0\nsortlist 10.0.0.0\n;options x\n\
+                search example.org. corp.example bad/name dots.. a..b .\noptions ndots:2 edns0\nsortlist 10.0.0.0\n;options x\n\
                 nameserver 0.0.0.0";
     assert_eq!(
         HostResolver::parse(text),

@@ -59,7 +59,7 @@ async fn accept(answerer: &Arc<Answerer>, socket: &TcpListener, local: Local, op
             continue;
         }
         // Who has all its places taken is hung up on.
-        let Some(place) = answerer.connections.enter(source.ip(), CONNECTIONS) else { continue };
+        let Some(place) = answerer.connections.enter(local.asker(source).source, CONNECTIONS) else { continue };
         let answerer = answerer.clone();
         open.spawn(async move {
             if let Err(error) = converse(answerer, stream, source, local, place).await {

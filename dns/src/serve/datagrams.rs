@@ -6,8 +6,9 @@ use tokio::{net::UdpSocket, sync::watch, task::JoinSet, time::sleep};
 
 use super::{
     Local, PAUSE,
-    batch::{BATCH, Outbox, Receiver},
+    batch::{BATCH, Receiver},
     fair::FairQueue,
+    outbox::Outbox,
 };
 use crate::{
     answer::{Answerer, First},
@@ -46,23 +47,28 @@ async fn answer(answerer: &Arc<Answerer>, socket: &Arc<UdpSocket>, local: Local,
             tracing::warn!(listener = %local.address, %error, "cannot receive DNS queries");
             sleep(PAUSE).await;
         }
+        let mut is_drained = false;
         for _ in 0..QUEUE / BATCH {
             let received = receiver.receive(socket, |source, octets| {
                 let mut query = spare.pop().unwrap_or_default();
                 query.clear();
                 query.extend_from_slice(octets);
                 if let Some((_, dropped)) = queue.push(source.ip(), (source, query)) {
+                    answerer.counters.dropped();
                     spare.push(dropped);
                 }
             });
             match received {
                 Ok(BATCH) => {}
-                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                Ok(_) => {
+                    is_drained = true;
+                    break;
+                }
+                Err(error) => {
                     tracing::warn!(listener = %local.address, %error, "cannot receive DNS queries");
                     sleep(PAUSE).await;
                     break;
                 }
-                _ => break,
             }
         }
         for _ in 0..BATCH {
@@ -87,7 +93,10 @@ async fn answer(answerer: &Arc<Answerer>, socket: &Arc<UdpSocket>, local: Local,
             }
         }
         outbox.send(socket).await;
-        // A socket that always has something to read must not keep its thread from the tasks of other sockets.
-        tokio::task::yield_now().await;
+        // A socket that always has something to read must not keep its thread from the tasks of other sockets; one that
+        // has nothing to read waits anyway.
+        if !is_drained || !queue.is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }

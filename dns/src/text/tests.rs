@@ -48,6 +48,31 @@ fn records_read_as_in_a_zone_file() {
     assert_eq!(reply.code, "NOERROR");
 }
 
+#[test]
+fn data_that_reaches_into_what_follows_is_shown_as_numbers() {
+    let name: &[u8] = &[1, b'a', 0];
+    for (kind, cut, whole) in [
+        (2_u16, [b"\x01".as_slice(), b"a"].concat(), name.to_vec()),
+        (15, vec![0, 10, 1], [&[0, 10], name].concat()),
+        (33, vec![0, 0, 0, 1, 0, 80], [&[0, 0, 0, 1, 0, 80], name].concat()),
+        (6, [name, name, &[0; 19]].concat(), [name, name, &[0; 20]].concat()),
+        (5, [name, b"more"].concat(), name.to_vec()),
+    ] {
+        for (data, fits) in [(cut, false), (whole, true)] {
+            let mut octets = vec![0, 0, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 1];
+            octets.push(0);
+            octets.extend(kind.to_be_bytes());
+            octets.extend([0, 1, 0, 0, 0, 1, 0, data.len() as u8]);
+            octets.extend(&data);
+            // A record of the root, whose octets would make good what the first lacks.
+            octets.extend([0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 192, 0, 2, 1]);
+            let reply = ReplyText::read(&octets).expect("it holds together");
+            let text = &reply.answers[0].data;
+            assert_eq!(!text.starts_with("\\# "), fits, "{kind}: {text}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_octets_are_survived(octets in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -1,5 +1,7 @@
 //! The records of a message, walked over without understanding what they hold.
 
+use std::ops::Range;
+
 use super::{HEADER, Message};
 use crate::RecordType;
 
@@ -105,6 +107,49 @@ pub(crate) fn name_end(octets: &[u8], start: usize) -> Option<usize> {
                 (at, piece) = (target, target);
             }
             _ => return None,
+        }
+    }
+}
+
+/// Whether some name is made of octets of a record's TTL, to which a pointer leads: as the answer grows old, it would be
+/// another name, or none. No honest server writes such.
+pub(crate) fn has_name_in_ttl(message: Message<'_>) -> bool {
+    let octets = message.octets();
+    let ttls: Vec<usize> = records(message).flatten().map(|record| record.ttl_at).collect();
+    let meets_ttl = |piece: Range<usize>| {
+        let next = ttls.partition_point(|at| at + 4 <= piece.start);
+        ttls.get(next).is_some_and(|at| *at < piece.end)
+    };
+    let is_touched = |start: usize| pieces(octets, start).into_iter().flatten().any(meets_ttl);
+    records(message).flatten().any(|record| {
+        let in_data = match record.kind {
+            RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::SOA => Some(0),
+            RecordType::MX => Some(2),
+            RecordType::SRV => Some(6),
+            _ => None,
+        };
+        let first = in_data.map(|offset| record.data_at + offset);
+        let second = first.filter(|_| record.kind == RecordType::SOA).and_then(|first| name_end(octets, first));
+        [Some(record.start), first, second].into_iter().flatten().any(is_touched)
+    })
+}
+
+/// The stretches of octets that the name beginning at `start` is made of: up to each pointer, and to the root.
+fn pieces(octets: &[u8], start: usize) -> Option<Vec<Range<usize>>> {
+    name_end(octets, start)?;
+    let (mut pieces, mut piece, mut at) = (Vec::new(), start, start);
+    loop {
+        match *octets.get(at)? {
+            0 => {
+                pieces.push(piece..at + 1);
+                return Some(pieces);
+            }
+            high @ 0xc0.. => {
+                pieces.push(piece..at + 2);
+                at = usize::from(u16::from_be_bytes([high & 0x3f, *octets.get(at + 1)?]));
+                piece = at;
+            }
+            length => at += 1 + usize::from(length),
         }
     }
 }

@@ -44,6 +44,36 @@ async fn octets_go_through_both_ways_with_nothing_but_the_id_changed() {
 }
 
 #[tokio::test]
+async fn what_becomes_of_queries_is_counted() {
+    let delay = Duration::from_millis(20);
+    let upstream = Upstream::start(move |_, _, query| {
+        std::thread::sleep(delay);
+        Reaction::Send(vec![answer(query, 0, &[])])
+    })
+    .await;
+    let running = Running::start(61, vec![upstream.address]).await;
+    let client = Client::new(running.address(0, 2), running.gateway(0));
+    let own = query("proxy.fabric.internal", RecordType::A);
+    let other = query("example.com", RecordType::A);
+    client.udp(&own).await.expect("an answer");
+    client.tcp(&own).await.expect("an answer");
+    client.udp(&own).await.expect("an answer");
+    client.tcp(&other).await.expect("an answer");
+    // To an answer nothing is said.
+    let mut response = own.clone();
+    response[2] |= 0x80;
+    assert_eq!(client.udp_within(&response, Duration::from_millis(200)).await, None);
+    // What a person asks the daemon is no query of a client.
+    let viewer = dns::Viewer::Container { address: running.address(0, 2).into(), gateway: running.gateway(0).ip() };
+    running.server.look_up(viewer, "proxy.fabric.internal", dns::RecordType::A).await.expect("a name");
+    let counts = running.server.counts();
+    assert_eq!((counts.udp.zone, counts.tcp.zone), (2, 1));
+    assert_eq!((counts.udp.upstream, counts.tcp.upstream), (0, 1));
+    assert_eq!((counts.udp.failure, counts.ignored, counts.dropped), (0, 1, 0));
+    assert!(counts.waited >= delay && counts.waited < 100 * delay, "{:?}", counts.waited);
+}
+
+#[tokio::test]
 async fn ids_and_ports_are_not_to_be_guessed() {
     let upstream = Upstream::start(|_, _, query| Reaction::Send(vec![answer(query, 0, &[])])).await;
     let running = Running::start(22, vec![upstream.address]).await;
@@ -99,11 +129,12 @@ async fn who_refuses_is_passed_over() {
     let asked = query("example.com", RecordType::A);
     assert_eq!(client.udp(&asked).await.expect("an answer"), answer(&asked, 0, b"yes"));
 
+    let before = (refuses.count(), fails.count());
     let running = Running::start(33, vec![refuses.address, fails.address]).await;
     let client = Client::new(running.address(0, 2), running.gateway(0));
-    let start = Instant::now();
     assert_eq!(code(&client.udp(&asked).await.expect("an answer")), ResponseCode::ServFail);
-    assert!(start.elapsed() < Duration::from_millis(500), "nobody is asked twice to say no");
+    let asked_now = (refuses.count() - before.0, fails.count() - before.1);
+    assert_eq!(asked_now, (1, 1), "nobody is asked twice to say no");
 }
 
 #[tokio::test]
@@ -153,7 +184,7 @@ async fn without_upstreams_names_fail_at_once() {
     let client = Client::new(running.address(0, 2), running.gateway(0));
     let start = Instant::now();
     assert_eq!(client.addresses("example.com").await, Err(ResponseCode::ServFail));
-    assert!(start.elapsed() < Duration::from_millis(500));
+    assert!(start.elapsed() < Duration::from_secs(1), "sooner than an upstream's patience ends");
 }
 
 #[tokio::test]
@@ -194,24 +225,27 @@ async fn one_clients_flood_leaves_upstreams_to_others() {
 
 #[tokio::test]
 async fn a_slow_upstream_holds_up_no_other_query_of_a_connection() {
-    let upstream =
-        Upstream::start(|_, _, query| Reaction::Later(Duration::from_millis(700), answer(query, 0, &[]))).await;
+    let upstream = Upstream::start(|earlier, _, query| match earlier {
+        0 => Reaction::Later(Duration::from_millis(700), answer(query, 0, &[])),
+        _ => Reaction::Send(vec![answer(query, 0, &[])]),
+    })
+    .await;
     let running = Running::start(34, vec![upstream.address]).await;
     let mut stream = Client::new(running.address(0, 2), running.gateway(0)).connect().await;
-    let start = Instant::now();
-    for (id, name) in [(1, "slow.example.com"), (2, "slower.example.com"), (3, "api")] {
+    let ask = async |stream: &mut _, id, name| {
         let mut asked = query(name, RecordType::A);
         asked[..2].copy_from_slice(&[0, id]);
-        write_framed(&mut stream, &asked).await;
+        write_framed(stream, &asked).await;
+    };
+    ask(&mut stream, 1, "slow.example.com").await;
+    upstream.is_asked(1).await;
+    ask(&mut stream, 2, "quick.example.com").await;
+    ask(&mut stream, 3, "api").await;
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        answered.push(read_framed(&mut stream).await.expect("an answer")[1]);
     }
-    let first = read_framed(&mut stream).await.expect("an answer");
-    assert_eq!(first[1], 3, "what is known at once does not wait");
-    assert!(start.elapsed() < Duration::from_millis(500));
-    let mut others =
-        [read_framed(&mut stream).await.expect("an answer")[1], read_framed(&mut stream).await.expect("an answer")[1]];
-    others.sort();
-    assert_eq!(others, [1, 2]);
-    assert!(start.elapsed() < Duration::from_millis(1300), "they are asked for at once");
+    assert_eq!(answered.last(), Some(&1), "what is known, or soon heard, does not wait: {answered:?}");
 }
 
 #[tokio::test]

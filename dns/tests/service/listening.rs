@@ -76,11 +76,24 @@ async fn an_address_that_is_no_longer_wanted_is_free_at_once() {
     UdpSocket::bind(running.gateway(0)).await.expect("the UDP address is free");
 }
 
+/// The runtime of this test has one thread, which waits for the answer itself.
+#[tokio::test]
+async fn names_are_answered_whatever_else_the_program_does() {
+    let running = Running::start(46, Vec::new()).await;
+    let socket = std::net::UdpSocket::bind((running.address(0, 3), 0)).expect("loopback has free ports");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("not zero");
+    for _ in 0..10 {
+        socket.send_to(&query("api", RecordType::A), running.gateway(0)).expect("loopback takes datagrams");
+        let (length, _) = socket.recv_from(&mut [0; 512]).expect("another thread answers");
+        assert!(length > 0);
+    }
+}
+
 /// 198.51.100.0/24 is for documentation (RFC 5737) and on no interface.
 #[tokio::test]
 async fn an_address_may_come_up_later() {
-    let server =
-        Server::new(Zones::new(snapshot(43)), ForwarderConfig::new(HostUpstreams::Fixed(Default::default())), 0);
+    let forwarder = ForwarderConfig::new(HostUpstreams::Fixed(Default::default()));
+    let server = Server::new(Zones::new(snapshot(43)), forwarder, 0).expect("threads can be made");
     let wanted = BTreeSet::from([SocketAddr::from(([198, 51, 100, 1], free_port([127, 43, 0, 1].into())))]);
     server.listen(listeners(wanted.clone())).await.expect("it can be bound before it is there");
 }
@@ -93,13 +106,16 @@ async fn an_address_in_use_is_named_and_the_others_are_served() {
     let mut wanted = running.gateways();
     wanted.insert(other);
     wanted.insert(SocketAddr::from((running.address(1, 10), running.port)));
-    let error = running.server.listen(listeners(wanted.clone())).await.expect_err("the address is in use");
-    assert!(
-        matches!(&error, DnsError::AddressInUse { address, transport: Transport::Udp, .. } if *address == other),
-        "{error}"
-    );
-    assert!(error.to_string().contains(&other.to_string()), "{error}");
-    drop(squatter);
+    let another = SocketAddr::from((running.address(1, 11), running.port));
+    let second_squatter = UdpSocket::bind(another).await.expect("the address is free");
+    wanted.insert(another);
+    let failed = running.server.listen(listeners(wanted.clone())).await.expect_err("two addresses are in use");
+    assert_eq!(failed.keys().copied().collect::<Vec<_>>(), [other, another], "each is told");
+    for (own, error) in &failed {
+        let told = matches!(error, DnsError::AddressInUse { address, transport: Transport::Udp, .. } if address == own);
+        assert!(told && error.to_string().contains(&own.to_string()), "{error}");
+    }
+    drop((squatter, second_squatter));
     assert_eq!(taken(&wanted).await, 3, "all others are served");
     running.server.listen(listeners(wanted.clone())).await.expect("the address is free");
     assert_eq!(taken(&wanted).await, wanted.len());
@@ -117,4 +133,29 @@ async fn a_dropped_server_closes_its_sockets() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{gateway} is still held");
+}
+
+/// A probe goes the way of a client's query, and is none.
+#[tokio::test]
+async fn a_gateway_that_answers_nobody_is_found_and_nobody_counts_the_search() {
+    let running = Running::start(49, Vec::new()).await;
+    let mut log = running.server.query_log();
+    assert!(running.server.probe(running.gateways()).await.is_empty());
+    assert_eq!(running.server.counts(), Default::default());
+    assert!(log.recent().is_none());
+    let client = Client::new(running.gateway(0).ip().to_string().parse().expect("IPv4"), running.gateway(0));
+    client.addresses("api").await.expect("control: the host is answered there as well");
+    assert_eq!(running.server.counts().udp.zone, 1, "control: others count, from whatever address");
+    // One is bound and never read, one is closed, and one is not the host's.
+    running.server.shutdown().await;
+    let _mute = std::net::UdpSocket::bind(running.gateway(0)).expect("it is free");
+    let elsewhere = "192.0.2.1:53".parse().expect("literal");
+    let silent = running.server.probe(running.gateways().into_iter().chain([elsewhere])).await;
+    let kinds: Vec<_> = silent.iter().map(|(address, error)| (*address, error.kind())).collect();
+    let expected = [
+        (running.gateway(0), std::io::ErrorKind::TimedOut),
+        (running.gateway(1), std::io::ErrorKind::ConnectionRefused),
+        (elsewhere, std::io::ErrorKind::AddrNotAvailable),
+    ];
+    assert_eq!(kinds, expected);
 }

@@ -59,7 +59,7 @@ impl Running {
     async fn start(n: u8, upstreams: Vec<SocketAddr>) -> Self {
         let zones = Zones::new(snapshot(n));
         let config = ForwarderConfig::new(HostUpstreams::Fixed(upstreams.into()));
-        let server = Server::new(zones.clone(), config, 0);
+        let server = Server::new(zones.clone(), config, 0).expect("threads can be made");
         let running = Self { n, port: free_port(Ipv4Addr::new(127, n, 0, 1)), zones, server };
         running.server.listen(listeners(running.gateways())).await.expect("the addresses are free");
         running

@@ -82,6 +82,13 @@ impl Upstream {
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().expect("no test panics while it holds this").len()
     }
+
+    /// Waits until so many queries have come.
+    pub(crate) async fn is_asked(&self, count: usize) {
+        while self.count() < count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }
 
 impl Reaction {

@@ -22,6 +22,11 @@ fn import(store: &Store, layers: &[Vec<u8>]) -> Image {
 
 /// Mounts the image in a mount namespace of its own, runs `script` in its root, and gives what it prints, sorted.
 fn mounted(store: &Store, image: &Image, script: &str) -> Vec<String> {
+    mounted_with(store, image, "", script)
+}
+
+/// The same with more options of overlayfs.
+fn mounted_with(store: &Store, image: &Image, more: &str, script: &str) -> Vec<String> {
     let container = store.directory.path().join("container");
     std::fs::create_dir_all(&container).expect("made");
     let snapshot = Snapshot::prepare(image, &container).expect("prepared");
@@ -30,7 +35,7 @@ fn mounted(store: &Store, image: &Image, script: &str) -> Vec<String> {
         paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
     };
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={}{more}",
         paths(&store.images.layers(image)),
         snapshot.upper.display(),
         snapshot.work.display()
@@ -111,6 +116,15 @@ fn a_container_writes_into_its_own_layer_only() {
     assert!(layer.join("b").exists());
     image::remove_tree(&store.directory.path().join("container")).expect("removed");
     assert!(!store.directory.path().join("container").exists());
+}
+
+#[test]
+fn what_was_not_to_reach_the_disk_is_mounted_again_all_the_same() {
+    let store = Store::new();
+    let image = import(&store, &[Tape::default().file("a", b"1").end()]);
+    for _ in 0..2 {
+        assert_eq!(mounted_with(&store, &image, ",volatile", "echo new > b && ls"), ["a", "b"]);
+    }
 }
 
 #[test]

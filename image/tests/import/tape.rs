@@ -134,6 +134,7 @@ impl Store {
             text = format!("{text}: {error}");
             cause = error.source();
         }
+        assert!(!text.chars().any(char::is_control), "it would command a terminal: {text:?}");
         text
     }
 }

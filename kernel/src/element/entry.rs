@@ -32,18 +32,31 @@ fn protocol_family(family: Family) -> u8 {
 }
 
 impl Entry {
-    /// The entries of an element: one, or for a published port the address and the port that it leads to.
+    /// The entries of an element: one, or for a published port the address and the port that it leads to, and for a gateway
+    /// that it is one and its bridge.
     pub(super) fn of(element: &Element) -> Vec<Self> {
         let member = |set, key| vec![Self { set, key, key_end: None, value: None }];
         match element {
             Element::Bridge(name) => member(Set::Bridges, interface(name)),
             Element::SameBridge(name) => member(Set::SameBridge, interface(name).repeat(2)),
+            Element::Icc(name) => member(Set::Icc, interface(name).repeat(2)),
             Element::Masqueraded(name) => member(Set::Masqueraded, interface(name)),
             Element::Internal(name) => member(Set::Internal, interface(name)),
             Element::ForwardingGuard(family) => member(Set::Guarded, vec![protocol_family(*family)]),
+            Element::Gateway { bridge, address } => {
+                let (family, key) = (Family::of(*address), octets(*address));
+                let value = Some(interface(bridge));
+                vec![
+                    Self { set: Set::Gateways(family), key: key.clone(), key_end: None, value: None },
+                    Self { set: Set::BridgeOfGateway(family), key, key_end: None, value },
+                ]
+            }
             Element::Sender { port, mac } => member(Set::Senders, port::key(port, *mac, &[])),
             Element::Source { port, mac, address } => {
                 member(Set::Sources(Family::of(*address)), port::key(port, *mac, &octets(*address)))
+            }
+            Element::Holder { port, address } => {
+                member(Set::Holders(Family::of(*address)), [interface(port), octets(*address)].concat())
             }
             Element::Published(published) => {
                 let Published { host_ip, protocol, host_ports, to } = *published;
@@ -105,6 +118,14 @@ fn concatenation(fields: &[&[u8]]) -> Vec<u8> {
 pub(super) struct Contents {
     members: BTreeSet<Element>,
     published: BTreeMap<(Family, Key), To>,
+    gateways: BTreeMap<IpAddr, Gateway>,
+}
+
+/// What a set and a map hold under one address.
+#[derive(Debug, Default)]
+struct Gateway {
+    is_listed: bool,
+    bridge: Option<IfName>,
 }
 
 /// A key of the maps of published ports.
@@ -141,15 +162,20 @@ impl Contents {
             Set::Internal => {
                 self.members.insert(Element::Internal(name(key)?));
             }
-            Set::SameBridge => {
+            Set::SameBridge | Set::Icc => {
                 let (first, second) = key.split_at_checked(16)?;
                 if first == second {
-                    self.members.insert(Element::SameBridge(name(first)?));
+                    let element = if matches!(set, Set::SameBridge) { Element::SameBridge } else { Element::Icc };
+                    self.members.insert(element(name(first)?));
                 }
             }
             Set::Guarded => {
                 let family = Family::ALL.into_iter().find(|family| key == [protocol_family(*family)])?;
                 self.members.insert(Element::ForwardingGuard(family));
+            }
+            Set::Gateways(family) => self.gateways.entry(address(family, key)?).or_default().is_listed = true,
+            Set::BridgeOfGateway(family) => {
+                self.gateways.entry(address(family, key)?).or_default().bridge = Some(name(value?)?);
             }
             Set::Senders => {
                 let (port, mac, _) = port::fields(key)?;
@@ -158,6 +184,10 @@ impl Contents {
             Set::Sources(family) => {
                 let (port, mac, rest) = port::fields(key)?;
                 self.members.insert(Element::Source { port, mac, address: address(family, rest)? });
+            }
+            Set::Holders(family) => {
+                let (port, rest) = key.split_at_checked(16)?;
+                self.members.insert(Element::Holder { port: name(port)?, address: address(family, rest)? });
             }
             Set::AddressOfOne(family) | Set::AddressOfAny(family) => {
                 let to = address(family, value?)?;
@@ -189,15 +219,21 @@ impl Contents {
     }
 
     /// The elements. Where a published port lacks its address or its port, it leads to `0.0.0.0`, `::` or port 0: that
-    /// is no endpoint's, so that it differs from whatever is desired, and is removed.
+    /// is no endpoint's, so that it differs from whatever is desired, and is removed. So does a gateway of which one half is
+    /// missing: it is one of `lo`, which is no network's bridge.
     pub(super) fn into_elements(self) -> BTreeSet<Element> {
+        let gateways = self.gateways.into_iter().map(|(address, Gateway { is_listed, bridge })| {
+            let bridge = bridge.filter(|_| is_listed);
+            let bridge = bridge.unwrap_or_else(|| "lo".parse().expect("two letters name an interface"));
+            Element::Gateway { bridge, address }
+        });
         let published = self.published.into_iter().map(|((family, key), to)| {
             let [unspecified, _] = every(family);
             let to = SocketAddr::new(to.address.unwrap_or(unspecified), to.port.unwrap_or(0));
             let Key { host_ip, protocol, port } = key;
             Element::Published(Published { host_ip, protocol, host_ports: PortRange::single(port), to })
         });
-        self.members.into_iter().chain(published).collect()
+        self.members.into_iter().chain(published).chain(gateways).collect()
     }
 }
 
@@ -240,8 +276,14 @@ mod tests {
         for element in [
             Element::Bridge("fb-0123456789ab".parse().expect("literal")),
             Element::SameBridge("fb-0123456789ab".parse().expect("literal")),
+            Element::Icc("fb-0123456789ab".parse().expect("literal")),
             Element::Masqueraded("fb-0123456789ab".parse().expect("literal")),
             Element::Internal("fb-0123456789ab".parse().expect("literal")),
+            Element::Gateway { bridge: "fb-0123456789ab".parse().expect("literal"), address: [10, 1, 0, 1].into() },
+            Element::Gateway {
+                bridge: "fb-0123456789ab".parse().expect("literal"),
+                address: "fd00::1".parse().expect("literal"),
+            },
             Element::ForwardingGuard(Family::Ipv4),
             Element::ForwardingGuard(Family::Ipv6),
             published("8080:80", "10.1.0.2"),
@@ -254,7 +296,9 @@ mod tests {
             published("[2001:db8::1]:1-2:1-2/udp", "fd00::2"),
             Element::Sender { port: port.clone(), mac },
             Element::Source { port: port.clone(), mac, address: [10, 1, 0, 2].into() },
-            Element::Source { port, mac, address: mac.link_local().into() },
+            Element::Source { port: port.clone(), mac, address: mac.link_local().into() },
+            Element::Holder { port: port.clone(), address: [10, 1, 0, 2].into() },
+            Element::Holder { port, address: mac.link_local().into() },
         ] {
             assert_eq!(found(&Entry::of(&element)), [element.to_string()]);
         }
@@ -277,6 +321,15 @@ mod tests {
         ] {
             let entries = Entry::of(&published("8080:80", address));
             assert_eq!([found(&entries[..1]), found(&entries[1..])].concat(), halves);
+        }
+    }
+
+    #[test]
+    fn half_a_gateway_is_no_networks() {
+        let bridge = "fb-0123456789ab".parse().expect("literal");
+        let entries = Entry::of(&Element::Gateway { bridge, address: [10, 1, 0, 1].into() });
+        for half in &entries {
+            assert_eq!(found(std::slice::from_ref(half)), ["gateway 10.1.0.1 of lo"]);
         }
     }
 

@@ -37,12 +37,20 @@ fn expressions(element: &Element) -> Vec<(Set, Expression<'static>)> {
     match element {
         Element::Bridge(name) => vec![(Set::Bridges, word(name))],
         Element::SameBridge(name) => vec![(Set::SameBridge, concat(vec![word(name), word(name)]))],
+        Element::Icc(name) => vec![(Set::Icc, concat(vec![word(name), word(name)]))],
         Element::Masqueraded(name) => vec![(Set::Masqueraded, word(name))],
         Element::Internal(name) => vec![(Set::Internal, word(name))],
         Element::ForwardingGuard(Family::Ipv4) => vec![(Set::Guarded, word(&"ipv4"))],
         Element::ForwardingGuard(Family::Ipv6) => vec![(Set::Guarded, word(&"ipv6"))],
+        Element::Gateway { bridge, address } => {
+            let family = Family::of(*address);
+            vec![
+                (Set::Gateways(family), word(address)),
+                (Set::BridgeOfGateway(family), Expression::List(vec![word(address), word(bridge)])),
+            ]
+        }
         // In the other table.
-        Element::Sender { .. } | Element::Source { .. } => Vec::new(),
+        Element::Sender { .. } | Element::Source { .. } | Element::Holder { .. } => Vec::new(),
         Element::Published(published) => {
             let (first, last) = (published.host_ports.first().get(), published.host_ports.last().get());
             let host = published.host_ip.map(|address| word(&address));

@@ -35,15 +35,24 @@ pub(crate) fn port_commands(elements: &BTreeSet<Element>) -> String {
         match element {
             Element::Sender { port, mac } => add(Set::Senders, format!("{port} . {mac}")),
             Element::Source { port, mac, address } => {
-                let text = match address {
-                    IpAddr::V4(address) => address.to_string(),
-                    // The set is declared over raw octets, which nft takes as a number.
-                    IpAddr::V6(address) => format!("{:#034x}", u128::from(*address)),
-                };
-                add(Set::Sources(Family::of(*address)), format!("{port} . {mac} . {text}"));
+                add(Set::Sources(Family::of(*address)), format!("{port} . {mac} . {}", raw(*address)));
+            }
+            Element::Holder { port, address: IpAddr::V4(address) } => {
+                add(Set::Holders(Family::Ipv4), format!("{port} . {address}"));
+            }
+            Element::Holder { port, address } => {
+                add(Set::Holders(Family::of(*address)), format!("{port} . {}", raw(*address)));
             }
             _ => {}
         }
     }
     text
+}
+
+/// An address as those sets take it that are declared over raw octets, which to nft are a number.
+fn raw(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{:#010x}", u32::from(address)),
+        IpAddr::V6(address) => format!("{:#034x}", u128::from(address)),
+    }
 }

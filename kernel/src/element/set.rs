@@ -16,9 +16,15 @@ use super::TableFamily;
 pub(crate) enum Set {
     Bridges,
     SameBridge,
+    Icc,
     Masqueraded,
     Internal,
     Guarded,
+    /// Gateways' addresses.
+    Gateways(Family),
+    /// Of the same: their bridges. Apart, because Linux 6.1 refuses rules that ask a map only
+    /// whether it has a key.
+    BridgeOfGateway(Family),
     /// Of ports published on one address of the host: the container's address.
     AddressOfOne(Family),
     /// Of the same: the container's port.
@@ -33,15 +39,22 @@ pub(crate) enum Set {
     Senders,
     /// Of the same: the container's addresses.
     Sources(Family),
+    /// Of the same: the container's addresses without its MAC address.
+    Holders(Family),
 }
 
 impl Set {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Bridges,
         Self::SameBridge,
+        Self::Icc,
         Self::Masqueraded,
         Self::Internal,
         Self::Guarded,
+        Self::Gateways(Family::Ipv4),
+        Self::Gateways(Family::Ipv6),
+        Self::BridgeOfGateway(Family::Ipv4),
+        Self::BridgeOfGateway(Family::Ipv6),
         Self::AddressOfOne(Family::Ipv4),
         Self::PortOfOne(Family::Ipv4),
         Self::AddressOfAny(Family::Ipv4),
@@ -55,12 +68,14 @@ impl Set {
         Self::Senders,
         Self::Sources(Family::Ipv4),
         Self::Sources(Family::Ipv6),
+        Self::Holders(Family::Ipv4),
+        Self::Holders(Family::Ipv6),
     ];
 
     /// The family of the table that it is in.
     pub(crate) fn table(self) -> TableFamily {
         match self {
-            Self::Senders | Self::Sources(_) => TableFamily::Bridge,
+            Self::Senders | Self::Sources(_) | Self::Holders(_) => TableFamily::Bridge,
             _ => TableFamily::Inet,
         }
     }
@@ -69,9 +84,14 @@ impl Set {
         match self {
             Self::Bridges => "bridges",
             Self::SameBridge => "same_bridge",
+            Self::Icc => "icc",
             Self::Masqueraded => "masqueraded",
             Self::Internal => "internal",
             Self::Guarded => "guarded",
+            Self::Gateways(Family::Ipv4) => "gateways",
+            Self::Gateways(Family::Ipv6) => "gateways6",
+            Self::BridgeOfGateway(Family::Ipv4) => "bridge_of_gateway",
+            Self::BridgeOfGateway(Family::Ipv6) => "bridge_of_gateway6",
             Self::AddressOfOne(Family::Ipv4) => "published_at_address",
             Self::PortOfOne(Family::Ipv4) => "published_at_port",
             Self::AddressOfAny(Family::Ipv4) => "published_address",
@@ -85,6 +105,8 @@ impl Set {
             Self::Senders => "senders",
             Self::Sources(Family::Ipv4) => "ipv4_sources",
             Self::Sources(Family::Ipv6) => "ipv6_sources",
+            Self::Holders(Family::Ipv4) => "ipv4_holders",
+            Self::Holders(Family::Ipv6) => "ipv6_holders",
         }
     }
 
@@ -101,15 +123,22 @@ impl Set {
     /// The family of addresses that it leads to, or holds.
     pub(super) fn family(self) -> Option<Family> {
         match self {
-            Self::Bridges | Self::SameBridge | Self::Masqueraded | Self::Internal | Self::Guarded | Self::Senders => {
-                None
-            }
-            Self::AddressOfOne(family)
+            Self::Bridges
+            | Self::SameBridge
+            | Self::Icc
+            | Self::Masqueraded
+            | Self::Internal
+            | Self::Guarded
+            | Self::Senders => None,
+            Self::Gateways(family)
+            | Self::BridgeOfGateway(family)
+            | Self::AddressOfOne(family)
             | Self::PortOfOne(family)
             | Self::AddressOfAny(family)
             | Self::PortOfAny(family)
             | Self::Range(family)
-            | Self::Sources(family) => Some(family),
+            | Self::Sources(family)
+            | Self::Holders(family) => Some(family),
         }
     }
 }

@@ -25,9 +25,9 @@ use super::{
     MARKER, command,
     words::{
         Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat, dport, dport_is, drop,
-        iif_is_none, iifname_in, ip_daddr, ip_daddr_in, ip_saddr_in, ip6_daddr, ip6_daddr_is, jump, l4proto,
-        l4proto_one_of, leave, masquerade, nfproto_in, not_from_the_host, oifname_in, oifname_not_in, rule,
-        to_the_host, to_the_host_here, vmap,
+        iif_is_none, iifname_in, iifname_not_in, ip_daddr, ip_daddr_among, ip_daddr_in, ip_saddr_in, ip6_daddr,
+        ip6_daddr_among, ip6_daddr_is, jump, l4proto, l4proto_one_of, leave, masquerade, nfproto_in, not_from_the_host,
+        oifname_in, oifname_not_in, rule, to_the_host, to_the_host_here, vmap,
     },
 };
 use crate::element::{Set, TABLE};
@@ -60,6 +60,7 @@ fn sets() -> Vec<Value> {
         set("bridges", &[Ifname]),
         // Each bridge with itself: what enters and leaves by it stays inside a network.
         set("same_bridge", &[Ifname, Ifname]),
+        set("icc", &[Ifname, Ifname]),
         // Bridges whose containers leave the host with its address.
         set("masqueraded", &[Ifname]),
         // Bridges that nothing is forwarded from or to.
@@ -75,6 +76,9 @@ fn sets() -> Vec<Value> {
     ];
     for (family, address, at_address) in families {
         sets.extend([
+            // The host's addresses on networks, and the bridges that have them.
+            set(Set::Gateways(family).name(), at_address.get(..1).expect("it begins with the address")),
+            map(Set::BridgeOfGateway(family).name(), at_address.get(..1).expect("it begins with the address"), Ifname),
             // Ports published on one address of the host: the address and the port that each leads to. They are apart
             // because nft 1.0.6 takes no map to both in JSON; they change in one transaction.
             map(Set::AddressOfOne(family).name(), at_address, address),
@@ -90,9 +94,9 @@ fn sets() -> Vec<Value> {
 }
 
 /// Bridges with published ports may route the loopback network, so that 127.0.0.1:PORT works on the host. Containers
-/// must not reach it that way.
+/// must not reach it that way. Each frame between containers comes by here: what costs less is compared first.
 fn ingress() -> Chain {
-    Chain::base("ingress", Filter, Prerouting, RAW, [rule([iifname_in("bridges"), ip_daddr_in(LOOPBACK), drop()])])
+    Chain::base("ingress", Filter, Prerouting, RAW, [rule([ip_daddr_in(LOOPBACK), iifname_in("bridges"), drop()])])
 }
 
 fn prerouting() -> Chain {
@@ -107,6 +111,21 @@ fn prerouting() -> Chain {
             rule([iifname_in("bridges"), l4proto_one_of(["tcp", "udp"]), dport_is(53), to_the_host_here(), leave()])
                 .comment("the gateway's own DNS, whatever is published on port 53"),
             rule([to_the_host(), jump("publish")]),
+            rule([
+                l4proto_one_of(["tcp", "udp"]),
+                dport_is(53),
+                iifname_not_in("bridges"),
+                ip_daddr_among("gateways"),
+                drop(),
+            ])
+            .comment("names are for containers and the host itself"),
+            rule([
+                l4proto_one_of(["tcp", "udp"]),
+                dport_is(53),
+                iifname_not_in("bridges"),
+                ip6_daddr_among("gateways6"),
+                drop(),
+            ]),
         ],
     )
 }
@@ -178,7 +197,7 @@ fn forward() -> Chain {
         Forward,
         FILTER,
         [
-            rule([both_interfaces_in("same_bridge"), accept()]),
+            rule([both_interfaces_in("icc"), accept()]),
             rule([iifname_in("internal"), drop()]),
             rule([oifname_in("internal"), drop()]),
             rule([oifname_in("bridges"), jump("inward")]),
@@ -194,6 +213,8 @@ fn inward() -> Chain {
     Chain::new(
         "inward",
         [
+            rule([both_interfaces_in("same_bridge"), drop()])
+                .comment("containers that are kept apart, however long they have been talking"),
             rule([vmap(ct_state(), [("established", accept()), ("related", accept()), ("invalid", drop())])]),
             rule([ct_status_is_dnat(), accept()]),
             rule([drop()]),

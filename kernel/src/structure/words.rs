@@ -149,6 +149,10 @@ pub(super) fn iifname_in(set: &'static str) -> Statement<'static> {
     matches(meta(MetaKey::Iifname), Operator::EQ, named(set))
 }
 
+pub(super) fn iifname_not_in(set: &'static str) -> Statement<'static> {
+    matches(meta(MetaKey::Iifname), Operator::NEQ, named(set))
+}
+
 pub(super) fn oifname_in(set: &'static str) -> Statement<'static> {
     matches(meta(MetaKey::Oifname), Operator::EQ, named(set))
 }
@@ -189,6 +193,16 @@ pub(super) fn ip_saddr_in(net: Ipv4Net) -> Statement<'static> {
 
 pub(super) fn ip_daddr_in(net: Ipv4Net) -> Statement<'static> {
     matches(ip_daddr(), Operator::EQ, prefix(net))
+}
+
+/// `ip daddr @SET`
+pub(super) fn ip_daddr_among(set: &'static str) -> Statement<'static> {
+    matches(ip_daddr(), Operator::EQ, named(set))
+}
+
+/// `ip6 daddr @SET`
+pub(super) fn ip6_daddr_among(set: &'static str) -> Statement<'static> {
+    matches(ip6_daddr(), Operator::EQ, named(set))
 }
 
 pub(super) fn ip6_daddr_is(address: &'static str) -> Statement<'static> {

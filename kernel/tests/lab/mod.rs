@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
     path::Path,
     process::Command,
     thread,
@@ -15,8 +15,8 @@ use std::{
 
 use kernel::{Kernel, KernelError, Removal, Report};
 use model::{
-    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Inside, Ipv6, Namespace, NetworkId,
-    Publish, Scope, State, Switch, Veth,
+    Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Gate, Inside, Ipv6, Namespace,
+    NetworkId, Passage, Publish, Scope, Sender, State, Switch, Veth,
 };
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
@@ -41,6 +41,8 @@ pub(crate) enum Place {
     Lan,
     /// A container, by its number.
     Container(u8),
+    /// A namespace that the test made with `ip netns add`.
+    Named(&'static str),
 }
 
 pub(crate) struct Lab {
@@ -60,6 +62,8 @@ pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
             mount_change("/", private).expect("a new mount namespace can be made private");
             mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("root may mount a tmpfs");
             bridges_call_iptables("0");
+            // No flow is forgotten for its age.
+            sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=600");
             sh("ip link set lo up
                 ip netns add lan
                 ip link add lan0 type veth peer name eth0 netns lan
@@ -72,7 +76,7 @@ pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
                 ip -n lan route add 10.89.0.0/16 via 192.0.2.1
                 until ip -br link show lan0 | grep -q UP && ip -n lan -br link show eth0 | grep -q UP; do sleep 0.02; done");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-            let kernel = Kernel::open(Path::new(RUN)).expect("the kernel opens");
+            let kernel = Kernel::open(Path::new(RUN), LIMIT, model::Switch::On).expect("the kernel opens");
             test(&mut Lab { kernel, runtime });
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -127,6 +131,7 @@ impl Lab {
             Place::Host => None,
             Place::Lan => Some("/run/netns/lan".to_owned()),
             Place::Container(number) => Some(format!("{RUN}/netns/c{number}")),
+            Place::Named(name) => Some(format!("/run/netns/{name}")),
         };
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -184,7 +189,7 @@ pub(crate) fn attachment(number: u8, publishes: &[&str]) -> Attachment {
             network: network(net),
             ipv4: Some(address(number)),
             ipv6: None,
-            mac: model::MacAddress::local([2, 0, 0, 0, 0, number]),
+            mac: Some(model::MacAddress::local([2, 0, 0, 0, 0, number])),
             aliases: Vec::new(),
             interface: "eth0".parse().expect("literal"),
             gateway_priority: 0,
@@ -192,6 +197,7 @@ pub(crate) fn attachment(number: u8, publishes: &[&str]) -> Attachment {
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
         default_routes: model::Family::ALL.into(),
+        announcement: Default::default(),
     }
 }
 
@@ -199,8 +205,37 @@ pub(crate) fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 89, number / 10, number)
 }
 
+/// How many connections an address of a container may have open at once.
+pub(crate) const LIMIT: kernel::ConnectionLimit =
+    kernel::ConnectionLimit::AtMost(std::num::NonZeroU32::new(4096).expect("not zero"));
+
 pub(crate) fn gateway(net: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 89, net, 1)
+}
+
+/// What lets a container of the lab take the shortcut, with an IPv6 address as well.
+pub(crate) fn passage(number: u8) -> Passage {
+    let endpoint = attachment(number, &[]).endpoint;
+    let sender = Sender {
+        network: endpoint.network,
+        mac: endpoint.mac.expect("every container of the lab has one"),
+        ipv4: endpoint.ipv4,
+        ipv6: Some(ipv6(number)),
+        mtu: 1500,
+    };
+    Passage { gate: Gate::Open, found_at: sender.addresses().collect(), sender: Some(sender) }
+}
+
+/// The same state with these containers taking the shortcut, and no other.
+pub(crate) fn with_passages(state: &State, numbers: &[u8]) -> State {
+    let port = |number: u8| attachment(number, &[]).endpoint.host_interface();
+    let mut state = state.clone();
+    state.shortcut.passages = numbers.iter().map(|number| (port(*number), passage(*number))).collect();
+    state
+}
+
+pub(crate) fn ipv6(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, (number / 10).into(), 0, 0, 0, number.into())
 }
 
 fn with_prefix(address: Ipv4Addr) -> ipnet::IpNet {
@@ -217,8 +252,9 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
         let [_, _, net, _] = ipv4.octets();
         let from_loopback = attachment.publishes.iter().any(Publish::reaches_from_loopback);
         state.forwarding = Forwarding::On;
-        let of_network = [Element::Bridge, Element::SameBridge, Element::Masqueraded];
+        let of_network = [Element::Bridge, Element::SameBridge, Element::Icc, Element::Masqueraded];
         state.elements.extend(of_network.map(|element| element(bridge.clone())));
+        state.elements.insert(Element::Gateway { bridge: bridge.clone(), address: gateway(net).into() });
         state.elements.extend(attachment.elements());
         state.namespaces.insert(attachment.namespace.clone(), Namespace::Ready);
         let entry = state.bridges.entry(bridge.clone()).or_insert(Bridge {
@@ -239,9 +275,11 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
                 alias: Veth::alias_of(&endpoint.id),
                 bridge: Some(bridge),
                 hairpin: if attachment.publishes.is_empty() { Switch::Off } else { Switch::On },
-                fixed: Some(endpoint.mac),
+                isolated: Switch::Off,
+                fixed: endpoint.mac,
                 mtu: 1500,
                 admin: Admin::Up,
+                ipv6: Ipv6::Off,
                 inside: Some(Inside {
                     namespace: attachment.namespace.clone(),
                     interface: endpoint.interface.clone(),

@@ -16,20 +16,23 @@ pub(super) enum Part {
     Links,
     /// Network namespaces.
     Namespaces,
-    /// `table inet fabric`.
+    /// `table inet fabric` and `table bridge fabric`.
     Rules,
+    /// What takes frames between containers past their bridge.
+    Shortcut,
     /// What holds for the whole host.
     Settings,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 4] = [Self::Links, Self::Namespaces, Self::Rules, Self::Settings];
+    pub(super) const ALL: [Self; 5] = [Self::Links, Self::Namespaces, Self::Rules, Self::Shortcut, Self::Settings];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Links => "links",
             Self::Namespaces => "namespaces",
             Self::Rules => "rules",
+            Self::Shortcut => "shortcut",
             Self::Settings => "settings",
         }
     }
@@ -38,7 +41,8 @@ impl Part {
         match self {
             Self::Links => "interfaces, addresses and routes are as they should be",
             Self::Namespaces => "every namespace is pinned and prepared, and no other",
-            Self::Rules => "table inet fabric holds every rule and element, and no other",
+            Self::Rules => "both tables hold every rule and element, and no other",
+            Self::Shortcut => "frames between containers go past their bridges",
             Self::Settings => "the host's settings are as they should be",
         }
     }
@@ -54,12 +58,13 @@ impl Owners {
             world.networks().map(|network| (network.bridge().to_string(), format!("network `{}`", network.name)));
         let ends = world.endpoints().flat_map(|(endpoint, container)| {
             let owner = format!("container `{}`", container.name);
-            [(endpoint.host_interface().to_string(), owner.clone()), (container.namespace.to_string(), owner)]
+            let namespace = container.mode.namespace().map(|name| (name.to_string(), owner.clone()));
+            [(endpoint.host_interface().to_string(), owner)].into_iter().chain(namespace)
         });
         Self(bridges.chain(ends).collect())
     }
 
-    fn name(&self, kind: &str, subject: &str) -> String {
+    pub(super) fn name(&self, kind: &str, subject: &str) -> String {
         match self.0.get(subject) {
             Some(owner) => format!("{kind} {subject} of {owner}"),
             None => format!("{kind} {subject}"),
@@ -78,16 +83,24 @@ pub(super) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
     let namespace = |name: &dyn std::fmt::Display, difference: &str| {
         one(Part::Namespaces, owners.name("namespace", &name.to_string()), difference.to_owned())
     };
-    let each = |elements: &std::collections::BTreeSet<Element>, difference: &str| {
-        let element = |element: &Element| one(Part::Rules, format!("element {element}"), difference.to_owned());
+    let inside = |place: &model::Place, difference: String| {
+        let object = format!("interface {} in {}", place.interface, owners.name("namespace", place.namespace.as_str()));
+        one(Part::Links, object, difference)
+    };
+    let passage = |port: &model::IfName, difference: &str| {
+        one(Part::Shortcut, owners.name("port", port.as_str()), difference.to_owned())
+    };
+    let each = |elements: &std::collections::BTreeSet<Element>, before: &str, behind: &str| {
+        let difference = |element: &Element| format!("{before} table {} fabric{behind}", element.family());
+        let element = |element: &Element| one(Part::Rules, format!("element {element}"), difference(element));
         elements.iter().flat_map(element).collect()
     };
     match change {
         Change::InstallFirewall { .. } => {
-            one(Part::Rules, "table inet fabric".to_owned(), "is missing or was altered".to_owned())
+            one(Part::Rules, "table inet fabric or bridge fabric".to_owned(), "is missing or was altered".to_owned())
         }
-        Change::AddElements { elements, .. } => each(elements, "is missing from table inet fabric"),
-        Change::RemoveElements { elements } => each(elements, "is in table inet fabric and should not be"),
+        Change::AddElements { elements, .. } => each(elements, "is missing from", ""),
+        Change::RemoveElements { elements } => each(elements, "is in", " and should not be"),
         Change::CreateNamespace(name) => namespace(name, "is missing"),
         Change::PrepareNamespace(name) => namespace(name, "has no loopback interface that is up, or other settings"),
         Change::RemoveNamespace(name) => namespace(name, "belongs to no container"),
@@ -99,11 +112,30 @@ pub(super) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
         Change::SetIpv6 { name, to } => link(name, format!("should have ipv6 {to}")),
         Change::SetLoopbackRouting { name, to } => link(name, format!("should have loopback routing {to}")),
         Change::ConfigureInside { name, inside, .. } => link(name, format!("its other end should be {inside}")),
+        Change::CreateSubInterface(wanted) => inside(&wanted.inside.place(), "is missing".to_owned()),
+        Change::ConfigureSubInterface { wanted, .. } => {
+            inside(&wanted.inside.place(), format!("should be {}", wanted.inside))
+        }
+        Change::RemoveSubInterface(place) => inside(place, "belongs to no endpoint".to_owned()),
         Change::AllowForwarding(Family::Ipv4) => {
             one(Part::Settings, "net.ipv4.ip_forward".to_owned(), "is 0 and should be 1".to_owned())
         }
         Change::AllowForwarding(Family::Ipv6) => {
             one(Part::Settings, "net.ipv6.conf.all.forwarding".to_owned(), "is 0 and should be 1".to_owned())
+        }
+        Change::InstallShortcut { .. } => {
+            one(Part::Shortcut, "the shortcut from port to port".to_owned(), "is missing or was altered".to_owned())
+        }
+        Change::RemoveShortcut => {
+            one(Part::Shortcut, "the shortcut from port to port".to_owned(), "is there and should not be".to_owned())
+        }
+        Change::OpenPassage { port, .. } => passage(port, "does not take the shortcut, or takes it only partly"),
+        Change::ClosePassage(port) => passage(port, "takes the shortcut and should not, or in another's name"),
+        Change::RemoveStrays(strays) => {
+            let stray = |stray: &model::Stray| {
+                one(Part::Shortcut, format!("entry {stray}"), "is in the shortcut's maps, and nobody's".to_owned())
+            };
+            strays.iter().flat_map(stray).collect()
         }
         // These follow from differences of the objects they belonged to.
         Change::ForgetFlows(_) => Vec::new(),
@@ -140,7 +172,19 @@ mod tests {
                 Change::RemoveElements { elements: [Element::Bridge(bridge)].into() },
                 "element bridge fb-000000000001: is in table inet fabric and should not be",
             ),
-            (Change::InstallFirewall { elements: Default::default() }, "table inet fabric: is missing or was altered"),
+            (
+                Change::InstallFirewall { elements: Default::default() },
+                "table inet fabric or bridge fabric: is missing or was altered",
+            ),
+            (Change::RemoveShortcut, "the shortcut from port to port: is there and should not be"),
+            (
+                Change::ClosePassage("fe-000000000003".parse().expect("literal")),
+                "port fe-000000000003: takes the shortcut and should not, or in another's name",
+            ),
+            (
+                Change::RemoveStrays([model::Stray::Port(7)].into()),
+                "entry interface number 7: is in the shortcut's maps, and nobody's",
+            ),
             (Change::AllowForwarding(Family::Ipv4), "net.ipv4.ip_forward: is 0 and should be 1"),
             (Change::AllowForwarding(Family::Ipv6), "net.ipv6.conf.all.forwarding: is 0 and should be 1"),
             (Change::RemoveNamespace("ns-1".parse().expect("literal")), "namespace ns-1: belongs to no container"),

@@ -97,11 +97,13 @@ impl Daemon {
         for (lease, claimed) in found.leaked {
             let doing = format!("give back address {}", lease.address);
             self.commit(doing, Transaction::durable().guarded(lease.release(claimed))).await?;
+            self.steps.after("stray lease given back");
             self.world().forget_lease(&lease);
         }
         for (lease, container, _) in found.missing {
             let doing = format!("lease address {}", lease.address);
             let revision = self.commit(doing, record::claim(&container, &lease)).await?;
+            self.steps.after("missing lease claimed");
             self.world().note_lease(&lease, revision);
         }
         Ok(())
@@ -177,16 +179,6 @@ impl Daemon {
             remedy: FIX.to_owned(),
         });
         check("images", "every image is whole, and nothing is left of others", damaged.chain(strays).collect())
-    }
-
-    pub(super) async fn mend_images(self: &Arc<Self>) -> Result<(), Failure> {
-        let _removing = self.image_use.write().await;
-        let daemon = self.clone();
-        let tidied = blocking(move || {
-            let in_use: BTreeSet<Digest> = daemon.world().image_digests().cloned().collect();
-            daemon.images.tidy(&in_use)
-        });
-        Ok(tidied.await?)
     }
 }
 

@@ -1,8 +1,21 @@
 //! A container's endpoints as the kernel is told of them: where its default routes and its host ports lead.
 
-use model::{Attachment, Container, Endpoint, Family, Network, Scope, default_route};
+use std::{ops::RangeInclusive, str::FromStr};
+
+use model::{
+    Announcement, Attachment, Container, Endpoint, EndpointId, Family, IfName, Network, NetworkId, NetworkMode, Scope,
+    default_route,
+};
 
 use super::World;
+use crate::failure::Failure;
+
+/// The identifiers that an interface's name can have been made of: it holds their first 12 digits.
+fn beginning<T: FromStr>(name: &IfName, prefix: &str) -> Option<RangeInclusive<T>> {
+    let digits = name.as_str().strip_prefix(prefix)?;
+    let bound = |rest| format!("{digits}{rest}").parse().ok();
+    Some(bound("0000")?..=bound("ffff")?)
+}
 
 impl World {
     /// The endpoint over which the container's default route of a family leads, and with it its host ports.
@@ -11,33 +24,79 @@ impl World {
         default_route(family, container.endpoints.iter().filter_map(|endpoint| Some((endpoint, network(endpoint)?))))
     }
 
+    /// Refuses to publish ports of a container whose packets from elsewhere do not come by this host.
+    pub(crate) fn check_published(&self, container: &Container) -> Result<(), Failure> {
+        let Some(publish) = container.publishes.first() else { return Ok(()) };
+        for endpoint in Family::ALL.into_iter().filter_map(|family| self.default_endpoint(container, family)) {
+            let network = self.network(&endpoint.network);
+            if let Some(network) = network.filter(|network| network.driver.sits_on_parent()) {
+                return Err(Failure::PublishOnLan { publish: *publish, network: network.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
     /// The container's attachments.
     pub(crate) fn attachments(&self, container: &Container) -> Vec<Attachment> {
+        let NetworkMode::Own { namespace } = &container.mode else { return Vec::new() };
         let defaults = Family::ALL.map(|family| (family, self.default_endpoint(container, family)));
         let attachment = |endpoint: &Endpoint| {
             let own = defaults.iter().filter(|(_, default)| default.is_some_and(|default| default.id == endpoint.id));
             Attachment {
                 endpoint: endpoint.clone(),
-                namespace: container.namespace.clone(),
+                namespace: namespace.clone(),
                 publishes: container.publishes.clone(),
                 default_routes: own.map(|(family, _)| *family).collect(),
+                announcement: self.announcement(endpoint),
             }
         };
         container.endpoints.iter().map(attachment).collect()
     }
 
-    /// All that the kernel has of the container, endpoints that it is leaving included.
-    pub(crate) fn scope_of(&self, container: &Container) -> Scope {
+    /// Whether its neighbours may believe something else than is so. One that has the MAC address of its address was made where
+    /// nobody was remembered with another, unless somebody asked for just that one.
+    fn announcement(&self, endpoint: &Endpoint) -> Announcement {
+        let Some(mac) = endpoint.mac else { return Announcement::Needless };
+        let leases = self.leases(&endpoint.network);
+        let mut last = endpoint.addresses().filter_map(|address| leases?.last_mac(address));
+        if endpoint.is_where_its_address_says() && last.all(|last| last == mac) {
+            Announcement::Needless
+        } else {
+            Announcement::Due
+        }
+    }
+
+    /// The network whose bridge has this name, at the cost of a look-up.
+    pub(crate) fn network_of_bridge(&self, name: &IfName) -> Option<&Network> {
+        let mut named = self.networks.range(beginning::<NetworkId>(name, "fb-")?).map(|(_, entry)| entry);
+        named.find(|entry| entry.committed && entry.network.bridge() == *name).map(|entry| &entry.network)
+    }
+
+    /// The endpoint of a container that lives whose end on the host has this name, at the cost of a look-up.
+    pub(crate) fn attachment_of_port(&self, name: &IfName) -> Option<Attachment> {
+        let mut named = self.holders.range(beginning::<EndpointId>(name, "fe-")?);
+        named.find_map(|(_, container)| {
+            let record = self.record(container).filter(|record| record.is_live())?;
+            let own = |attachment: &Attachment| attachment.endpoint.host_interface() == *name;
+            self.attachments(&record.container).into_iter().find(own)
+        })
+    }
+
+    /// All that the kernel has of the container, endpoints that it is leaving included; none of one that lives in the
+    /// host's namespace.
+    pub(crate) fn scope_of(&self, container: &Container) -> Option<Scope> {
+        let namespace = container.mode.namespace()?;
         let mut attachments = self.attachments(container);
         let leaving = self.containers.get(&container.id).map(|entry| entry.record.leaving.as_slice());
         attachments.extend(leaving.unwrap_or_default().iter().map(|endpoint| Attachment {
             endpoint: endpoint.clone(),
-            namespace: container.namespace.clone(),
+            namespace: namespace.clone(),
             // All that can have led there, so that what still does is found.
             publishes: container.publishes.clone(),
             default_routes: Family::ALL.into(),
+            announcement: Announcement::Needless,
         }));
-        Scope::Container { namespace: container.namespace.clone(), attachments }
+        Some(Scope::Container { namespace: namespace.clone(), attachments })
     }
 
     /// The container's endpoints with their networks, the one with the default route first.

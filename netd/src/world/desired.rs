@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::{Intent, Segment};
-use model::{Attachment, NamespaceName, NetworkId, Scope, State};
+use model::{Attachment, NamespaceName, NetworkId, Scope, Spare, State};
 
 use super::World;
 
@@ -15,21 +15,27 @@ impl World {
 
     fn intent(&self, scope: &Scope) -> Intent {
         match scope {
-            Scope::Everything | Scope::Firewall => self.whole_intent(),
-            Scope::Network(id) => Intent { segments: self.segment(id, Vec::new()), namespaces: BTreeSet::new() },
+            Scope::Everything | Scope::Firewall | Scope::Shortcut => self.whole_intent(),
+            Scope::Network(id) => Intent { segments: self.segment(id, Vec::new()), ..Intent::default() },
             Scope::Container { namespace, .. } => {
                 let attachments = self.still(namespace);
                 let on = |id: &NetworkId| {
                     let attachments = attachments.iter().filter(|attachment| attachment.endpoint.network == *id);
                     self.segment(id, attachments.cloned().collect())
                 };
-                Intent { segments: scope.networks().flat_map(on).collect(), namespaces: self.standing(namespace) }
+                let segments = scope.networks().flat_map(on).collect();
+                Intent { segments, namespaces: self.standing(namespace), spares: Vec::new() }
             }
+            Scope::Spare(Spare { namespace, .. }) => Intent {
+                segments: Vec::new(),
+                namespaces: self.standing(namespace),
+                spares: self.namespaces.spares().filter(|spare| spare.namespace == *namespace).collect(),
+            },
         }
     }
 
     /// Every attachment of the containers that live.
-    pub(crate) fn live_attachments(&self) -> impl Iterator<Item = Attachment> {
+    fn live_attachments(&self) -> impl Iterator<Item = Attachment> {
         self.records().filter(|record| record.is_live()).flat_map(|record| self.attachments(&record.container))
     }
 
@@ -42,8 +48,9 @@ impl World {
         let segments = networks.flat_map(|id| self.segment(id, by_network.remove(id).unwrap_or_default())).collect();
         // Those of containers that are being committed, too: they are no longer spare.
         let records = self.containers.values().map(|entry| &entry.record).filter(|record| record.is_live());
-        let inhabited = records.map(|record| &record.container.namespace);
-        Intent { segments, namespaces: inhabited.chain(self.namespaces.reserved()).cloned().collect() }
+        let inhabited = records.filter_map(|record| record.container.mode.namespace());
+        let namespaces = inhabited.chain(self.namespaces.reserved()).cloned().collect();
+        Intent { segments, namespaces, spares: self.namespaces.spares().collect() }
     }
 
     /// The network with these attachments, if it exists.
@@ -68,6 +75,9 @@ impl World {
     fn standing(&self, name: &NamespaceName) -> BTreeSet<NamespaceName> {
         let inhabitant = self.inhabited.get(name).and_then(|id| self.containers.get(id));
         let inhabited = inhabitant.is_some_and(|entry| entry.record.is_live());
-        (inhabited || self.namespaces.is_reserved(name)).then(|| name.clone()).into_iter().collect()
+        (inhabited || self.has_sharers(name) || self.namespaces.is_reserved(name))
+            .then(|| name.clone())
+            .into_iter()
+            .collect()
     }
 }

@@ -3,22 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::EndpointCreate;
-use ipam::{IpamError, Request};
-use model::{Container, ContainerId, Endpoint, EndpointId, Family, MacAddress, Network};
-use store::{Guard, Revision, Write};
+use ipam::{IpamError, Parting, Request};
+use model::{Container, ContainerId, ContainerName, Endpoint, EndpointId, Family, MacAddress, Network};
+use store::{Revision, Transaction};
 
 use super::{World, leases};
 use crate::{
     failure::{Failure, Noun},
     record::Record,
 };
-
-/// A locally administered MAC address that is an endpoint's own: made of its identifier.
-fn own(id: &EndpointId) -> MacAddress {
-    let number = u64::from_str_radix(id.as_str(), 16).expect("an identifier is 16 hexadecimal digits");
-    let [.., a, b, c, d, e, g] = number.to_be_bytes();
-    MacAddress::local([a, b, c, d, e, g])
-}
 
 impl World {
     /// Decides what the container's next endpoint is like. Nothing is taken yet: the caller reserves it in the same lock.
@@ -28,13 +21,12 @@ impl World {
         container: &Container,
         request: &EndpointCreate,
     ) -> Result<Endpoint, Failure> {
-        let network = self.network_by_name(&request.network).map_err(Failure::wanted)?;
+        let network = self.network_by_reference(&request.network).map_err(Failure::wanted)?;
         if container.endpoints.iter().any(|endpoint| endpoint.network == network.id) {
             return Err(Failure::AlreadyConnected { container: container.name.clone(), network: network.name.clone() });
         }
-        let (ipv4, ipv6) = self.choose_addresses(network, request)?;
-        let address = ipv4.map(IpAddr::from).or(ipv6.map(IpAddr::from));
-        let address = address.expect("a network has a subnet, and so an address to give");
+        let (ipv4, ipv6) = self.choose_addresses(network, &container.name, request)?;
+        let addresses: Vec<_> = ipv4.map(IpAddr::from).into_iter().chain(ipv6.map(IpAddr::from)).collect();
         let mut aliases = Vec::new();
         for alias in &request.aliases {
             if !aliases.contains(alias) {
@@ -47,7 +39,7 @@ impl World {
         let name = |number: usize| format!("eth{number}").parse().expect("three letters and a short number");
         let free = (0..).map(name).find(|name| held.iter().all(|endpoint| endpoint.interface != *name));
         Ok(Endpoint {
-            mac: self.choose_mac(network, request.mac, address, &id)?,
+            mac: self.choose_mac(network, request.mac, &addresses, &id)?,
             id,
             network: network.id.clone(),
             ipv4,
@@ -58,10 +50,12 @@ impl World {
         })
     }
 
-    /// Chooses an address of each family of the network: the one asked for, or one that is free now.
+    /// Chooses an address of each family of the network: the one asked for, or the one that a container of that name had
+    /// last, or another that is free now.
     pub(crate) fn choose_addresses(
         &self,
         network: &Network,
+        container: &ContainerName,
         request: &EndpointCreate,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), Failure> {
         let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
@@ -80,7 +74,7 @@ impl World {
                 })?,
                 None => entry
                     .leases
-                    .choose(Request::Any(family))
+                    .choose(Request::Again { family, container, mac: request.mac })
                     .map_err(|source| Failure::Address { network: network.name.clone(), source: source.into() })?,
             };
             match address {
@@ -91,15 +85,23 @@ impl World {
         Ok(chosen)
     }
 
-    /// The MAC address asked for, or the one that follows from the address; if another endpoint of the network has that,
-    /// one that follows from the endpoint's identifier.
+    /// The MAC address asked for, or the one that follows from the first address. If another endpoint of the network has
+    /// that, or neighbours may believe one of the addresses to be elsewhere, or another address to be there, it follows from
+    /// the endpoint's identifier. None where all have their parent's.
     fn choose_mac(
         &self,
         network: &Network,
         asked: Option<MacAddress>,
-        address: IpAddr,
+        addresses: &[IpAddr],
         id: &EndpointId,
-    ) -> Result<MacAddress, Failure> {
+    ) -> Result<Option<MacAddress>, Failure> {
+        if let Some(parent) = network.parent.as_ref().filter(|parent| !parent.kind.has_own_mac()) {
+            let refuse = |mac| {
+                let (network, parent) = (network.name.clone(), parent.interface.clone());
+                Err(Failure::MacOfParent { network, parent, mac })
+            };
+            return asked.map_or(Ok(None), refuse);
+        }
         let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
         let holder = |mac: &MacAddress| {
             (*mac == network.gateway_mac)
@@ -109,17 +111,21 @@ impl World {
         match asked {
             Some(mac) => match holder(&mac) {
                 Some(holder) => Err(Failure::MacTaken { network: network.name.clone(), mac, holder }),
-                None => Ok(mac),
+                None => Ok(Some(mac)),
             },
             None => {
-                let derived = MacAddress::of(address);
-                Ok(if holder(&derived).is_none() { derived } else { own(id) })
+                let derived = MacAddress::of(*addresses.first().expect("a network has a subnet, and so an address"));
+                let mut last = addresses.iter().filter_map(|address| entry.leases.last_mac(*address));
+                let is_believed = last.all(|mac| mac == derived)
+                    && entry.leases.last_at(derived).all(|address| addresses.contains(&address));
+                let is_free = holder(&derived).is_none() && is_believed;
+                Ok(Some(if is_free { derived } else { id.mac() }))
             }
         }
     }
 
     /// The name of the container that has an endpoint of the network.
-    fn holder(&self, network: &Network, endpoint: &EndpointId) -> String {
+    pub(super) fn holder(&self, network: &Network, endpoint: &EndpointId) -> String {
         let mut records = self.on_network(&network.id);
         let has = |record: &&Record| record.held().any(|held| held.id == *endpoint);
         records.find(has).map_or_else(|| "?".to_owned(), |record| record.container.name.to_string())
@@ -127,6 +133,7 @@ impl World {
 
     /// Takes what an endpoint needs on its network, for a container that is there or about to be.
     pub(super) fn hold_endpoint(&mut self, endpoint: &Endpoint, container: &ContainerId) {
+        self.holders.insert(endpoint.id.clone(), container.clone());
         let Some(entry) = self.networks.get_mut(&endpoint.network) else { return };
         for lease in leases(endpoint) {
             // The revision of the claim is known once it is committed; until then nobody can release it.
@@ -134,7 +141,7 @@ impl World {
                 entry.leases.insert(&lease, Revision::ZERO);
             }
         }
-        entry.macs.insert(endpoint.mac, endpoint.id.clone());
+        entry.macs.extend(endpoint.mac.map(|mac| (mac, endpoint.id.clone())));
         entry.containers.insert(container.clone());
     }
 
@@ -147,14 +154,21 @@ impl World {
         }
     }
 
-    /// Gives back what an endpoint had on its network.
-    pub(super) fn free_endpoint(&mut self, endpoint: &Endpoint, container: &ContainerId) {
+    /// Gives back what an endpoint had on its network. Its addresses were given back at `freed`; none if they never were
+    /// its own.
+    pub(super) fn free_endpoint(&mut self, endpoint: &Endpoint, container: &Container, freed: Option<Revision>) {
+        self.holders.remove(&endpoint.id);
         if let Some(entry) = self.networks.get_mut(&endpoint.network) {
-            endpoint.addresses().for_each(|address| entry.leases.remove(address));
-            if entry.macs.get(&endpoint.mac) == Some(&endpoint.id) {
-                entry.macs.remove(&endpoint.mac);
+            endpoint.addresses().for_each(|address| match freed {
+                Some(freed) => {
+                    entry.leases.rest(address, Parting { container: &container.name, mac: endpoint.mac }, freed)
+                }
+                None => entry.leases.remove(address),
+            });
+            if let Some(mac) = endpoint.mac.filter(|mac| entry.macs.get(mac) == Some(&endpoint.id)) {
+                entry.macs.remove(&mac);
             }
-            entry.containers.remove(container);
+            entry.containers.remove(&container.id);
         }
     }
 
@@ -168,14 +182,20 @@ impl World {
     ) -> Result<(Record, Endpoint), Failure> {
         let unknown = || Failure::unknown(Noun::Container, container.short(), std::iter::empty());
         let mut record = self.record(container).ok_or_else(unknown)?.clone();
-        let network = &self.network_by_name(&request.network).map_err(Failure::wanted)?.id;
-        if record.leaving.iter().any(|endpoint| endpoint.network == *network) {
+        let network = self.network_by_reference(&request.network).map_err(Failure::wanted)?;
+        if record.leaving.iter().any(|endpoint| endpoint.network == network.id) {
             return Err(Failure::StillLeaving {
                 container: record.container.name.clone(),
-                network: request.network.clone(),
+                network: network.name.clone(),
             });
         }
         let endpoint = self.plan_endpoint(id, &record.container, request)?;
+        let mut container_then = record.container.clone();
+        container_then.endpoints.push(endpoint.clone());
+        self.check_published(&container_then)?;
+        if record.is_live() {
+            self.check_parents(&container_then)?;
+        }
         self.hold_endpoint(&endpoint, container);
         self.set_arriving(container, Some(endpoint.clone()));
         record.container.endpoints.push(endpoint.clone());
@@ -192,7 +212,9 @@ impl World {
     /// The endpoint never came to be.
     pub(crate) fn forget_endpoint(&mut self, container: &ContainerId, endpoint: &Endpoint) {
         self.set_arriving(container, None);
-        self.free_endpoint(endpoint, container);
+        if let Some(record) = self.record(container).cloned() {
+            self.free_endpoint(endpoint, &record.container, None);
+        }
     }
 
     fn set_arriving(&mut self, container: &ContainerId, endpoint: Option<Endpoint>) {
@@ -206,17 +228,25 @@ impl World {
         self.change_container(container, |record| record.part(endpoint));
     }
 
-    /// Nothing is left of the endpoints that the container was leaving.
-    pub(crate) fn forget_leaving(&mut self, container: &ContainerId) {
+    /// Nothing is left of the endpoints that the container was leaving; their addresses were given back at `freed`.
+    pub(crate) fn forget_leaving(&mut self, container: &ContainerId, freed: Revision) {
         let Some(entry) = self.containers.get_mut(container) else { return };
-        for endpoint in std::mem::take(&mut entry.record.leaving) {
-            self.free_endpoint(&endpoint, container);
+        let (left, container) = (std::mem::take(&mut entry.record.leaving), entry.record.container.clone());
+        for endpoint in left {
+            self.free_endpoint(&endpoint, &container, Some(freed));
         }
     }
 
-    /// What a transaction needs in it to give the addresses of endpoints back.
-    pub(crate) fn releases<'a>(&self, endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Vec<(Guard, Write)> {
-        let leases = endpoints.into_iter().flat_map(leases);
-        leases.filter_map(|lease| self.networks.get(&lease.network)?.leases.release(lease.address)).collect()
+    /// Adds to a transaction what gives back the addresses of endpoints that a container of this name had.
+    pub(crate) fn release<'a>(
+        &self,
+        transaction: Transaction,
+        endpoints: impl IntoIterator<Item = &'a Endpoint>,
+        container: &ContainerName,
+    ) -> Transaction {
+        endpoints.into_iter().fold(transaction, |transaction, endpoint| match self.leases(&endpoint.network) {
+            Some(table) => table.release(transaction, endpoint.addresses(), Parting { container, mac: endpoint.mac }),
+            None => transaction,
+        })
     }
 }

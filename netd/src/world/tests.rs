@@ -1,9 +1,21 @@
+use std::net::IpAddr;
+
 use api::EndpointCreate;
 use jiff::Timestamp;
-use model::{Command, Driver, EndpointId, MacAddress, Scope, Subnet};
+use model::{Command, Container, Driver, EndpointId, IfName, MacAddress, NetworkMode, Scope, Subnet};
+use runtime::Exit;
+use store::Revision;
 
 use super::*;
-use crate::record::Goal;
+use crate::{
+    failure::Failure,
+    namespaces::Purpose,
+    record::{Goal, Restarts},
+};
+
+mod neighbours;
+mod networks;
+mod parents;
 
 fn network(number: u8, name: &str) -> Network {
     let range = format!("10.9.{number}.0/29").parse().expect("literal");
@@ -11,11 +23,14 @@ fn network(number: u8, name: &str) -> Network {
         id: NetworkId::from_bytes([number; 8]),
         name: name.parse().expect("literal"),
         driver: Driver::Bridge,
+        parent: None,
         subnets: vec![Subnet::new(range, None).expect("literal")],
         reserved: Vec::new(),
         reach: model::Reach::Nat,
+        icc: model::Icc::On,
         gateway_mac: MacAddress::local([number; 6]),
         mtu: 1500,
+        mtu_source: model::MtuSource::Fixed,
         name_servers: Vec::new(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
@@ -27,9 +42,12 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
     let endpoint = Endpoint {
         id: EndpointId::from_bytes([number; 8]),
         network: network.id.clone(),
-        ipv4: world.choose_addresses(network, &EndpointCreate::new(network.name.clone())).expect("one is free").0,
+        ipv4: world
+            .choose_addresses(network, &name.parse().expect("literal"), &EndpointCreate::new(network.name.clone()))
+            .expect("one is free")
+            .0,
         ipv6: None,
-        mac: MacAddress::local([number; 6]),
+        mac: Some(MacAddress::local([number; 6])),
         aliases: Vec::new(),
         interface: "eth0".parse().expect("literal"),
         gateway_priority: 0,
@@ -48,14 +66,18 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         },
         open_stdin: false,
         terminal: false,
+        init: false,
+        log: Default::default(),
         auto_remove: false,
+        restart: Default::default(),
         stop: Default::default(),
         confinement: Default::default(),
         labels: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
-        namespace: format!("ns-{number}").parse().expect("literal"),
+        mode: NetworkMode::Own { namespace: format!("ns-{number}").parse().expect("literal") },
         endpoints: vec![endpoint],
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
+        exposed: Default::default(),
         resolver: Default::default(),
     };
     Record {
@@ -65,6 +87,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         started_at: None,
         exit: None,
         last_exit: None,
+        restarts: Default::default(),
         leaving: Vec::new(),
     }
 }
@@ -93,10 +116,33 @@ fn what_is_reserved_is_taken_but_not_there() {
     let mut world = World::default();
     let web = network(1, "web");
     world.reserve_network(web.clone()).expect("the name is free");
-    assert!(world.network_by_name(&web.name).is_err());
+    assert!(world.network_by_reference(&web.name).is_err());
     assert!(matches!(world.reserve_network(network(2, "web")), Err(Failure::NameTaken { .. })));
     world.forget_network(&web);
     world.reserve_network(network(2, "web")).expect("the name is free again");
+}
+
+#[test]
+fn interfaces_are_found_by_their_names_while_they_are_meant_to_be() {
+    let (mut world, web) = world_with("web");
+    let made = record(&world, 1, "a", &web, &[]);
+    let endpoint = made.container.endpoints[0].clone();
+    let port = endpoint.host_interface();
+    world.reserve_container(made.clone()).expect("nothing is taken");
+    assert_eq!(world.attachment_of_port(&port), None, "it is not committed yet");
+    let id = made.container.id.clone();
+    world.confirm_container(&id, Revision::from_number(1));
+    assert_eq!(world.attachment_of_port(&port).map(|attachment| attachment.endpoint), Some(endpoint));
+    assert_eq!(world.network_of_bridge(&web.bridge()), Some(&web));
+    for other in ["eth0", "fb-", "fe-000000000000", "fb-ffffffffffff", "fb-xyz"] {
+        let other: IfName = other.parse().expect("literal");
+        assert_eq!((world.network_of_bridge(&other), world.attachment_of_port(&other)), (None, None), "{other}");
+    }
+    world.record_exit(&id, exit());
+    assert_eq!(world.attachment_of_port(&port), None, "what has ended has no links");
+    world.forget_container(&id, None);
+    world.retire_network(&web.id).expect("nobody is on it");
+    assert_eq!(world.network_of_bridge(&web.bridge()), None);
 }
 
 #[test]
@@ -128,8 +174,8 @@ fn an_exit_frees_ports_and_a_removal_everything() {
     let b = record(&world, 2, "b", &web, &["80:80"]);
     add(&mut world, b);
     assert_eq!(world.usage(&web).used, 2, "the ended one keeps its address");
-    assert!(matches!(world.retire_network(&web.name), Err(Failure::NetworkInUse { .. })));
-    world.forget_container(&a);
+    assert!(matches!(world.retire_network(&web.id), Err(Failure::NetworkInUse { .. })));
+    world.forget_container(&a, None);
     assert_eq!(world.usage(&web).used, 1);
     let again = record(&world, 3, "a", &web, &[]);
     add(&mut world, again);
@@ -145,12 +191,24 @@ fn a_container_that_comes_up_again_has_what_it_had_unless_another_took_it() {
     let b = record(&world, 2, "b", &web, &["80:80"]);
     let b = add(&mut world, b);
     let mut revive = |namespace: &str| {
-        world.revive_container(&a, Goal::Running, namespace.parse().expect("literal"), "boot".to_owned())
+        world.revive_container(
+            &a,
+            Goal::Running,
+            Some(namespace.parse().expect("literal")),
+            "boot".to_owned(),
+            Restarts::default(),
+        )
     };
     assert!(matches!(revive("ns-x"), Err(Failure::PortTaken { .. })));
     world.record_exit(&b, exit()).expect("news");
     let again = world
-        .revive_container(&a, Goal::Running, "ns-y".parse().expect("literal"), "boot".to_owned())
+        .revive_container(
+            &a,
+            Goal::Running,
+            Some("ns-y".parse().expect("literal")),
+            "boot".to_owned(),
+            Restarts::default(),
+        )
         .expect("nothing is taken");
     assert_eq!((again.container.endpoints[0].ipv4, again.exit, again.last_exit), (address, None, Some(exit())));
     let all = world.desired(&Scope::Everything);
@@ -160,6 +218,49 @@ fn a_container_that_comes_up_again_has_what_it_had_unless_another_took_it() {
         world.reserve_container(record(&world, 3, "c", &web, &["80:80"])),
         Err(Failure::PortTaken { .. })
     ));
+}
+
+#[test]
+fn a_namespace_stands_while_anybody_lives_in_it_and_its_owner_comes_back_to_it() {
+    let (mut world, web) = world_with("web");
+    let owner = record(&world, 1, "a", &web, &[]);
+    let owner = add(&mut world, owner);
+    let mut sharer = record(&world, 2, "b", &web, &[]);
+    sharer.container.endpoints.clear();
+    sharer.container.mode = world.join(&sharer.container.name, "a", Readiness::Attached).expect("it is attached");
+    let sharer = add(&mut world, sharer);
+    let standing = |world: &World| -> Vec<String> {
+        world.desired(&Scope::Everything).namespaces.keys().map(ToString::to_string).collect()
+    };
+    let within = |world: &World, id: &ContainerId| {
+        let scope = world.scope_of(&world.record(id).expect("it is there").container).expect("a namespace");
+        let state = world.desired(&scope);
+        (state.namespaces.len(), state.veths.len())
+    };
+    assert_eq!((within(&world, &owner), within(&world, &sharer)), ((1, 1), (1, 0)));
+    world.record_exit(&owner, exit()).expect("news");
+    assert_eq!((within(&world, &owner), within(&world, &sharer)), ((1, 0), (1, 0)), "it stands for its sharer");
+    let fresh = || Some("ns-9".parse().expect("literal"));
+    let again = world
+        .revive_container(&owner, Goal::Running, fresh(), "boot".to_owned(), Restarts::default())
+        .expect("nothing is taken");
+    assert_eq!(again.container.mode.namespace().map(ToString::to_string), Some("ns-1".to_owned()));
+    assert_eq!(standing(&world), ["ns-1", "ns-9"], "the unused one is spare");
+    assert_eq!(world.namespaces.take(Purpose::Other), fresh());
+    world.record_exit(&sharer, exit()).expect("news");
+    assert!(matches!(
+        world.revive_container(&sharer, Goal::Running, None, "boot".to_owned(), Restarts::default()),
+        Err(Failure::JoinedNotRunning { .. })
+    ));
+    world.record_exit(&owner, exit()).expect("news");
+    world.namespaces.forget(&fresh().expect("given above"));
+    assert_eq!(standing(&world), [] as [&str; 0], "nobody lives there");
+    let again = world
+        .revive_container(&owner, Goal::Running, fresh(), "boot".to_owned(), Restarts::default())
+        .expect("nothing is taken");
+    assert_eq!(again.container.mode.namespace(), fresh().as_ref());
+    world.forget_container(&owner, None);
+    assert!(matches!(world.join_again(&"b".parse().expect("literal"), &owner), Err(Failure::JoinedGone { .. })));
 }
 
 #[test]
@@ -181,10 +282,10 @@ fn a_container_is_found_by_its_new_name_only() {
 #[test]
 fn a_network_that_is_being_removed_takes_nobody_in() {
     let (mut world, web) = world_with("web");
-    let retired = world.retire_network(&web.name).expect("nothing is on it");
-    assert!(world.network_by_name(&web.name).is_err());
+    let retired = world.retire_network(&web.id).expect("nothing is on it");
+    assert!(world.network_by_reference(&web.name).is_err());
     world.confirm_network(&retired.id);
-    assert!(world.network_by_name(&web.name).is_ok(), "the removal could not be committed");
+    assert!(world.network_by_reference(&web.name).is_ok(), "the removal could not be committed");
 }
 
 #[test]
@@ -201,7 +302,7 @@ fn references_are_names_identifiers_or_their_beginnings() {
     assert_eq!(found(&world, "aaaa").expect("a beginning"), "api");
     assert_eq!(found(&world, &"ab".repeat(16)).expect("an identifier"), "web");
     let db = world.container_by_reference("db").expect("a name").container.id.clone();
-    world.forget_container(&db);
+    world.forget_container(&db, None);
     assert!(found(&world, "ab").is_err(), "too short for the beginning of an identifier");
     match found(&world, "apo") {
         Err(Failure::Unknown { nearest, .. }) => assert_eq!(nearest.as_deref(), Some("api")),
@@ -225,6 +326,72 @@ fn the_desired_state_has_what_lives_and_no_more() {
     world.record_exit(&ids[0], exit());
     let all = world.desired(&Scope::Everything);
     assert_eq!((all.veths.len(), all.namespaces.len()), (1, 2), "an ended container has no namespace");
-    let one = world.desired(&world.scope_of(&world.record(&ids[0]).expect("still known").container));
+    let one = world.desired(&world.scope_of(&world.record(&ids[0]).expect("still known").container).expect("its own"));
     assert_eq!((one.bridges.len(), one.veths.len(), one.namespaces.len()), (1, 0, 0), "of a removed endpoint nothing");
+}
+
+#[test]
+fn a_lease_of_nobody_is_told_and_no_other() {
+    let (mut world, web) = world_with("web");
+    let a = record(&world, 1, "a", &web, &[]);
+    add(&mut world, a);
+    assert_eq!(world.leaked(&web.id), Vec::<IpAddr>::new());
+    let address = "10.9.1.6".parse().expect("literal");
+    let lease = Lease { network: web.id.clone(), address, endpoint: EndpointId::from_bytes([9; 8]) };
+    world.note_lease(&lease, Revision::from_number(2));
+    assert_eq!(world.leaked(&web.id), [address]);
+}
+
+#[test]
+fn ports_stay_with_a_container_that_waits_to_be_started_again() {
+    let (mut world, web) = world_with("web");
+    let mut a = record(&world, 1, "a", &web, &["80:80"]);
+    a.container.restart = "on-failure:1".parse().expect("literal");
+    let a = add(&mut world, a);
+    let failed =
+        |second| Exit { exit_code: 1, started_at: None, finished_at: Timestamp::from_second(second).expect("literal") };
+    let is_taken = |world: &mut World| {
+        let other = record(world, 2, "b", &web, &["80:80"]);
+        let reserved = world.reserve_container(other.clone());
+        if reserved.is_ok() {
+            world.forget_container(&other.container.id, None);
+        }
+        reserved.is_err()
+    };
+    assert!(world.record_exit(&a, failed(1)).expect("news").awaits_restart());
+    assert!(is_taken(&mut world), "it waits");
+    world.change_container(&a, |record| record.restarts.stopped = true);
+    assert!(!is_taken(&mut world), "a person stopped it");
+    let b = record(&world, 2, "b", &web, &["80:80"]);
+    let b = add(&mut world, b);
+    assert!(matches!(world.forget_stop(&a), Err(Failure::PortTaken { .. })), "another has its port now");
+    world.forget_container(&b, None);
+    world.forget_stop(&a).expect("its port is free");
+    assert!(is_taken(&mut world), "it waits again");
+    let restarts = Restarts { count: 1, in_a_row: 1, stopped: false };
+    let namespace = Some("ns-y".parse().expect("literal"));
+    world.revive_container(&a, Goal::Running, namespace, "boot".to_owned(), restarts).expect("nothing is taken");
+    assert!(is_taken(&mut world), "it lives");
+    assert!(!world.record_exit(&a, failed(2)).expect("news").awaits_restart(), "that was the last time");
+    assert!(!is_taken(&mut world));
+}
+
+#[test]
+fn only_a_run_that_lasts_shortens_the_pause() {
+    let (world, web) = world_with("web");
+    let mut record = record(&world, 1, "a", &web, &[]);
+    let exit = |started: i64, finished: i64| Exit {
+        exit_code: 1,
+        started_at: Some(Timestamp::from_second(started).expect("literal")),
+        finished_at: Timestamp::from_second(finished).expect("literal"),
+    };
+    record.restarts.in_a_row = 5;
+    record.end(exit(0, 9));
+    assert_eq!(record.restarts.in_a_row, 5);
+    record.end(exit(10, 20));
+    assert_eq!(record.restarts.in_a_row, 0);
+    // Its next start fails, so that it has ended as it had then.
+    (record.last_exit, record.restarts.in_a_row) = (record.exit, 1);
+    record.end(exit(10, 20));
+    assert_eq!(record.restarts.in_a_row, 1);
 }

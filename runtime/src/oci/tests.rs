@@ -15,11 +15,14 @@ fn container() -> ContainerSpec {
         lower: vec!["/layers/2".into(), "/layers/1".into()],
         upper: "/c/upper".into(),
         work: "/c/work".into(),
-        network_namespace: "/run/netns/x".into(),
+        ephemeral: false,
+        network_namespace: Some("/run/netns/x".into()),
         mounts: vec![BindMount { source: "/c/hosts".into(), destination: "/etc/hosts".into(), read_only: true }],
         open_stdin: false,
         confinement: Confinement::default(),
         terminal: false,
+        init: false,
+        log: Default::default(),
     }
 }
 
@@ -27,7 +30,7 @@ fn surroundings(layout: Layout) -> Surroundings {
     Surroundings {
         layout,
         root: "/run/c/rootfs".into(),
-        network_namespace: "/proc/self/fd/9".into(),
+        network_namespace: Some("/proc/self/fd/9".into()),
         cgroup: "fabric-1/07".into(),
         oom_score_adjustment: None,
         thermal: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],

@@ -17,9 +17,9 @@ use rustix::{
 use super::Newborn;
 use crate::{
     Failure, FailureKind, capabilities,
-    cgroup::{self, Layout},
+    cgroup::{self, Hidden, Layout, Stay},
     diagnosis::Diagnosis,
-    executor::{Launcher, path_of},
+    executor::{Launcher, Parentage, path_of},
     log::LogWriter,
     namespace, oci,
     oci::Surroundings,
@@ -35,19 +35,23 @@ pub(super) fn state_directory(request: &CreateRequest) -> PathBuf {
     request.directories.run_of(&request.spec.id).join("state")
 }
 
+fn open_namespace(path: &Path) -> Result<File, Failure> {
+    let opened = File::open(path).map_err(Failure::at(format!("open the network namespace {}", path.display())))?;
+    namespace::check(&opened).map_err(Failure::at(format!("use {} as the network namespace", path.display())))?;
+    Ok(opened)
+}
+
 /// Makes the container up to where its first process waits. `surplus` are descriptors it must not keep.
 pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -> Result<Newborn, Failure> {
     let CreateRequest { spec, directories } = request;
     let run = directories.run_of(&spec.id);
-    keep_last_words(&run.join("shim.log"))?;
-    let log = LogWriter::open(&directories.log_of(&spec.id)).map_err(Failure::at("open its log"))?;
+    let words = run.join("shim.log");
+    keep_last_words(&words)?;
+    let log = LogWriter::open(&directories.log_of(&spec.id), spec.log).map_err(Failure::at("open its log"))?;
 
     // Opened before its mount is detached from this process's mount namespace.
-    let network_namespace = File::open(&spec.network_namespace)
-        .map_err(Failure::at(format!("open the network namespace {}", spec.network_namespace.display())))?;
-    namespace::check(&network_namespace)
-        .map_err(Failure::at(format!("use {} as the network namespace", spec.network_namespace.display())))?;
-    namespace::enter_own_mounts().map_err(Failure::at("enter a mount namespace"))?;
+    let network_namespace = spec.network_namespace.as_deref().map(open_namespace).transpose()?;
+    namespace::enter_own_mounts(&directories.namespaces, &words).map_err(Failure::at("enter a mount namespace"))?;
     let root = run.join("rootfs");
     fs::create_dir(&root).map_err(Failure::at(format!("create {}", root.display())))?;
     rootfs::mount(spec, &root)?;
@@ -90,7 +94,7 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let surroundings = Surroundings {
         layout,
         root,
-        network_namespace: path_of(&network_namespace),
+        network_namespace: network_namespace.as_ref().map(path_of),
         cgroup,
         oom_score_adjustment: oom_score_adjustment(),
         thermal: thermal_directories(),
@@ -103,9 +107,12 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let diagnosis = Diagnosis::begin().map_err(Failure::at("prepare its program"))?;
     // Of a size that the first client tells.
     let terminal = spec.terminal.then_some(None);
-    let (launcher, launch) = Launcher::new(filter, capabilities::of(confinement), surplus, terminal)
+    let parentage = if spec.init { Parentage::UnderInit } else { Parentage::Direct };
+    let (launcher, launch) = Launcher::new(filter, capabilities::of(confinement), surplus, terminal, parentage)
         .map_err(Failure::at("prepare its program"))?;
     let step = "create it";
+    // Where that is refused, libcontainer moves its processes, which takes longer.
+    let stay = if layout == Layout::Legacy { Stay::begin(&directories.cgroup_of(&spec.id)).ok() } else { None };
     let container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
         .with_root_path(state_directory(request))
         .map_err(|error| diagnosis.failure(step, &error))?
@@ -119,6 +126,9 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
         .build()
         .map_err(|error| diagnosis.failure(step, &error))?;
     launcher.close();
+    let hidden = stay.map(Stay::end).transpose().map_err(Failure::at("leave its cgroups"))?;
+    hidden.map(Hidden::show).transpose().map_err(Failure::at("show the cgroups again"))?;
+    cgroup::limit_processes(layout, &directories.cgroup_of(&spec.id), confinement.processes)?;
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| Failure::message(FailureKind::Other, step, "it has no process"))?;
     let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;

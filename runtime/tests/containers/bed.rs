@@ -72,6 +72,7 @@ impl Bed {
         let directories = Directories {
             run: base.join("run"),
             data: base.join("data"),
+            namespaces: directory.path().join("pins"),
             cgroup_parent: format!("fabric-test-{}", std::process::id()),
         };
         let bed = Self {
@@ -130,11 +131,14 @@ impl Bed {
             lower: vec![self.image()],
             upper: own.join("upper"),
             work: own.join("work"),
-            network_namespace: self.namespace(),
+            ephemeral: false,
+            network_namespace: Some(self.namespace()),
             mounts: vec![BindMount { source: own.join("hosts"), destination: "/etc/hosts".into(), read_only: true }],
             open_stdin: false,
             confinement: Confinement::default(),
             terminal: false,
+            init: false,
+            log: Default::default(),
         }
     }
 

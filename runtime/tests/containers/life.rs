@@ -134,7 +134,7 @@ async fn errors_name_their_object_and_cause(bed: &Bed) {
     let spec = || bed.container(&["true"]);
     let (mut layer, mut namespace, mut mount, mut over_a_file) = (spec(), spec(), spec(), spec());
     layer.lower[0] = "/does/not/exist".into();
-    namespace.network_namespace = "/proc/self/mountinfo".into();
+    namespace.network_namespace = Some("/proc/self/mountinfo".into());
     mount.mounts[0].source = "/does/not/exist".into();
     // What only libcontainer finds out.
     over_a_file.mounts[0].destination = "/etc/passwd/file".into();
@@ -161,7 +161,7 @@ async fn errors_name_their_object_and_cause(bed: &Bed) {
 }
 
 async fn states_follow_each_other(bed: &Bed) {
-    let spec = bed.container(&["sleep", "0.3"]);
+    let spec = bed.container(&["sleep", "2"]);
     let state = async || bed.runtime.state(&spec.id).await.expect("tells");
     assert_eq!(state().await, None);
     let created = bed.runtime.create(&spec).await.expect("creates");

@@ -12,6 +12,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(what_is_mounted_stays_inside),
     case!(a_read_only_mount_is_read_only_to_its_depth),
     case!(limits_are_set_in_the_cgroup),
+    case!(who_has_too_little_memory_to_be_made_is_told_so),
+    case!(its_cgroups_are_its_own),
+    case!(what_nobody_keeps_is_not_written_to_the_disk),
     case!(what_this_host_cannot_limit_is_told, unified),
     case!(what_netd_may_not_grant_is_told),
 ];
@@ -99,6 +102,18 @@ async fn a_read_only_mount_is_read_only_to_its_depth(bed: &Bed) {
     assert_eq!(seen.text(), "/data/x 1\n/data/below/x 1\n/x 1\n/etc/x 1\n/tmp/x 0\n/dev/shm/x 0\n", "{seen:?}");
 }
 
+async fn who_has_too_little_memory_to_be_made_is_told_so(bed: &Bed) {
+    let mut spec = bed.container(&["true"]);
+    let limit = "64k".parse().expect("literal");
+    spec.confinement.memory = Some(limit);
+    let error = bed.runtime.create(&spec).await.expect_err("nothing fits in there");
+    assert!(error.is_out_of_memory(), "{error}");
+    let expected = format!("container {}: its memory, 64k, was used up before its program could be executed", spec.id);
+    assert_eq!(error.to_string(), expected);
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
 async fn limits_are_set_in_the_cgroup(bed: &Bed) {
     if !Path::new("/sys/fs/cgroup/memory").exists() {
         // A machine in the unified layout has other files; there the black-box tests look at what the limits do.
@@ -128,6 +143,35 @@ async fn limits_are_set_in_the_cgroup(bed: &Bed) {
     assert!(String::from_utf8_lossy(&seen.stderr).contains("fork"), "{seen:?}");
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn its_cgroups_are_its_own(bed: &Bed) {
+    let table = |process: &str| fs::read_to_string(format!("/proc/{process}/cgroup")).expect("has a table");
+    let mut spec = bed.container(&["sleep", "100"]);
+    // Whoever makes it is not counted.
+    spec.confinement.processes = "1".parse().expect("literal");
+    let pid = bed.runtime.create(&spec).await.expect("creates").pid.to_string();
+    let own = format!(":/{}/{}", bed.runtime.directories().cgroup_parent, spec.id);
+    let unified = !Path::new("/sys/fs/cgroup/devices").exists();
+    let counts = |line: &&str| unified || !(line.starts_with("0::") || line.contains(":name="));
+    let elsewhere: Vec<String> =
+        table(&pid).lines().filter(counts).filter(|line| !line.ends_with(&own)).map(str::to_owned).collect();
+    assert_eq!(elsewhere, [""; 0]);
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("has a status");
+    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("has a parent");
+    assert_eq!(table(shim), table("self"), "its shim is where the daemon is");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn what_nobody_keeps_is_not_written_to_the_disk(bed: &Bed) {
+    for ephemeral in [true, false] {
+        let mut spec = bed.container(&shell("grep ' / ' /proc/mounts"));
+        spec.ephemeral = ephemeral;
+        let seen = bed.run(&spec, b"").await;
+        assert_eq!(seen.text().contains("volatile"), ephemeral, "{seen:?}");
+    }
 }
 
 async fn what_this_host_cannot_limit_is_told(bed: &Bed) {

@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(a_lost_container_is_told),
     case!(a_setuid_program_does_not_outlive_its_shim),
     case!(a_reboot_is_told),
+    case!(what_runs_without_its_run_directory_is_told_and_can_be_ended),
     case!(without_the_zygote_the_rest_goes_on),
 ];
 
@@ -118,11 +119,11 @@ async fn a_shim_that_hangs_is_told_and_deleted(bed: &Bed) {
     for answer in answers {
         assert!(matches!(answer, Err(RuntimeError::ShimSilent { .. })), "{answer:?}");
     }
-    assert!(begin.elapsed() < Duration::from_secs(6), "told after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(9), "told after {:?}", begin.elapsed());
 
     let begin = Instant::now();
     bed.runtime.delete(&spec.id).await.expect("deletes");
-    assert!(begin.elapsed() < Duration::from_secs(6), "deleted after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(9), "deleted after {:?}", begin.elapsed());
     assert_eq!(bed.traces(&spec.id), [""; 0]);
 }
 
@@ -168,11 +169,38 @@ async fn a_reboot_is_told(bed: &Bed) {
     let created = bed.runtime.create(&spec).await.expect("creates");
     bed.runtime.start(&spec.id).await.expect("starts");
     signal(shim_of(created.pid), Signal::KILL);
+    is_gone(created.pid).await;
     std::fs::remove_dir_all(bed.runtime.directories().run_of(&spec.id)).expect("removes what a reboot forgets");
     let observed = bed.runtime.state(&spec.id).await.expect("tells");
     assert!(matches!(observed, Some(Observed::Exited(Exit { exit_code: Exit::LOST, .. }))), "{observed:?}");
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+async fn what_runs_without_its_run_directory_is_told_and_can_be_ended(bed: &Bed) {
+    for ended_by_signal in [true, false] {
+        let spec = bed.container(&["sleep", "100"]);
+        let created = bed.runtime.create(&spec).await.expect("creates");
+        bed.runtime.start(&spec.id).await.expect("starts");
+        // As the daemon does from the start.
+        let mut waiting = std::pin::pin!(bed.runtime.wait(&spec.id));
+        let ended = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
+        assert!(ended.is_err(), "it runs: {ended:?}");
+        std::fs::remove_dir_all(bed.runtime.directories().run_of(&spec.id)).expect("it is there");
+        for _ in 0..2 {
+            let error = bed.runtime.state(&spec.id).await.expect_err("there is nobody to ask");
+            assert!(error.is_unreachable(), "{error}");
+        }
+        assert!(std::path::Path::new(&format!("/proc/{}/exe", created.pid)).exists(), "a look does not end it");
+        if ended_by_signal {
+            bed.runtime.kill(&spec.id, 9).await.expect("its first process can be found");
+            let exit = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("ends in time");
+            assert_eq!(exit.expect("who waited is told").exit_code, 137);
+        }
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+        is_gone(created.pid).await;
+        assert_eq!(bed.traces(&spec.id), [""; 0]);
+    }
 }
 
 async fn without_the_zygote_the_rest_goes_on(bed: &Bed) {

@@ -31,7 +31,7 @@ const FORMAT_VERSION: u64 = 1;
 const CEILING: &str = "ceiling";
 
 /// The image in memory serves the reads, so redb needs no more than the pages it is changing.
-const CACHE_OCTETS: usize = 4 << 20;
+const CACHE_OCTETS: usize = 1 << 20;
 /// How long the locks of a killed process may outlive it.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -112,7 +112,7 @@ fn write<'a>(
         for (key, entry) in changes {
             match entry {
                 Some(Entry { value, modified, created }) => {
-                    entries.insert(key.as_str().as_bytes(), (created.number(), modified.number(), value.as_slice()))?;
+                    entries.insert(key.as_str().as_bytes(), (created.number(), modified.number(), &**value))?;
                 }
                 None => {
                     entries.remove(key.as_str().as_bytes())?;
@@ -233,7 +233,7 @@ fn load(path: &Path, database: &impl ReadableDatabase) -> Result<Contents, OpenE
         if created > modified || modified > ceiling {
             return Err(damaged(format!("the revisions of `{key}` are out of order")));
         }
-        entries.insert(key, Entry::new(value.to_owned(), created, modified));
+        entries.insert(key, Entry::new(value.into(), created, modified));
     }
     Ok(Contents { ceiling, entries })
 }

@@ -8,10 +8,12 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{Entry, Event, Key, Listing, Revision};
+use crate::{Change, Entry, Event, Key, Listing, Revision};
 
-/// How many changes are kept for watchers that lag.
-pub(super) const HISTORY: usize = 10_000;
+/// How many changes are kept for watchers that lag; who lags more lists anew.
+pub(super) const HISTORY: usize = 256;
+/// How many octets of values that may be long replaced are kept with them.
+pub(super) const HISTORY_OCTETS: usize = 16 << 20;
 
 /// The state at one revision.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Image {
     pub(super) entries: BTreeMap<Key, Entry>,
     /// The last changes, oldest first, whole transactions only.
     events: VecDeque<Arc<Event>>,
+    /// Octets of all values in `events`.
+    octets: usize,
     /// Changes up to this revision are no longer in `events`.
     forgotten: Revision,
 }
@@ -52,16 +56,26 @@ impl Image {
                 None => self.entries.remove(&key),
             };
         }
+        self.octets += events.iter().map(|event| octets(event)).sum::<usize>();
         self.events.extend(events);
-        while self.events.len() > HISTORY
-            && let Some(oldest) = self.events.pop_front()
+        while (self.events.len() > HISTORY || self.octets > HISTORY_OCTETS)
+            && let Some(oldest) = self.events.front().map(|event| event.revision)
         {
-            self.forgotten = oldest.revision;
-            while self.events.front().is_some_and(|event| event.revision == oldest.revision) {
-                self.events.pop_front();
+            self.forgotten = oldest;
+            while self.events.front().is_some_and(|event| event.revision == oldest)
+                && let Some(event) = self.events.pop_front()
+            {
+                self.octets -= octets(&event);
             }
         }
         self.revision = revision;
+    }
+}
+
+fn octets(event: &Event) -> usize {
+    match &event.change {
+        Change::Put(value) => value.len(),
+        Change::Delete => 0,
     }
 }
 
@@ -83,7 +97,7 @@ pub(super) enum Phase {
 
 impl Shared {
     pub(super) fn new(revision: Revision, entries: BTreeMap<Key, Entry>) -> Self {
-        let image = Image { revision, entries, events: VecDeque::new(), forgotten: revision };
+        let image = Image { revision, entries, events: VecDeque::new(), octets: 0, forgotten: revision };
         Self { image: RwLock::new(image), state: watch::Sender::new(Phase::At(revision)) }
     }
 

@@ -3,6 +3,7 @@
 //! While one durable commit waits for the disk, the transactions that arrive meanwhile queue up and share the next wait.
 //! Keys changed by relaxed commits are remembered as dirty and written along with the next durable one,
 //! or by themselves after [`FLUSH_AFTER`].
+//! On a full disk, a transaction that makes room, and what relaxed commits left behind, may use the space set aside.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +17,11 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    Change, CommitError, Durability, Entry, Event, Guard, Key, Revision, StoreError, Transaction, Write,
+    Change, CommitError, Durability, Entry, Event, Guard, Key, OnFullDisk, Revision, StoreError, Transaction, Write,
     embedded::{
         file::StateFile,
         image::{Image, Shared},
+        reserve::Reserve,
     },
 };
 
@@ -40,6 +42,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Writer {
     file: StateFile,
+    reserve: Reserve,
     shared: Arc<Shared>,
     /// What the file says no revision is above.
     ceiling: Revision,
@@ -50,8 +53,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(file: StateFile, shared: Arc<Shared>, ceiling: Revision) -> Self {
-        Self { file, shared, ceiling, dirty: BTreeSet::new(), flush_at: None }
+    pub(super) fn new(file: StateFile, reserve: Reserve, shared: Arc<Shared>, ceiling: Revision) -> Self {
+        Self { file, reserve, shared, ceiling, dirty: BTreeSet::new(), flush_at: None }
     }
 
     /// Commits what arrives until nobody can send any more.
@@ -70,7 +73,7 @@ impl Writer {
         // Nothing is set aside for a store that is closed, so that the next one goes on without a gap.
         let revision = self.shared.image().revision;
         if (!self.dirty.is_empty() || self.ceiling != revision)
-            && let Err(error) = self.persist(&BTreeMap::new(), revision)
+            && let Err(error) = self.persist(&BTreeMap::new(), revision, OnFullDisk::UseReserve)
         {
             warn(&error, "the last relaxed changes are lost");
         }
@@ -79,10 +82,15 @@ impl Writer {
     fn commit(&mut self, jobs: Vec<Job>) {
         let mut batch = Batch::new(self.shared.image().revision);
         let mut durability = Durability::Relaxed;
+        let mut on_full_disk = OnFullDisk::Fail;
         let mut answers = Vec::with_capacity(jobs.len());
         for Job { transaction, reply } in jobs {
             if transaction.durability == Durability::Durable {
                 durability = Durability::Durable;
+            }
+            // Whoever shares its wait shares its luck.
+            if transaction.on_full_disk == OnFullDisk::UseReserve {
+                on_full_disk = OnFullDisk::UseReserve;
             }
             answers.push((reply, batch.apply(&self.shared.image(), transaction)));
         }
@@ -90,7 +98,7 @@ impl Writer {
         let Batch { revision, changes, events } = batch;
         let written = if durability == Durability::Durable || revision > self.ceiling {
             let nothing = changes.is_empty() && self.dirty.is_empty();
-            if nothing { Ok(()) } else { self.persist(&changes, reserve(revision)) }
+            if nothing { Ok(()) } else { self.persist(&changes, set_aside(revision), on_full_disk) }
         } else {
             self.dirty.extend(changes.keys().cloned());
             if !self.dirty.is_empty() {
@@ -114,14 +122,31 @@ impl Writer {
     /// Writes what relaxed commits left behind.
     fn flush(&mut self) {
         let revision = self.shared.image().revision;
-        if let Err(error) = self.persist(&BTreeMap::new(), reserve(revision)) {
+        if let Err(error) = self.persist(&BTreeMap::new(), set_aside(revision), OnFullDisk::UseReserve) {
             self.flush_at = Some(Instant::now() + FLUSH_AFTER);
             warn(&error, "relaxed changes stay in memory until the next attempt");
         }
     }
 
     /// Writes the dirty keys and `changes`.
-    fn persist(&mut self, changes: &BTreeMap<Key, Option<Entry>>, ceiling: Revision) -> Result<(), StoreError> {
+    fn persist(
+        &mut self,
+        changes: &BTreeMap<Key, Option<Entry>>,
+        ceiling: Revision,
+        on_full_disk: OnFullDisk,
+    ) -> Result<(), StoreError> {
+        match self.try_to_persist(changes, ceiling) {
+            Err(StoreError::Full { .. }) if on_full_disk == OnFullDisk::UseReserve && self.reserve.release() => {
+                tracing::warn!(path = %self.file.path().display(), "the disk is full: the space set aside is used");
+                self.try_to_persist(changes, ceiling)?;
+            }
+            written => written?,
+        }
+        self.reserve.refill();
+        Ok(())
+    }
+
+    fn try_to_persist(&mut self, changes: &BTreeMap<Key, Option<Entry>>, ceiling: Revision) -> Result<(), StoreError> {
         if self.file.is_failed() {
             self.recover()?;
         }
@@ -154,7 +179,7 @@ impl Writer {
     }
 }
 
-fn reserve(revision: Revision) -> Revision {
+fn set_aside(revision: Revision) -> Revision {
     Revision::from_number(revision.number().saturating_add(RESERVE))
 }
 

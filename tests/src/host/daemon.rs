@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Host;
-use crate::{binaries, within};
+use crate::{PATIENCE, binaries, eventually, within};
 
 impl Host {
     /// Where the daemon writes its log.
@@ -53,7 +53,7 @@ impl Host {
     /// Waits until the daemon answers, or has ended; the test fails if it does neither within ten seconds.
     #[track_caller]
     pub fn is_soon_ready(&self) -> bool {
-        let ready = within(Duration::from_secs(10), || {
+        let ready = within(PATIENCE, || {
             let mut netd = self.netd();
             if netd.as_mut().expect("the daemon was started").try_wait().expect("it is our child").is_some() {
                 return Some(false);
@@ -78,6 +78,21 @@ impl Host {
         netd.wait().expect("it is our child");
     }
 
+    /// Waits until the daemon has read the request of `client`, which is `fabric`.
+    #[track_caller]
+    pub fn wait_until_asked_by(&self, client: &Child) {
+        // What wakes a thread is eight octets (eventfd(2)), so only a request makes it more than that for each write
+        // (proc_pid_io(5)).
+        let path = format!("/proc/{}/io", client.id());
+        let count = |io: &str, name| io.lines().find_map(|line| line.strip_prefix(name)?.parse::<u32>().ok());
+        eventually("the request is sent", || {
+            let io = fs::read_to_string(&path).ok()?;
+            (count(&io, "wchar: ")? > 8 * count(&io, "syscw: ")?).then_some(())
+        });
+        // Who asks later is answered when what was asked before has been read.
+        self.ok(&["ps"]);
+    }
+
     /// Waits until the daemon has ended by itself, and returns the signal that ended it; none if it goes on.
     pub fn ended_by(&self, limit: Duration) -> Option<i32> {
         let mut netd = self.netd();
@@ -92,7 +107,7 @@ impl Host {
     pub fn terminate(&self) {
         let mut netd = self.netd().take().expect("the daemon was started");
         kill_process(Pid::from_child(&netd), Signal::TERM).expect("it is our child");
-        let status = within(Duration::from_secs(10), || netd.try_wait().expect("it is our child"));
+        let status = within(PATIENCE, || netd.try_wait().expect("it is our child"));
         let Some(status) = status else {
             let _ = netd.kill();
             let _ = netd.wait();

@@ -60,7 +60,7 @@ impl Drop for Host {
             return;
         }
         let mut left = Vec::new();
-        let gone = within(Duration::from_secs(5), || {
+        let gone = within(Duration::from_secs(20), || {
             left = self.leftovers();
             left.is_empty().then_some(())
         });

@@ -52,6 +52,27 @@ impl Frame {
         }
     }
 
+    /// The first segment of a TCP connection (RFC 9293), by which one asks whether a port is open.
+    pub fn tcp_syn(to: Mac, from: Mac, addresses: [IpAddr; 2], [sport, dport]: [u16; 2]) -> Self {
+        // Sequence number 1, a header of five words, SYN, a window of 1024.
+        let rest = [0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
+        let mut segment = [&sport.to_be_bytes()[..], &dport.to_be_bytes(), &rest].concat();
+        match addresses {
+            [IpAddr::V4(source), IpAddr::V4(target)] => {
+                let pseudo = [&source.octets()[..], &target.octets(), &[0, 6, 0, 20]].concat();
+                let sum = checksum(&[pseudo, segment.clone()].concat());
+                segment[16..18].copy_from_slice(&sum);
+                Self::ipv4(to, from, [source, target], 6, &segment)
+            }
+            [IpAddr::V6(source), IpAddr::V6(target)] => {
+                let sum = checksum_v6([source, target], 6, &segment);
+                segment[16..18].copy_from_slice(&sum);
+                Self::ipv6(to, from, [source, target], 6, &segment)
+            }
+            [source, target] => panic!("{source} and {target} are of two families"),
+        }
+    }
+
     /// An IPv4 packet (RFC 791).
     pub fn ipv4(to: Mac, from: Mac, [source, target]: [Ipv4Addr; 2], protocol: u8, payload: &[u8]) -> Self {
         let length = u16::try_from(20 + payload.len()).expect("a small packet").to_be_bytes();
@@ -61,6 +82,14 @@ impl Frame {
         let sum = checksum(&header);
         header[10..12].copy_from_slice(&sum);
         Self::new(to, from, 0x0800, &[&header, payload].concat())
+    }
+
+    /// A packet with an ICMP message (RFC 792): type and code, and all behind the checksum.
+    pub fn icmp(to: Mac, from: Mac, addresses: [Ipv4Addr; 2], [kind, code]: [u8; 2], body: &[u8]) -> Self {
+        let mut message = [&[kind, code, 0, 0], body].concat();
+        let sum = checksum(&message);
+        message[2..4].copy_from_slice(&sum);
+        Self::ipv4(to, from, addresses, 1, &message)
     }
 
     /// An IPv6 packet (RFC 8200).
@@ -73,12 +102,19 @@ impl Frame {
         Self::new(to, from, 0x86dd, &packet)
     }
 
-    /// An ICMPv6 message (RFC 4443): type, and all behind the checksum.
+    /// A packet with an ICMPv6 message: type, and all behind the checksum.
     pub fn icmpv6(to: Mac, from: Mac, addresses: [Ipv6Addr; 2], kind: u8, body: &[u8]) -> Self {
-        let mut message = [&[kind, 0, 0, 0], body].concat();
-        let sum = checksum_v6(addresses, 58, &message);
-        message[2..4].copy_from_slice(&sum);
-        Self::ipv6(to, from, addresses, 58, &message)
+        Self::ipv6(to, from, addresses, 58, &Self::icmpv6_message(addresses, kind, body))
+    }
+
+    /// The same with a code beside the type.
+    pub fn icmpv6_error(to: Mac, from: Mac, addresses: [Ipv6Addr; 2], kind: [u8; 2], body: &[u8]) -> Self {
+        Self::ipv6(to, from, addresses, 58, &icmpv6(addresses, kind, body))
+    }
+
+    /// An ICMPv6 message (RFC 4443) by itself, with its checksum.
+    pub fn icmpv6_message(addresses: [Ipv6Addr; 2], kind: u8, body: &[u8]) -> Vec<u8> {
+        icmpv6(addresses, [kind, 0], body)
     }
 
     /// The body of a neighbour advertisement that overrides (RFC 4861 §4.4), or with other flags of a solicitation.
@@ -88,18 +124,52 @@ impl Frame {
 
     /// The same frame with a VLAN tag (IEEE 802.1Q).
     pub fn tagged(&self, vlan: u16) -> Self {
-        Self([&self.0[..12], &[0x81, 0], &vlan.to_be_bytes(), &self.0[12..]].concat())
+        self.tagged_as(0x8100, vlan)
+    }
+
+    /// The same frame with a tag of this type: 0x88a8 is that of a provider's (IEEE 802.1ad).
+    pub fn tagged_as(&self, kind: u16, vlan: u16) -> Self {
+        Self([&self.0[..12], &kind.to_be_bytes(), &vlan.to_be_bytes(), &self.0[12..]].concat())
+    }
+
+    /// The same frame as one with a length instead of a type, and a SNAP header (RFC 1042) that has the type.
+    pub fn in_snap(&self) -> Self {
+        let length = u16::try_from(self.0.len() - 12 + 6).expect("a small frame").to_be_bytes();
+        Self([&self.0[..12], &length, &[0xaa, 0xaa, 3, 0, 0, 0], &self.0[12..]].concat())
+    }
+
+    /// The beginning of the frame: so many octets behind its type.
+    pub fn cut(&self, length: usize) -> Self {
+        Self(self.0[..14 + length].to_vec())
     }
 
     /// The same frame with a mark at its end, where no protocol looks, by which it can be found again.
-    pub fn marked(mut self, mark: &str) -> Self {
-        self.0.extend_from_slice(mark.as_bytes());
+    pub fn marked(self, mark: &str) -> Self {
+        self.followed_by(mark.as_bytes())
+    }
+
+    /// The same frame with octets behind the packet in it.
+    pub fn followed_by(mut self, trailer: &[u8]) -> Self {
+        self.0.extend_from_slice(trailer);
         self
     }
 
-    pub(super) fn octets(&self) -> &[u8] {
+    /// The packet in the frame.
+    pub fn packet(&self) -> &[u8] {
+        &self.0[14..]
+    }
+
+    /// The frame as it is sent.
+    pub fn octets(&self) -> &[u8] {
         &self.0
     }
+}
+
+fn icmpv6(addresses: [Ipv6Addr; 2], [kind, code]: [u8; 2], body: &[u8]) -> Vec<u8> {
+    let mut message = [&[kind, code, 0, 0], body].concat();
+    let sum = checksum_v6(addresses, 58, &message);
+    message[2..4].copy_from_slice(&sum);
+    message
 }
 
 /// The internet checksum (RFC 1071).

@@ -17,7 +17,9 @@ enum Step {
     Fixed(u32),
     /// One wants any.
     Any,
-    /// One of those that have an address gives it back.
+    /// One of a container of this name wants any, or what the name had before.
+    Again(u8),
+    /// One of those that have an address gives it back, and is remembered.
     Release(prop::sample::Index),
     /// The process dies and reads its leases again.
     Crash,
@@ -27,8 +29,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         1 => (2_u32..6).prop_map(Step::Concurrent),
         2 => (0_u32..16).prop_map(Step::Fixed),
-        5 => Just(Step::Any),
-        4 => any::<prop::sample::Index>().prop_map(Step::Release),
+        2 => Just(Step::Any),
+        4 => (0_u8..4).prop_map(Step::Again),
+        5 => any::<prop::sample::Index>().prop_map(Step::Release),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..30)
@@ -40,8 +43,9 @@ fn record(lease: &Lease) -> Transaction {
 }
 
 async fn listed(store: &dyn Store, subnet: Subnet) -> LeaseTable {
-    let listing = store.list(&Lease::prefix(&network())).await.expect("reads");
-    LeaseTable::from_listing(network(), &[subnet], &[], &listing).expect("all records are leases")
+    let leases = store.list(&Lease::prefix(&network())).await.expect("reads");
+    let formers = store.list(&Former::prefix(&network())).await.expect("reads");
+    LeaseTable::from_listing(network(), &[subnet], &[], &leases, &formers).expect("all records are what they should be")
 }
 
 struct World {
@@ -51,7 +55,37 @@ struct World {
     table: LeaseTable,
     /// Who was told to have which address.
     held: BTreeMap<IpAddr, EndpointId>,
+    past: Past,
     endpoints: u64,
+}
+
+/// What was given back, plainly kept.
+#[derive(Default)]
+struct Past {
+    /// What the endpoint's container is called.
+    names: BTreeMap<EndpointId, ContainerName>,
+    /// Who gave back which address, all there ever was, youngest last.
+    freed: Vec<(IpAddr, ContainerName)>,
+}
+
+impl Past {
+    /// Which address a container of that name had last, if nobody had it after.
+    fn own(&self, name: &ContainerName) -> Option<IpAddr> {
+        let (last, _) = self.freed.iter().rfind(|(_, container)| container == name)?;
+        let (_, owner) = self.freed.iter().rfind(|(address, _)| address == last)?;
+        (owner == name).then_some(*last)
+    }
+
+    /// The addresses that are free and were not always, longest free first.
+    fn resting(&self, held: &BTreeMap<IpAddr, EndpointId>) -> Vec<IpAddr> {
+        let mut youngest_first = Vec::new();
+        for (address, _) in self.freed.iter().rev() {
+            if !held.contains_key(address) && !youngest_first.contains(address) {
+                youngest_first.push(*address);
+            }
+        }
+        youngest_first.into_iter().rev().collect()
+    }
 }
 
 impl World {
@@ -60,7 +94,7 @@ impl World {
         let store = Arc::new(Embedded::open(directory.path()).expect("opens"));
         let subnet = subnet("10.1.0.0/28");
         let table = LeaseTable::new(network(), &[subnet], &[]);
-        Self { directory, store, subnet, table, held: BTreeMap::new(), endpoints: 0 }
+        Self { directory, store, subnet, table, held: BTreeMap::new(), past: Past::default(), endpoints: 0 }
     }
 
     fn endpoint(&mut self) -> EndpointId {
@@ -77,7 +111,29 @@ impl World {
         assert_eq!(self.held.insert(address, endpoint), None, "{address} has two endpoints");
     }
 
-    async fn claim(&mut self, request: Request) {
+    /// What a request for any address is to be answered.
+    fn expect(&self, own: Option<IpAddr>, chosen: IpAddr) {
+        let resting = self.past.resting(&self.held);
+        let fresh = self.subnet.capacity() as usize - self.held.len() - resting.len();
+        match own.filter(|address| !self.held.contains_key(address)) {
+            Some(own) => assert_eq!(chosen, own, "a name keeps its address while that is free"),
+            None if fresh > 0 => assert!(!resting.contains(&chosen), "{chosen} was not left to rest: {resting:?}"),
+            None => assert_eq!(chosen, resting[0], "the longest free of {resting:?}"),
+        }
+    }
+
+    async fn again(&mut self, name: u8) {
+        let name: ContainerName = format!("c{name}").parse().expect("a name");
+        let own = self.past.own(&name);
+        if let Ok(chosen) = self.table.choose(Request::Again { family: Family::Ipv4, container: &name, mac: None }) {
+            self.expect(own, chosen);
+        }
+        let next = endpoint(self.endpoints + 1);
+        self.past.names.insert(next, name.clone());
+        self.claim(Request::Again { family: Family::Ipv4, container: &name, mac: None }).await;
+    }
+
+    async fn claim(&mut self, request: Request<'_>) {
         let endpoint = self.endpoint();
         match claim(&*self.store, &mut self.table, request, &endpoint, record).await {
             Ok((lease, _)) => self.hold(lease.address, endpoint),
@@ -115,21 +171,24 @@ impl World {
             return;
         }
         let address = *index.get(&self.held.keys().copied().collect::<Vec<_>>());
-        let release = self.table.release(address).expect("the table knows every lease");
-        self.store.commit(Transaction::durable().guarded(release)).await.expect("the lease is as it was claimed");
-        self.table.remove(address);
+        let nameless = || "nameless".parse().expect("a name");
+        let name = self.past.names.get(&self.held[&address]).cloned().unwrap_or_else(nameless);
+        let release = self.table.release(Transaction::durable(), [address], parting(&name));
+        let freed = self.store.commit(release).await.expect("the lease is as it was claimed");
+        self.table.rest(address, parting(&name), freed);
+        self.past.freed.push((address, name));
         self.held.remove(&address);
     }
 
     async fn crash(self) -> Self {
-        let Self { directory, store, subnet, held, endpoints, .. } = self;
+        let Self { directory, store, subnet, held, past, endpoints, .. } = self;
         // What a crash leaves is what is on the disk while the store is still open.
         let next = tempfile::tempdir().expect("a temporary directory");
         std::fs::copy(directory.path().join("state.redb"), next.path().join("state.redb")).expect("copies");
         drop(store);
         let store: Arc<dyn Store> = Arc::new(Embedded::open(next.path()).expect("opens"));
         let table = listed(&*store, subnet).await;
-        Self { directory: next, store, subnet, table, held, endpoints }
+        Self { directory: next, store, subnet, table, held, past, endpoints }
     }
 
     async fn check(&self) {
@@ -137,11 +196,11 @@ impl World {
             let leases: BTreeMap<_, _> = table.leases().map(|(lease, _)| (lease.address, lease.endpoint)).collect();
             assert_eq!(leases, self.held, "no lease is lost and none is left over");
             assert_eq!(table.usage().used as usize, self.held.len());
+            assert_eq!(table.usage().resting as usize, self.past.resting(&self.held).len());
         }
-        assert_eq!(
-            self.table.choose(Request::Any(Family::Ipv4)).ok(),
-            self.table.clone().choose(Request::Any(Family::Ipv4)).ok()
-        );
+        if let Ok(chosen) = self.table.choose(Request::Any(Family::Ipv4)) {
+            self.expect(None, chosen);
+        }
     }
 }
 
@@ -157,6 +216,7 @@ async fn live(steps: Vec<Step>) {
                 let address = address.expect("a /28 is not at the end of all addresses");
                 world.claim(Request::Fixed(address)).await;
             }
+            Step::Again(name) => world.again(name).await,
             Step::Any => world.claim(Request::Any(Family::Ipv4)).await,
             Step::Release(index) => world.release(index).await,
             Step::Crash => world = world.crash().await,

@@ -11,8 +11,9 @@ fn store() -> (tempfile::TempDir, Embedded) {
 }
 
 async fn listed(store: &dyn Store) -> Result<LeaseTable, IpamError> {
-    let listing = store.list(&Lease::prefix(&network())).await.expect("reads");
-    LeaseTable::from_listing(network(), &[subnet("10.1.0.0/24")], &[], &listing)
+    let leases = store.list(&Lease::prefix(&network())).await.expect("reads");
+    let formers = store.list(&Former::prefix(&network())).await.expect("reads");
+    LeaseTable::from_listing(network(), &[subnet("10.1.0.0/24")], &[], &leases, &formers)
 }
 
 #[tokio::test]
@@ -26,10 +27,10 @@ async fn one_endpoint_claims_an_address_and_it_alone_releases_it() {
 
     let table = listed(&store).await.expect("reads");
     assert_eq!(table.lease(first.address), Some((first.clone(), claimed)));
-    let release = table.release(first.address).expect("it is leased");
-    store.commit(Transaction::durable().guarded(release.clone())).await.expect("it is its own");
+    let release = table.release(Transaction::durable(), [first.address], parting(&name("a")));
+    store.commit(release.clone()).await.expect("it is its own");
     store.commit(Transaction::durable().guarded(second.claim())).await.expect("it is free again");
-    let conflict = store.commit(Transaction::durable().guarded(release)).await;
+    let conflict = store.commit(release).await;
     assert!(matches!(conflict, Err(CommitError::Conflict { .. })), "a late release takes nothing from the next holder");
 }
 
@@ -62,4 +63,71 @@ async fn records_that_are_no_leases_are_named() {
         let error = listed(&store).await.expect_err("it is no lease of this network and address");
         assert_eq!(error.to_string(), format!("the stored value of `{}` {expected}", good.key()));
     }
+}
+
+#[tokio::test]
+async fn records_that_tell_of_no_former_are_named() {
+    let key: store::Key = "formers/0707070707070707/0a010002".parse().expect("literal");
+    let json = |address: &str| {
+        format!(r#"{{"network":"0707070707070707","address":"{address}","container":"a"}}"#).into_bytes()
+    };
+    for (value, told) in [(json("10.1.0.2"), false), (json("10.1.0.3"), true), (b"{}".to_vec(), true)] {
+        let (_directory, store) = store();
+        store.commit(Transaction::durable().put(key.clone(), value)).await.expect("commits");
+        let error = listed(&store).await.err().map(|error| error.to_string());
+        assert_eq!(error, told.then(|| format!("the stored value of `{key}` does not say who had the address")));
+    }
+}
+
+/// A thousand and more are given back by as many names: the store and the table keep the same of them, the youngest.
+#[tokio::test]
+async fn only_so_many_are_remembered() {
+    let (_directory, store) = store();
+    let subnets = [subnet("10.1.0.0/16")];
+    let mut table = LeaseTable::new(network(), &subnets, &[]);
+    let count = REMEMBERED as u64 + 10;
+    for number in 0..count {
+        let lease = lease(take(&mut table, number), number);
+        let name = name(&format!("c{number}"));
+        let claimed = store.commit(Transaction::relaxed().guarded(lease.claim())).await.expect("it is free");
+        table.insert(&lease, claimed);
+        let release = table.release(Transaction::relaxed(), [lease.address], parting(&name));
+        let freed = store.commit(release).await.expect("it is its own");
+        table.rest(lease.address, parting(&name), freed);
+    }
+    let formers = store.list(&Former::prefix(&network())).await.expect("reads");
+    assert_eq!((formers.entries.len(), table.usage().resting), (REMEMBERED, REMEMBERED as u64));
+    let leases = store.list(&Lease::prefix(&network())).await.expect("reads");
+    let read = LeaseTable::from_listing(network(), &subnets, &[], &leases, &formers).expect("reads");
+    for table in [table, read] {
+        let again = |name: &str| {
+            table
+                .choose(Request::Again { family: Family::Ipv4, container: &self::name(name), mac: None })
+                .expect("room")
+        };
+        assert_eq!(again("c10"), address("10.1.0.12"), "the oldest that is remembered");
+        assert_ne!(again("c9"), address("10.1.0.11"), "the youngest that is not");
+    }
+}
+
+/// Where neighbours believe an address to be is known after a restart as well, be it the address's own or another.
+#[tokio::test]
+async fn the_mac_address_of_the_last_holder_is_remembered() {
+    let (_directory, store) = store();
+    let mut table = listed(&store).await.expect("reads");
+    let (own, name) = (Some(MacAddress::of(address("10.1.0.2"))), name("a"));
+    for mac in [parting(&name).mac, own] {
+        assert_ne!(table.last_mac(address("10.1.0.2")), mac);
+        let lease = lease(address("10.1.0.2"), 1);
+        let claimed = store.commit(Transaction::durable().guarded(lease.claim())).await.expect("it is free");
+        table.insert(&lease, claimed);
+        let parting = Parting { container: &name, mac };
+        let release = table.release(Transaction::durable(), [lease.address], parting);
+        let freed = store.commit(release).await.expect("it is its own");
+        table.rest(lease.address, parting, freed);
+        for table in [&table, &listed(&store).await.expect("reads")] {
+            assert_eq!(table.last_mac(lease.address), mac);
+        }
+    }
+    assert_eq!(table.last_mac(address("10.1.0.3")), None, "nobody had it");
 }

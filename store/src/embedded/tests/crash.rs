@@ -33,7 +33,7 @@ async fn child() {
 
 async fn number(store: &Embedded, name: &str) -> u64 {
     let entry = store.entry(&key(name)).await.expect("reads");
-    entry.map_or(0, |entry| String::from_utf8(entry.value).expect("digits").parse().expect("digits"))
+    entry.map_or(0, |entry| String::from_utf8(entry.value.to_vec()).expect("digits").parse().expect("digits"))
 }
 
 async fn count(store: &Embedded) -> u64 {

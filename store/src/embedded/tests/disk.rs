@@ -103,3 +103,53 @@ async fn a_read_only_directory_is_named() {
     assert!(matches!(error, OpenError::ReadOnly { .. }), "{error:?}");
     assert!(error.to_string().ends_with("state.redb cannot be written"), "{error}");
 }
+
+/// Takes what is left of the file system to the last page.
+fn fill(directory: &Path) -> PathBuf {
+    use std::io::Write;
+
+    let path = directory.join("filler");
+    let mut filler = std::fs::File::create(&path).expect("creates");
+    let mut block = vec![1; 1 << 16];
+    while !block.is_empty() {
+        if filler.write_all(&block).is_err() {
+            block.truncate(block.len() / 2);
+        }
+    }
+    path
+}
+
+#[tokio::test]
+async fn what_makes_room_is_committed_on_a_full_disk() {
+    let Some(directory) = small_disk("what_makes_room_is_committed_on_a_full_disk") else {
+        return;
+    };
+    let store = Embedded::open(&directory).expect("opens");
+    for number in 0..100 {
+        let put = Transaction::durable().put(key(&format!("k/{number:03}")), vec![7; 1_000]);
+        store.commit(put).await.expect("there is space");
+    }
+    let filler = fill(&directory);
+    let full = |error: &CommitError| matches!(error, CommitError::Store(StoreError::Full { .. }));
+    // One that only takes space gets none, again and again.
+    for _ in 0..3 {
+        let error =
+            store.commit(Transaction::durable().put(key("new"), vec![7; 10_000])).await.expect_err("it is full");
+        assert!(full(&error), "{error:?}");
+    }
+    // A mark first, as whoever removes something in steps does it, then the deletion; many times on the same space.
+    for number in 0..100 {
+        let key = key(&format!("k/{number:03}"));
+        let mark = Transaction::durable().put(key.clone(), vec![8; 1_000]).making_room();
+        store.commit(mark).await.expect("there is space set aside");
+        store.commit(Transaction::relaxed().delete(key)).await.expect("memory is not full");
+    }
+    store.commit(Transaction::durable().delete(key("k/none")).making_room()).await.expect("flushes");
+    drop(store);
+    let store = Embedded::open(&directory).expect("opens on a full disk");
+    assert!(store.list("k/").await.expect("reads").entries.is_empty());
+    std::fs::remove_file(filler).expect("removes");
+    store.commit(Transaction::durable().put(key("new"), "1")).await.expect("there is space");
+    let reserve = std::fs::metadata(directory.join("state.reserve")).expect("space is set aside again");
+    assert_eq!(reserve.len(), Embedded::SPACE_OF_A_COMMIT);
+}

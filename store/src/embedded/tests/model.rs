@@ -94,6 +94,7 @@ async fn check(steps: Vec<Step>) {
                         })
                         .collect(),
                     durability,
+                    on_full_disk: OnFullDisk::Fail,
                 };
                 match store.commit(transaction).await {
                     Err(CommitError::Conflict { key }) => assert_eq!(Some(key), failing),
@@ -130,7 +131,7 @@ fn apply(model: &mut Model, writes: &[(usize, Option<Vec<u8>>)], revision: Revis
         match value {
             Some(value) => {
                 let created = model.get(&key).map_or(revision, |entry| entry.created);
-                model.insert(key, Entry::new(value.clone(), created, revision));
+                model.insert(key, Entry::new(value.clone().into(), created, revision));
                 changed = true;
             }
             None => changed |= model.remove(&key).is_some(),

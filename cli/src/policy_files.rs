@@ -1,0 +1,124 @@
+//! Files of policies and of their tests.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use model::NetworkName;
+use policy::{DocumentError, FILE_LIMIT, MentionError, OutcomeError, Policies, PoliciesError, Suite, Syntax, parse};
+
+use crate::failure::Failure;
+
+/// How the files in a directory end that are read.
+const ENDINGS: [&str; 4] = ["yaml", "yml", "json", "toml"];
+/// What stands for standard input.
+const STDIN: &str = "-";
+
+/// Why policies, or tests of them, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PolicyFailure {
+    /// Not a file that can be read as text.
+    #[error("cannot read `{}`", .path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A directory without policies.
+    #[error("there are no policies in `{}`", .0.display())]
+    Empty(PathBuf),
+    /// Something is wrong in a file.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// Several documents contradict each other.
+    #[error(transparent)]
+    Policies(#[from] PoliciesError),
+    /// A file of tests that expects nothing.
+    #[error("`{}` expects nothing", .0.display())]
+    NothingExpected(PathBuf),
+    /// An expectation about nobody.
+    #[error(transparent)]
+    Outcome(#[from] OutcomeError),
+    /// A question about nobody.
+    #[error("{reason}")]
+    Question {
+        reason: MentionError,
+        /// Whether a file says which endpoints there are.
+        has_world: bool,
+    },
+}
+
+impl PolicyFailure {
+    /// What a person can do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Empty(_) => Some(format!("their names end in .{}", ENDINGS.join(", ."))),
+            Self::Document(error) => error.hint().map(str::to_owned),
+            Self::NothingExpected(_) => Some(
+                "write what should become of connections below `expect`, each with `from`, `to` and `verdict`"
+                    .to_owned(),
+            ),
+            Self::Question { reason: MentionError::Unknown { .. } | MentionError::NoAddress(_), has_world: false } => {
+                Some(
+                    "say which endpoints and names there are: --world FILE; or describe an endpoint: NETWORK/KEY=VALUE"
+                        .to_owned(),
+                )
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The policies in these files, and in the files of these directories.
+pub(crate) fn policies(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Policies, Failure> {
+    let (mut documents, mut failures) = (Vec::new(), Vec::new());
+    for path in paths {
+        for file in files(path)? {
+            let name = file.display().to_string();
+            match parse(&name, Syntax::of(&name), &text(&file)?, network) {
+                Ok(found) => documents.extend(found),
+                Err(errors) => failures.extend(errors.into_iter().map(|error| PolicyFailure::Document(error).into())),
+            }
+        }
+    }
+    Failure::from_several(failures)?;
+    Ok(Policies::new(documents).map_err(PolicyFailure::Policies)?)
+}
+
+/// The tests, or the world, of a file.
+pub(crate) fn suite(path: &Path) -> Result<Suite, PolicyFailure> {
+    let name = path.display().to_string();
+    Ok(Suite::parse(&name, Syntax::of(&name), &text(path)?)?)
+}
+
+/// The file, or those of the directory that hold policies, in the order of their names.
+fn files(path: &Path) -> Result<Vec<PathBuf>, PolicyFailure> {
+    let unreadable = |source| PolicyFailure::Unreadable { path: path.to_owned(), source };
+    if path == Path::new(STDIN) || !path.metadata().map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = path.read_dir().and_then(|entries| entries.collect::<Result<Vec<_>, _>>()).map_err(unreadable)?;
+    let is_read = |file: &PathBuf| {
+        let ending = file.extension().and_then(|ending| ending.to_str());
+        ending.is_some_and(|ending| ENDINGS.contains(&ending)) && !file.is_dir()
+    };
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_read).collect();
+    files.sort();
+    if files.is_empty() { Err(PolicyFailure::Empty(path.to_owned())) } else { Ok(files) }
+}
+
+/// A file's text, and no more of it than the parser takes.
+fn text(path: &Path) -> Result<String, PolicyFailure> {
+    let limit = FILE_LIMIT as u64 + 1;
+    let mut text = String::new();
+    let read = match path == Path::new(STDIN) {
+        true => io::stdin().take(limit).read_to_string(&mut text),
+        false => File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)),
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(source) => Err(PolicyFailure::Unreadable { path: path.to_owned(), source }),
+    }
+}

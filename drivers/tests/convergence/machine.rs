@@ -1,0 +1,171 @@
+//! A kernel that is its state alone.
+
+use model::{
+    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Program, Shortcut, State,
+    Structure, Switch, Veth,
+};
+
+/// What the kernel does with a change; it refuses what cannot be done in the state it is in.
+pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
+    let missing = |what: &dyn std::fmt::Display| format!("{change}: {what} is missing");
+    match change {
+        Change::InstallFirewall { elements } => {
+            (state.structure, state.elements) = (Structure::Current, elements.clone());
+        }
+        Change::CreateNamespace(name) | Change::PrepareNamespace(name) => {
+            state.namespaces.insert(name.clone(), Namespace::Ready);
+        }
+        Change::RemoveNamespace(name) => {
+            state.namespaces.remove(name);
+            state.veths.retain(|_, veth| veth.inside.as_ref().is_none_or(|inside| inside.namespace != *name));
+        }
+        Change::CreateBridge { name, bridge } => {
+            let fresh = Bridge {
+                alias: String::new(),
+                admin: Admin::Down,
+                addresses: Default::default(),
+                ipv6: Ipv6::Credulous,
+                loopback_routing: Switch::Off,
+                ..bridge.clone()
+            };
+            if state.bridges.insert(name.clone(), fresh).is_some() {
+                return Err(format!("{change}: it exists"));
+            }
+        }
+        Change::CreateVeth { name, veth } => {
+            let inside = veth.inside.as_ref().ok_or_else(|| missing(&"the other end"))?;
+            if state.namespaces.get(&inside.namespace) != Some(&Namespace::Ready) {
+                return Err(missing(&inside.namespace));
+            }
+            if veth.bridge.as_ref().is_some_and(|bridge| !state.bridges.contains_key(bridge)) {
+                return Err(missing(&"its bridge"));
+            }
+            let end = Inside {
+                admin: Admin::Down,
+                addresses: Default::default(),
+                gateway: None,
+                gateway6: None,
+                ipv6: Ipv6::Off,
+                ..inside.clone()
+            };
+            let fresh = Veth {
+                alias: String::new(),
+                hairpin: Switch::Off,
+                isolated: Switch::Off,
+                fixed: None,
+                admin: Admin::Down,
+                ipv6: Ipv6::Credulous,
+                inside: Some(end),
+                ..veth.clone()
+            };
+            if state.veths.insert(name.clone(), fresh).is_some() {
+                return Err(format!("{change}: it exists"));
+            }
+        }
+        Change::SetLink { name, settings } => {
+            let LinkSettings { master, hairpin, isolated, fixed, mac, mtu, alias, admin } = settings.clone();
+            if let Some(bridge) = state.bridges.get_mut(name) {
+                bridge.mac = mac.unwrap_or(bridge.mac);
+                bridge.mtu = mtu.unwrap_or(bridge.mtu);
+                bridge.alias = alias.unwrap_or_else(|| bridge.alias.clone());
+                bridge.admin = admin.unwrap_or(bridge.admin);
+            } else {
+                if master.as_ref().is_some_and(|master| !state.bridges.contains_key(master)) {
+                    return Err(missing(&"the bridge"));
+                }
+                let veth = state.veths.get_mut(name).ok_or_else(|| missing(name))?;
+                if master.is_some() {
+                    (veth.hairpin, veth.isolated, veth.fixed) = (Switch::Off, Switch::Off, None);
+                }
+                veth.bridge = master.or_else(|| veth.bridge.clone());
+                veth.hairpin = hairpin.unwrap_or(veth.hairpin);
+                veth.isolated = isolated.unwrap_or(veth.isolated);
+                veth.fixed = fixed.or(veth.fixed);
+                veth.mtu = mtu.unwrap_or(veth.mtu);
+                veth.alias = alias.unwrap_or_else(|| veth.alias.clone());
+                veth.admin = admin.unwrap_or(veth.admin);
+            }
+        }
+        Change::RemoveLink(name) => {
+            let known = state.veths.remove(name).is_some() | state.bridges.remove(name).is_some();
+            state
+                .veths
+                .values_mut()
+                .filter(|veth| veth.bridge.as_ref() == Some(name))
+                .for_each(|veth| veth.bridge = None);
+            if !known {
+                return Err(missing(name));
+            }
+        }
+        Change::AddAddress { name, address } => {
+            state.bridges.get_mut(name).ok_or_else(|| missing(name))?.addresses.insert(*address);
+        }
+        Change::RemoveAddress { name, address } => {
+            state.bridges.get_mut(name).ok_or_else(|| missing(name))?.addresses.remove(address);
+        }
+        Change::SetIpv6 { name, to } => {
+            let (bridge, veth) = (state.bridges.get_mut(name), state.veths.get_mut(name));
+            *bridge
+                .map(|bridge| &mut bridge.ipv6)
+                .or(veth.map(|veth| &mut veth.ipv6))
+                .ok_or_else(|| missing(name))? = *to;
+        }
+        Change::SetLoopbackRouting { name, to } => {
+            state.bridges.get_mut(name).ok_or_else(|| missing(name))?.loopback_routing = *to;
+        }
+        Change::ConfigureInside { name, inside, leave, .. } => {
+            // A namespace has one default route, and setting another replaces it.
+            let others = state.veths.iter_mut().filter(|(other, _)| *other != name);
+            let others = others.filter_map(|(_, veth)| veth.inside.as_mut());
+            for other in others.filter(|other| inside.gateway.is_some() && other.namespace == inside.namespace) {
+                other.gateway = None;
+            }
+            let veth = state.veths.get_mut(name).ok_or_else(|| missing(name))?;
+            let stays = veth.inside.as_ref().and_then(|seen| seen.gateway);
+            let stays = stays.filter(|gateway| !leave.contains(&(*gateway).into()));
+            veth.inside = Some(Inside { gateway: inside.gateway.or(stays), ..inside.clone() });
+        }
+        Change::CreateSubInterface(made) => {
+            let inside = Inside { addresses: Default::default(), gateway: None, gateway6: None, ..made.inside.clone() };
+            let inside = Inside { admin: Admin::Down, ..inside };
+            state.sub_interfaces.insert(inside.place(), model::SubInterface { inside, ..made.clone() });
+        }
+        Change::ConfigureSubInterface { wanted, .. } => {
+            let place = wanted.inside.place();
+            let seen = state.sub_interfaces.get_mut(&place).ok_or_else(|| format!("{change}: it is not there"))?;
+            seen.inside = wanted.inside.clone();
+        }
+        Change::RemoveSubInterface(place) => {
+            state.sub_interfaces.remove(place).ok_or_else(|| format!("{change}: it is not there"))?;
+        }
+        Change::AddElements { elements, .. } => {
+            for element in elements {
+                if state.elements.iter().any(|other| other.same_key(element) && other != element) {
+                    return Err(format!("{change}: {element} is there with another value"));
+                }
+                state.elements.insert(element.clone());
+            }
+        }
+        Change::RemoveElements { elements } => state.elements.retain(|element| !elements.contains(element)),
+        Change::ForgetFlows(_) => {}
+        Change::AllowForwarding(Family::Ipv4) => state.forwarding = Forwarding::TurnedOn,
+        Change::AllowForwarding(Family::Ipv6) => state.forwarding6 = Forwarding::TurnedOn,
+        Change::InstallShortcut { passages } => {
+            state.shortcut = Shortcut { program: Program::Current, passages: passages.clone(), ..Shortcut::default() };
+            let gone = passages.keys().find(|port| !state.veths.contains_key(*port));
+            gone.map_or(Ok(()), |port| Err(missing(port)))?;
+        }
+        Change::RemoveShortcut => {
+            state.shortcut = Shortcut { barrier: state.shortcut.barrier.take(), ..Shortcut::default() }
+        }
+        Change::OpenPassage { port, passage } => {
+            if state.shortcut.program != Program::Current || !state.veths.contains_key(port) {
+                return Err(missing(port));
+            }
+            state.shortcut.passages.insert(port.clone(), passage.clone());
+        }
+        Change::ClosePassage(port) => drop(state.shortcut.passages.remove(port).ok_or_else(|| missing(port))?),
+        Change::RemoveStrays(strays) => state.shortcut.strays.retain(|stray| !strays.contains(stray)),
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! What cannot be seen for want of descriptors counts as being in the way, and is looked at again soon. The limit is one of
+//! the whole process, so there is no other test beside this one.
+
+mod lab;
+
+use std::time::Duration;
+
+use kernel::Notice;
+use lab::{attachment, state, with_passages};
+use model::{Barrier, Scope};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+#[test]
+fn the_shortcut_is_away_until_it_is_seen_again_that_nobody_looks_at_frames() {
+    lab::run(|lab| {
+        let all = with_passages(&state(&[12, 13].map(|number| attachment(number, &[]))), &[12, 13]);
+        lab.settle(&all);
+        let barrier = |lab: &lab::Lab| lab.wait(lab.kernel.barrier()).expect("can be asked");
+        assert_eq!(barrier(lab), None, "control: nobody does");
+        let mut watch = lab.wait(lab.kernel.watch()).expect("the kernel tells");
+        let enough = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..enough }).expect("less is always allowed");
+        let removed = lab.try_reconcile(Scope::Shortcut, &all);
+        let unseen = barrier(lab);
+        setrlimit(Resource::Nofile, enough).expect("as much as before is allowed");
+        let removed: Vec<_> = removed.expect("that is seen").changes.iter().map(ToString::to_string).collect();
+        assert_eq!(removed, ["remove the shortcut"]);
+        assert!(matches!(unseen, Some(Barrier::Judged { .. })), "{unseen:?}");
+        let told = lab.wait(async { tokio::time::timeout(Duration::from_secs(10), watch.next()).await });
+        assert_eq!(told.expect("soon").expect("the kernel tells"), Notice::Judges);
+        assert_eq!(lab.reconcile(Scope::Shortcut, &all), ["install the shortcut for 2 ports"]);
+        assert_eq!(barrier(lab), None);
+    });
+}

@@ -1,0 +1,79 @@
+//! Why the daemon does not start.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use crate::{config::ConfigError, directories::DirectoryError, record::RecordError};
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("`log = \"{filter}\"` in the configuration is not a log filter")]
+    Log {
+        filter: String,
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Runtime(#[from] runtime::RuntimeError),
+    #[error("cannot start threads")]
+    Threads(#[source] io::Error),
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
+    #[error("cannot read the state file")]
+    Read(#[from] store::StoreError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("cannot read a lease")]
+    Lease(#[from] ipam::IpamError),
+    #[error("cannot work on this host's network")]
+    Kernel(#[from] kernel::KernelError),
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
+    #[error("`pools` in the configuration cannot be used")]
+    Pools(#[from] ipam::PoolError),
+    #[error("NOTIFY_SOCKET names no socket of a service manager")]
+    Notify(#[source] io::Error),
+    #[error("cannot open {} for crash tests", .0)]
+    Steps(&'static str, #[source] io::Error),
+    #[error("cannot serve metrics on {address}")]
+    Metrics {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot serve the API on {}", .path.display())]
+    Socket {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// What to do about it, where that is not said already.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Directory(DirectoryError::Prepare { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("netd must be run by root")
+            }
+            Self::Kernel(kernel::KernelError::Claimed { .. }) => Some(
+                "one netd serves a network namespace: stop that one, whose containers go on, or start this one in a \
+                 namespace of its own",
+            ),
+            Self::Open(error) => Some(error.hint()),
+            Self::Read(error) => Some(error.hint()),
+            Self::Record(_) | Self::Lease(_) => Some("was it written by a newer netd? nothing of it was changed"),
+            Self::Socket { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                Some("the path of a socket is at most 107 octets long: choose a shorter --run-dir")
+            }
+            Self::Metrics { .. } => Some("`metrics_listen` in the configuration must be a free address of this host"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How a failure is answered over HTTP.
+
+use api::Problem;
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::Failure;
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unknown { .. } => StatusCode::NOT_FOUND,
+            Self::Ambiguous { .. }
+            | Self::NameTaken { .. }
+            | Self::NetworkInUse { .. }
+            | Self::ImageInUse { .. }
+            | Self::AddressesHeld { .. }
+            | Self::Range { .. }
+            | Self::NoRange { .. }
+            | Self::Address { .. }
+            | Self::AddressTaken { .. }
+            | Self::MacTaken { .. }
+            | Self::AlreadyConnected { .. }
+            | Self::NotConnected { .. }
+            | Self::StillLeaving { .. }
+            | Self::PortTaken { .. }
+            | Self::PortInUse { .. }
+            | Self::AddressNotHere { .. }
+            | Self::NoPortFree { .. }
+            | Self::StillRunning { .. }
+            | Self::Restarting { .. }
+            | Self::NotRunning { .. }
+            | Self::NotStarted { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::EndsOnce { .. }
+            | Self::ParentTaken { .. }
+            | Self::ParentHeld { .. }
+            | Self::ImageGone { .. }
+            | Self::JoinsASharer { .. }
+            | Self::JoinedNotRunning { .. }
+            | Self::JoinedGone { .. }
+            | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
+            Self::NoRoute { .. } => StatusCode::NOT_FOUND,
+            Self::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NetworkUpdate(_) | Self::NoUpgrade => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::PublishedTwice { .. }
+            | Self::AddressUnusable { .. }
+            | Self::PublishLeadsNowhere { .. }
+            | Self::PublishInternal { .. }
+            | Self::AddressRefused { .. }
+            | Self::NotItsOwn { .. }
+            | Self::NoneAndNetwork { .. }
+            | Self::NoParent { .. }
+            | Self::LoopbackParent { .. }
+            | Self::ParentMtu { .. }
+            | Self::NoFacility { .. }
+            | Self::MacOfParent { .. }
+            | Self::PublishOnLan { .. }
+            | Self::PublishWithoutNetwork { .. }
+            | Self::GatewayWithoutNetwork { .. }
+            | Self::NoDns { .. }
+            | Self::NoCommand { .. }
+            | Self::TracedInit
+            | Self::TooLittleMemory { .. }
+            | Self::RemovedAndRestarted { .. }
+            | Self::HostPath { .. }
+            | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::HalfMade { source, .. } => source.status(),
+            Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Kernel { source, .. } if source.is_full_bridge() => StatusCode::CONFLICT,
+            Self::Runtime { .. } | Self::Kernel { .. } | Self::Dns { .. } | Self::Commit { .. } | Self::File { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// The failure as it goes over the wire.
+    pub(crate) fn problem(&self) -> Problem {
+        let mut problem = Problem::from_error(self);
+        problem.hint = self.hint();
+        if let Self::Runtime { source, .. } = self {
+            problem.exit_code = Some(source.exit_code());
+        }
+        problem
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        tracing::debug!(failure = %self, "request not carried out");
+        (self.status(), Json(self.problem())).into_response()
+    }
+}

@@ -1,0 +1,265 @@
+//! How a person names one end of a connection.
+
+use std::{net::IpAddr, str::FromStr};
+
+use model::{ContainerName, ContainerPort, Family, Label, Labels, NetworkName, nearest};
+
+use crate::{
+    dns_name::DnsName,
+    label::shown,
+    service::Asked,
+    world::{Endpoint, Flow, Party, World},
+};
+
+/// One end of a connection, as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mention {
+    /// `host`: the host itself, under each address that it would be spoken with.
+    Host,
+    /// `10.0.0.1`: whoever has this address.
+    Address(IpAddr),
+    /// `api.example.com`: whoever outside has this name.
+    Name(DnsName),
+    /// `web` or `shop/web`: an endpoint, by its container's name.
+    Endpoint(Option<NetworkName>, ContainerName),
+    /// `shop/app=web,tier=front`: an endpoint that need not exist, by its network and all of its labels.
+    Labelled(NetworkName, Labels),
+}
+
+/// A connection, as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who opens it.
+    pub from: Mention,
+    /// Whom it is opened to.
+    pub to: Mention,
+    /// The port that is asked for; none means a ping.
+    pub port: Option<ContainerPort>,
+}
+
+/// Somebody whom a mention means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meant {
+    Endpoint(Box<Endpoint>, Option<IpAddr>),
+    /// Under an address, or under any that it would have.
+    Host(Option<IpAddr>),
+    Outside(IpAddr),
+}
+
+/// Why a mention means nobody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MentionError {
+    /// Not written as anything that could be meant.
+    #[error(
+        "`{}` names nobody: write NAME, NETWORK/NAME, NETWORK/KEY=VALUE[,KEY=VALUE...], an address, a name in DNS, or `host`",
+        shown(.0)
+    )]
+    Text(String),
+    /// No such endpoint.
+    #[error("there is no endpoint `{name}`{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    Unknown {
+        /// As it was named.
+        name: String,
+        /// What may have been meant.
+        near: Option<String>,
+    },
+    /// A name on several networks.
+    #[error("`{name}` is an endpoint of several networks: write one of {}", .networks.join(", "))]
+    Ambiguous {
+        /// The name.
+        name: ContainerName,
+        /// `NETWORK/NAME` of each.
+        networks: Vec<String>,
+    },
+    /// A name outside whose addresses nobody gave.
+    #[error("no address of `{0}` is known: give it below `names`")]
+    NoAddress(DnsName),
+    /// Two ends that cannot speak with each other.
+    #[error("the two ends have no family of addresses in common")]
+    Families,
+}
+
+impl FromStr for Mention {
+    type Err = MentionError;
+
+    fn from_str(text: &str) -> Result<Self, MentionError> {
+        let error = || MentionError::Text(text.to_owned());
+        if text == "host" {
+            return Ok(Self::Host);
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let Some((network, rest)) = text.split_once('/') else {
+            return match text.contains('.') {
+                true => text.parse().map(Self::Name).map_err(|_| error()),
+                false => text.parse().map(|name| Self::Endpoint(None, name)).map_err(|_| error()),
+            };
+        };
+        let network = network.parse().map_err(|_| error())?;
+        if !rest.contains('=') {
+            return rest.parse().map(|name| Self::Endpoint(Some(network), name)).map_err(|_| error());
+        }
+        let label = |text: &str| text.parse().map(|Label { key, value }| (key, value)).map_err(|_| error());
+        Ok(Self::Labelled(network, rest.split(',').map(label).collect::<Result<_, _>>()?))
+    }
+}
+
+impl Mention {
+    /// Everybody it means: an endpoint once for each of its addresses.
+    fn meant(&self, world: &World) -> Result<Vec<Meant>, MentionError> {
+        let each = |endpoint: &Endpoint| -> Vec<Meant> {
+            let meant = |address| Meant::Endpoint(Box::new(endpoint.clone()), address);
+            match endpoint.addresses.is_empty() {
+                true => vec![meant(None)],
+                false => endpoint.addresses.iter().map(|address| meant(Some(*address))).collect(),
+            }
+        };
+        match self {
+            Self::Host => Ok(vec![Meant::Host(None)]),
+            Self::Address(address) => Ok(vec![match world.party_with(*address) {
+                Party::Endpoint { endpoint, address } => Meant::Endpoint(Box::new(endpoint.clone()), address),
+                Party::Host { address } => Meant::Host(address),
+                Party::Outside(address) => Meant::Outside(address),
+            }]),
+            Self::Name(name) => {
+                let meant: Vec<_> = world.addresses_of(name).map(Meant::Outside).collect();
+                if meant.is_empty() { Err(MentionError::NoAddress(name.clone())) } else { Ok(meant) }
+            }
+            Self::Labelled(network, labels) => {
+                let (addresses, ports) = Default::default();
+                let (network, labels) = (network.clone(), labels.clone());
+                Ok(each(&Endpoint { network, name: None, labels, addresses, ports }))
+            }
+            Self::Endpoint(network, name) => {
+                let is_meant = |endpoint: &&Endpoint| {
+                    endpoint.name.as_ref() == Some(name)
+                        && network.as_ref().is_none_or(|network| *network == endpoint.network)
+                };
+                let found: Vec<&Endpoint> = world.endpoints().iter().filter(is_meant).collect();
+                match found[..] {
+                    [endpoint] => Ok(each(endpoint)),
+                    [] => Err(MentionError::unknown(network.as_ref(), name, world)),
+                    _ => {
+                        let networks = found.iter().map(|found| format!("`{}/{name}`", found.network)).collect();
+                        Err(MentionError::Ambiguous { name: name.clone(), networks })
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl MentionError {
+    fn unknown(network: Option<&NetworkName>, name: &ContainerName, world: &World) -> Self {
+        let title = |endpoint: &Endpoint| match (network, &endpoint.name) {
+            (None, Some(name)) => name.to_string(),
+            _ => endpoint.title(),
+        };
+        let name = network.map_or_else(|| name.to_string(), |network| format!("{network}/{name}"));
+        let titles: Vec<String> = world.endpoints().iter().map(title).collect();
+        let near = nearest(&name, titles.iter().map(String::as_str)).map(str::to_owned);
+        Self::Unknown { name, near }
+    }
+}
+
+impl Meant {
+    fn party(&self) -> Party<'_> {
+        match self {
+            Self::Endpoint(endpoint, address) => Party::Endpoint { endpoint, address: *address },
+            Self::Host(address) => Party::Host { address: *address },
+            Self::Outside(address) => Party::Outside(*address),
+        }
+    }
+}
+
+impl Question {
+    /// A question whose target may have a port: `DST`, `DST:PORT` or `DST:PORT/PROTOCOL`, with an IPv6 address in brackets
+    /// before a port.
+    pub fn read(from: &str, to: &str) -> Result<Self, MentionError> {
+        let (to, port) = match to.parse::<IpAddr>().is_ok() {
+            true => (to, None),
+            false => match to.rsplit_once(':') {
+                Some((to, port)) => {
+                    let port = port.parse().map_err(|_| MentionError::Text(format!("{to}:{port}")))?;
+                    (to, Some(port))
+                }
+                None => (to, None),
+            },
+        };
+        let to = to.strip_prefix('[').and_then(|to| to.strip_suffix(']')).unwrap_or(to);
+        Ok(Self { from: from.parse()?, to: to.parse()?, port })
+    }
+
+    /// Asks of each connection that is meant: of one for each pair of addresses of one family that both ends have.
+    pub fn each_flow<T>(&self, world: &World, mut ask: impl FnMut(&Flow<'_>) -> T) -> Result<Vec<T>, MentionError> {
+        let mut answers = Vec::new();
+        let to = self.to.meant(world)?;
+        for from in &self.from.meant(world)? {
+            for (from, to) in to.iter().flat_map(|to| spoken(world, from.party(), to.party())) {
+                if from.family().zip(to.family()).is_some_and(|(from, to)| from != to) {
+                    continue;
+                }
+                let family = from.family().or(to.family()).unwrap_or(Family::Ipv4);
+                let asks = self.port.map_or(Asked::echo(family), |port| Asked::Port(port.protocol, port.port));
+                answers.push(ask(&Flow { from, to, asks }));
+            }
+        }
+        if answers.is_empty() { Err(MentionError::Families) } else { Ok(answers) }
+    }
+}
+
+/// The same two, the host under each address that it would be spoken with: it opens connections from its address on the endpoint's
+/// network, and is reached under each that it has.
+pub(crate) fn spoken<'w>(world: &World, from: Party<'w>, to: Party<'w>) -> Vec<(Party<'w>, Party<'w>)> {
+    let host = |address| Party::Host { address: Some(address) };
+    let pairs: Vec<_> = match (from, to) {
+        (Party::Host { address: None }, Party::Endpoint { endpoint, .. }) => {
+            world.gateways_of(&endpoint.network).map(|gateway| (host(gateway), to)).collect()
+        }
+        (Party::Endpoint { .. }, Party::Host { address: None }) => {
+            world.host().map(|address| (from, host(address))).collect()
+        }
+        _ => Vec::new(),
+    };
+    if pairs.is_empty() { vec![(from, to)] } else { pairs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_with_their_ports() {
+        let port = |text: &str| Some(text.parse::<ContainerPort>().expect("literal"));
+        let name = |network: Option<&str>, name: &str| {
+            let network = network.map(|network| network.parse().expect("literal"));
+            Mention::Endpoint(network, name.parse().expect("literal"))
+        };
+        let address = |text: &str| Mention::Address(text.parse().expect("literal"));
+        let labels = Labels::from([("app".to_owned(), "web".to_owned()), ("a/b".to_owned(), String::new())]);
+        for (text, to, expected) in [
+            ("web", name(None, "web"), None),
+            ("web:80", name(None, "web"), port("80/tcp")),
+            ("shop/web:53/udp", name(Some("shop"), "web"), port("53/udp")),
+            ("10.0.0.1", address("10.0.0.1"), None),
+            ("10.0.0.1:80", address("10.0.0.1"), port("80")),
+            ("fd00::1", address("fd00::1"), None),
+            ("[fd00::1]:80", address("fd00::1"), port("80")),
+            ("api.example.com:443", Mention::Name("api.example.com".parse().expect("literal")), port("443")),
+            ("host:22", Mention::Host, port("22")),
+            ("shop/app=web,a/b=:80", Mention::Labelled("shop".parse().expect("literal"), labels), port("80")),
+        ] {
+            assert_eq!(
+                Question::read("host", text),
+                Ok(Question { from: Mention::Host, to, port: expected }),
+                "{text}"
+            );
+        }
+        for text in
+            ["", ":80", "web:0", "web:http", "a b", "shop/", "/web", "Shop/web", "shop/=x", "a\n", "shop/k=a\nb"]
+        {
+            assert!(Question::read("host", text).is_err(), "{text:?}");
+        }
+    }
+}

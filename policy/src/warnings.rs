@@ -1,0 +1,98 @@
+//! What is valid and probably not meant.
+
+mod population;
+mod shadow;
+
+use jiff::Timestamp;
+
+use self::population::Population;
+use crate::{
+    peer::{Networks, Peer},
+    place::Place,
+    policies::Policies,
+    rule::{Layer, Policy},
+    world::World,
+};
+
+/// Something that is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Warning {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub what: String,
+}
+
+/// What is probably not meant in these policies, as things are; in the order of the places.
+pub fn warnings(policies: &Policies, world: &World, now: Timestamp) -> Vec<Warning> {
+    let mut found = Vec::new();
+    for stance in policies.stances() {
+        for network in stance.networks.iter().filter(|network| !world.has_network(network)) {
+            let what = format!("stance `{}` is pending: there is no network `{network}`", stance.name);
+            found.push(Warning { place: stance.place.clone(), what });
+        }
+    }
+    let population = Population::of(world);
+    for policy in policies.policies() {
+        found.extend(of_policy(policy, world, &population, now));
+    }
+    let rules: Vec<_> = policies.tiered().collect();
+    for (later, earlier) in shadow::shadowed(&rules) {
+        let what = format!(
+            "{} rule {} of policy `{}` never decides: rule {} of policy `{}` at {} always comes before it",
+            later.rule.direction,
+            later.rule.number,
+            later.policy.title(),
+            earlier.rule.number,
+            earlier.policy.title(),
+            earlier.rule.place
+        );
+        found.push(Warning { place: later.rule.place.clone(), what });
+    }
+    found.sort();
+    found
+}
+
+fn of_policy(policy: &Policy, world: &World, population: &Population<'_>, now: Timestamp) -> Vec<Warning> {
+    let (title, mut found) = (policy.title(), Vec::new());
+    let at_policy = |what| Warning { place: policy.place.clone(), what };
+    if let Networks::Named(names) = &policy.networks {
+        for network in names.iter().filter(|network| !world.has_network(network)) {
+            found.push(at_policy(format!("policy `{title}` is pending: there is no network `{network}`")));
+        }
+    }
+    let is_there = population.has_any_network(&policy.networks);
+    if is_there && !population.has_anybody(&policy.networks, &policy.subject) {
+        found.push(at_policy(format!("policy `{title}` selects nothing: {} of {}", policy.subject, policy.networks)));
+    }
+    for rule in &policy.rules {
+        let at_rule = |what: &str| Warning {
+            place: rule.place.clone(),
+            what: format!("{} rule {} of policy `{title}` {what}", rule.direction, rule.number),
+        };
+        if rule.expires.is_some_and(|expires| expires <= now) {
+            found.push(at_rule("has expired"));
+        }
+        if let Layer::Additive(directions) = &policy.layer
+            && !directions.contains(&rule.direction)
+        {
+            found.push(at_rule("has no effect: `policyTypes` leaves its direction out"));
+        }
+        let endpoints: Vec<(&Option<Networks>, _)> = rule
+            .peers
+            .iter()
+            .filter_map(|peer| match peer {
+                Peer::Endpoints(networks, selector) => Some((networks, selector)),
+                _ => None,
+            })
+            .collect();
+        for (networks, selector) in endpoints.iter().filter(|_| is_there) {
+            let of = networks.as_ref().unwrap_or(&policy.networks);
+            if !population.has_anybody(of, selector) {
+                found.push(at_rule(&format!("names a peer that is nobody: {selector} of {of}")));
+            }
+        }
+    }
+    found
+}

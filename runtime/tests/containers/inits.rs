@@ -1,0 +1,85 @@
+//! Containers whose program has an init for a parent.
+
+use std::{fs, time::Duration};
+
+use runtime::ContainerSpec;
+
+use crate::bed::{Bed, Case, case, command, shell};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(an_init_passes_signals_on_and_ends_as_its_program_does),
+    case!(an_init_reaps_orphans_and_holds_nothing),
+    case!(what_cannot_be_executed_is_told_through_an_init),
+];
+
+fn with_init(bed: &Bed, arguments: &[&str]) -> ContainerSpec {
+    ContainerSpec { init: true, ..bed.container(arguments) }
+}
+
+async fn an_init_passes_signals_on_and_ends_as_its_program_does(bed: &Bed) {
+    const TERM: i32 = 15;
+    const KILL: i32 = 9;
+    // SIGRTMIN+3 is what asks systemd to stop; without a handler it ends a process, unless that is the first of its namespace.
+    const REAL_TIME: i32 = 37;
+    let waits = "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done";
+    for (script, signal, expected) in
+        [(waits, TERM, 7), ("exec sleep 100", TERM, 128 + TERM), ("exec sleep 100", REAL_TIME, 128 + REAL_TIME)]
+    {
+        let spec = with_init(bed, &shell(script));
+        bed.start_in_background(&spec).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        while script == waits && bed.runtime.read_log(&spec.id).read().expect("reads").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bed.runtime.kill(&spec.id, signal).await.expect("it runs");
+        assert_eq!(bed.wait(&spec.id).await.exit_code, expected, "{script} after signal {signal}");
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+    }
+    let spec = with_init(bed, &["sleep", "100"]);
+    bed.start_in_background(&spec).await;
+    bed.runtime.kill(&spec.id, KILL).await.expect("it runs");
+    assert_eq!(bed.wait(&spec.id).await.exit_code, 128 + KILL, "the init itself");
+    bed.runtime.delete(&spec.id).await.expect("deletes");
+    let spec = with_init(bed, &shell("kill -9 $$"));
+    assert_eq!(bed.run(&spec, b"").await.last, Some(model::Frame::Exit(137)), "its program");
+}
+
+async fn an_init_reaps_orphans_and_holds_nothing(bed: &Bed) {
+    let zombies = "sleep 0.3; grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
+    let leave_orphan = "(sh -c 'sleep 0.1' &); true";
+    for (init, expected) in [(true, "0"), (false, "1")] {
+        let spec = ContainerSpec { init, ..bed.container(&["sleep", "100"]) };
+        bed.start_in_background(&spec).await;
+        bed.exec(&spec.id, &command(&shell(leave_orphan)), b"").await;
+        let seen = bed.exec(&spec.id, &command(&shell(zombies)), b"").await.text();
+        assert_eq!(seen.trim(), expected, "with an init: {init}");
+        let processes = bed.runtime.processes(&spec.id).expect("lists");
+        let first = processes.iter().find(|process| process.pid == 1).expect("there is always one");
+        let held = fs::read_dir(format!("/proc/{}/fd", first.host_pid)).expect("it runs").count();
+        if init {
+            assert_eq!((first.command.as_str(), held), ("fabric-init", 0));
+            let seen = bed
+                .exec(
+                    &spec.id,
+                    &command(&shell("ls -A /proc/1/map_files; readlink /proc/1/exe; cat /proc/1/environ /proc/1/mem")),
+                    b"",
+                )
+                .await;
+            assert_eq!(seen.text(), "", "nobody inside looks into it");
+        } else {
+            assert_eq!(first.command, "sleep 100");
+        }
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+    }
+}
+
+async fn what_cannot_be_executed_is_told_through_an_init(bed: &Bed) {
+    for (program, code) in [("/no/such/program", 127), ("/bin/data", 126)] {
+        let spec = with_init(bed, &[program]);
+        bed.runtime.create(&spec).await.expect("creates");
+        let error = bed.runtime.start(&spec.id).await.expect_err("it cannot be executed");
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert_eq!(bed.wait(&spec.id).await.exit_code, i32::from(code));
+        bed.runtime.delete(&spec.id).await.expect("deletes");
+    }
+}

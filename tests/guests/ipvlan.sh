@@ -1,0 +1,152 @@
+# What the driver ipvlan does, on a kernel that has it: run by tests/tests/ipvlan.rs as `sh -eu` in a guest.
+#
+# lan0 is the host's interface, on whose wire 192.0.2.10 and 2001:db8::10 are somebody else's.
+
+# Busybox's shell would take its own.
+ip() {
+    /usr/sbin/ip "$@"
+}
+for module in veth bridge br_netfilter overlay macvlan nf_tables nf_conntrack; do modprobe $module; done
+ip netns add far
+ip link add lan0 type veth peer name far0 netns far
+ip link set lan0 up
+ip -n far link set lo up
+ip -n far link set far0 up
+ip -n far address add 192.0.2.10/24 dev far0
+ip -n far address add 2001:db8::10/64 dev far0 nodad
+
+export FABRIC_SOCKET=/run/fabric/netd.sock
+netd >/guest/netd.log 2>&1 &
+trap '[ $? -eq 0 ] || cat /guest/netd.log' EXIT
+# All that fails is told, not the first of it only.
+failures=0
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+# Until it succeeds, half a minute at most: the emulator is slow where others are busy.
+soon() {
+    deadline=$(($(cut -d. -f1 /proc/uptime) + 30))
+    until "$@" >/dev/null 2>&1; do
+        if [ "$(cut -d. -f1 /proc/uptime)" -ge $deadline ]; then
+            fail "$*"
+            return
+        fi
+        sleep 0.2
+    done
+}
+# It is refused with this status, and changes nothing.
+refused() {
+    code=$1
+    shift
+    before=$(ip -o link; fabric network ls -q; fabric ps -aq)
+    echo "\$ $*"
+    status=0
+    "$@" 2>&1 || status=$?
+    [ $status -eq "$code" ] || fail "it ended with $status"
+    [ "$before" = "$(ip -o link; fabric network ls -q; fabric ps -aq)" ] || fail "it changed something"
+}
+same() {
+    [ "$1" = "$2" ] || fail "\`$1\` is not \`$2\`"
+}
+from_far() {
+    ip netns exec far ping -c 1 -W 1 "$1"
+}
+address() {
+    fabric inspect "$1" --format json | sed -n "s/^ *\"$2\": \"\(.*\)\",*$/\1/p" | head -n 1
+}
+inside() {
+    container=$1
+    shift
+    fabric exec "$container" "$@"
+}
+
+soon fabric network ls
+fabric image import /guest/busybox.tar busybox
+clean=$(ip -o link)
+
+lan="--opt parent=lan0 --subnet 192.0.2.0/24 --ip-range 192.0.2.128/25 --subnet 2001:db8::/64"
+gateways="--gateway 192.0.2.10 --gateway 2001:db8::10"
+
+# The module is not there yet.
+refused 1 fabric network create wire --driver ipvlan $lan $gateways
+insmod /guest/ipvlan.ko
+
+for mode in l3 l3s; do
+    echo "== $mode $(cut -d. -f1 /proc/uptime)"
+    fabric network create wire --driver ipvlan --opt mode=$mode --opt parent=lan0 --subnet 198.51.100.0/24 \
+        --subnet 2001:db8:1::/64
+    ip address add 192.0.2.1/24 dev lan0
+    ip address add 2001:db8::1/64 dev lan0 nodad
+    ip -n far route add 198.51.100.0/24 via 192.0.2.1
+    ip -n far route add 2001:db8:1::/64 via 2001:db8::1
+    fabric run -d --name api --network wire busybox httpd -f -h /etc
+    fabric run -d --name web --network wire busybox sleep 1000
+    # The gateways of the subnets are nobody: none is shown.
+    same "" "$(fabric network inspect wire | sed -n 's/^gateway  *\([0-9]\)/\1/p')$(address api gateway)$(address api gateway6)"
+    same "default dev eth0 " "$(inside api ip -4 route show default | cut -d' ' -f1-3 | sed 's/ *$/ /')"
+    inside api ip -6 route show default | grep -q '^default dev eth0 ' || fail "another IPv6 default route"
+    api4=$(address api ipv4) api6=$(address api ipv6)
+    soon inside web ping -c 1 -W 1 "$api4"
+    soon inside web ping -6 -c 1 -W 1 "$api6"
+    soon inside web wget -q -O - http://api/hostname
+    soon inside api ping -c 1 -W 1 192.0.2.10
+    soon from_far "$api4"
+    fabric doctor >/guest/doctor 2>&1 || fail "the doctor complains: $(cat /guest/doctor)"
+    fabric rm -f api web
+    fabric network rm wire
+    ip address flush dev lan0
+    ip -n far route flush via 192.0.2.1
+    ip -n far -6 route flush via 2001:db8::1
+done
+
+echo "== l2 $(cut -d. -f1 /proc/uptime)"
+fabric network create wire --driver ipvlan $lan $gateways
+same "$clean" "$(ip -o link)"
+refused 1 fabric network create other --driver macvlan --opt parent=lan0 --subnet 198.51.100.0/24
+refused 1 fabric network create other --driver ipvlan --opt parent=lan0 --opt mode=l3 --subnet 198.51.100.0/24
+refused 125 fabric run --network wire:mac=02:00:00:00:00:01 busybox true
+fabric run -d --name api --network wire:alias=www busybox httpd -f -h /etc
+fabric run -d --name web --network wire busybox sleep 1000
+# No MAC address of its own: the parent's, and none is shown.
+same "$(cat /sys/class/net/lan0/address)" "$(inside api cat /sys/class/net/eth0/address)"
+same "" "$(address api mac)"
+same "192.0.2.10 2001:db8::10" "$(address api gateway) $(address api gateway6)"
+same "192.0.2.10, 2001:db8::10" "$(fabric network inspect wire | sed -n 's/^gateway  *\([0-9]\)/\1/p')"
+same "default via 192.0.2.10 dev eth0 " "$(inside api ip -4 route show default | cut -d' ' -f1-5 | sed 's/$/ /')"
+api4=$(address api ipv4) api6=$(address api ipv6)
+soon inside web ping -c 1 -W 1 "$api4"
+soon inside web ping -6 -c 1 -W 1 "$api6"
+soon inside web wget -q -O - http://api/hostname
+same api "$(inside web wget -q -O - http://www.wire/hostname)"
+inside web nslookup -type=aaaa api | grep -q "$api6" || fail "the name has no IPv6 address"
+soon from_far "$api4"
+soon from_far "$api6"
+soon inside api ping -c 1 -W 1 192.0.2.10
+soon inside api ping -6 -c 1 -W 1 2001:db8::10
+fabric doctor >/guest/doctor 2>&1 || fail "the doctor complains: $(cat /guest/doctor)"
+# What is damaged is found and mended, and nothing of it depends on the daemon that made it.
+pid=$(fabric inspect api --format json | sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' | head -n 1)
+nsenter -t "$pid" -n ip link del eth0
+fabric doctor --fix || fail "the doctor cannot mend it"
+soon from_far "$api4"
+fabric restart -t 0 web
+soon inside web wget -q -O - http://api/hostname
+fabric rm -f api web
+fabric network rm wire
+same "$clean" "$(ip -o link)"
+
+echo "== private $(cut -d. -f1 /proc/uptime)"
+fabric network create wire --driver ipvlan --opt flag=private $lan $gateways
+same "l2, private" "$(fabric network inspect wire | sed -n 's/^mode  *//p')"
+fabric run -d --name api --network wire busybox sleep 1000
+fabric run -d --name web --network wire busybox sleep 1000
+soon from_far "$(address api ipv4)"
+soon from_far "$(address web ipv4)"
+if inside web ping -c 1 -W 2 "$(address api ipv4)" >/dev/null; then fail "they reach each other"; fi
+fabric rm -f api web
+fabric network rm wire
+
+same "$clean" "$(ip -o link)"
+echo "== over $(cut -d. -f1 /proc/uptime)"
+exit $((failures > 0))

@@ -1,0 +1,207 @@
+//! Networks whose containers are neighbours on a LAN of the host's, with DNS inside their own namespaces.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tests::{
+    Answer, Attached, Host, Namespace, RecordType, answer_everything, ask, difference, eventually, fetch, within,
+};
+
+/// Where a container on such a network asks.
+const RESOLVER: ([u8; 4], u16) = ([127, 0, 0, 11], 53);
+
+fn resolver() -> SocketAddr {
+    RESOLVER.into()
+}
+
+fn create(host: &Host, name: &str, more: &[&str]) {
+    let basic = ["network", "create", name, "--driver", "macvlan", "--opt", "parent=lan0"];
+    let subnet = ["--subnet", "192.0.2.0/24", "--ip-range", "192.0.2.128/25", "--gateway", "192.0.2.10"];
+    host.ok(&[&basic[..], &subnet, more].concat());
+}
+
+fn records(namespace: &Namespace, name: &str, kind: RecordType) -> Vec<String> {
+    let Answer { records, .. } =
+        ask(namespace, resolver(), name, kind).unwrap_or_else(|error| panic!("{name}: {error}"));
+    records
+}
+
+fn server(host: &Host, name: &str, network: &str, options: &[&str]) -> Attached {
+    host.run(name, network, options, &["httpd", "-f", "-p", "80", "-h", "/etc"])
+}
+
+#[test]
+fn containers_are_neighbours_on_the_lan_and_find_each_other_by_name() {
+    let host = Host::with_config("upstreams = [\"192.0.2.10:5300\"]");
+    let lan = host.lan();
+    answer_everything(&lan.namespace, SocketAddr::from(([192, 0, 2, 10], 5300)), Ipv4Addr::new(198, 51, 100, 7));
+    let before = host.kernel_state();
+    create(&host, "wire", &["--subnet", "2001:db8::/64", "--gateway", "2001:db8::10"]);
+    lan.speak_ipv6(host.namespace());
+    let api = server(&host, "api", "wire:alias=www", &[]);
+    let web = server(&host, "web", "wire", &["--dns-search", "."]);
+    assert_eq!(host.namespace().run(&["ip", "-o", "link", "show", "type", "bridge"]), "", "no bridge is made");
+
+    // In, out, and between them.
+    let answer = |from: &Namespace, to: Ipv4Addr| fetch(from, to, 80, "hostname").ok();
+    assert_eq!(eventually("the LAN reaches it", || answer(&lan.namespace, api.ipv4)).trim(), "api");
+    assert_eq!(eventually("they reach each other", || answer(&web.namespace(), api.ipv4)).trim(), "api");
+    assert_eq!(eventually("the way back", || answer(&api.namespace(), web.ipv4)).trim(), "web");
+    api.namespace().run(&["ping", "-n", "-c", "1", "-W", "2", "192.0.2.10"]);
+    let ipv6 = host.json(&["inspect", "api"])["endpoints"][0]["ipv6"].as_str().expect("an address").to_owned();
+    let reached = || lan.namespace.try_run(&["ping", "-n", "-c", "1", "-W", "1", &ipv6]);
+    eventually("the LAN reaches it by IPv6", || (reached().code == 0).then_some(()));
+    let routes = api.namespace().run(&["ip", "route", "show", "default"]);
+    assert!(routes.starts_with("default via 192.0.2.10 dev eth0"), "{routes}");
+
+    // Names: its neighbours', its aliases', and those of the rest of the world.
+    assert_eq!(host.ok(&["exec", "web", "cat", "/etc/resolv.conf"]), "nameserver 127.0.0.11\noptions ndots:0");
+    let inside = web.namespace();
+    assert_eq!(records(&inside, "api", RecordType::A), [api.ipv4.to_string()]);
+    assert_eq!(records(&inside, "www.wire", RecordType::A), [api.ipv4.to_string()]);
+    assert_eq!(records(&inside, "api", RecordType::Aaaa), [ipv6]);
+    assert_eq!(records(&inside, "example.com", RecordType::A), ["198.51.100.7"]);
+    host.ok(&["exec", "web", "nslookup", "api"]);
+    let stranger = ask(&lan.namespace, SocketAddr::new(web.ipv4.into(), 53), "api", RecordType::A);
+    assert!(stranger.is_err(), "nobody else is answered");
+
+    // Nothing of it depends on the daemon that made it.
+    host.kill();
+    host.start();
+    host.assert_healthy();
+    assert_eq!(records(&inside, "api", RecordType::A), [api.ipv4.to_string()]);
+    host.ok(&["restart", "-t", "0", "api"]);
+    assert_eq!(records(&inside, "api", RecordType::A), [api.ipv4.to_string()]);
+    drop(inside);
+    host.ok(&["rm", "-f", "api", "web"]);
+    host.ok(&["network", "rm", "wire"]);
+    host.assert_healthy();
+    host.namespace().run(&["ip", "-6", "route", "flush", "default"]);
+    host.namespace().run(&["ip", "-6", "address", "flush", "dev", "lan0", "scope", "global"]);
+    let mut after = String::new();
+    let same = within(std::time::Duration::from_secs(5), || {
+        after = host.kernel_state();
+        (after == before).then_some(())
+    });
+    assert!(same.is_some(), "the host is as it was:\n{}", difference(&before, &after));
+}
+
+#[test]
+fn a_container_is_on_a_lan_and_on_a_bridge_and_what_is_damaged_is_restored() {
+    let host = Host::with_config("upstreams = []");
+    let lan = host.lan();
+    create(&host, "wire", &["--opt", "mode=private"]);
+    host.ok(&["network", "create", "back", "--subnet", "10.9.1.0/24", "--internal"]);
+    let db = server(&host, "db", "back", &[]);
+    let other = server(&host, "other", "wire", &[]);
+    let api = server(&host, "api", "wire", &["--network", "back"]);
+    let inside = api.namespace();
+    let reached = |from: &Namespace, to: Ipv4Addr| fetch(from, to, 80, "hostname").ok();
+    eventually("the LAN reaches it", || reached(&lan.namespace, api.ipv4));
+    eventually("it reaches the bridge", || reached(&inside, db.ipv4));
+    // Both resolvers know both networks.
+    for server in [resolver(), "10.9.1.1:53".parse().expect("literal")] {
+        let Answer { records, .. } = ask(&inside, server, "db", RecordType::A).expect("an answer");
+        assert_eq!(records, [db.ipv4.to_string()], "{server}");
+    }
+    // Private means that neighbours on the same parent do not reach each other; the control is the LAN, which does.
+    assert_eq!(reached(&inside, other.ipv4), None);
+    eventually("the LAN reaches the other", || reached(&lan.namespace, other.ipv4));
+
+    inside.run(&["ip", "link", "del", "eth0"]);
+    let doctor = host.fabric(&["doctor"]);
+    assert!(doctor.stdout.contains("of container `api`") && doctor.stdout.contains("is missing"), "{doctor}");
+    host.ok(&["doctor", "--fix"]);
+    eventually("the LAN reaches it again", || reached(&lan.namespace, api.ipv4));
+    inside.run(&["ip", "address", "flush", "dev", "eth0"]);
+    host.ok(&["doctor", "--fix"]);
+    eventually("its address is back", || reached(&lan.namespace, api.ipv4));
+    host.assert_healthy();
+
+    host.ok(&["network", "disconnect", "wire", "api"]);
+    assert!(!inside.run(&["ip", "-o", "link"]).contains("macvlan") && !inside.run(&["ip", "link"]).contains("eth0"));
+    assert!(ask(&inside, resolver(), "db", RecordType::A).is_err(), "nobody listens inside any more");
+    host.ok(&["network", "connect", "wire", "api"]);
+    assert!(ask(&inside, resolver(), "other", RecordType::A).is_ok());
+    host.assert_healthy();
+    let shown = host.ok(&["network", "inspect", "wire"]);
+    for line in ["driver        macvlan", "lan0", "private"] {
+        assert!(shown.contains(line.split_whitespace().last().expect("a word")), "{line} in:\n{shown}");
+    }
+}
+
+#[test]
+fn a_parent_that_is_passed_through_has_one_container_and_is_given_back() {
+    let host = Host::with_config("upstreams = []");
+    let lan = host.lan();
+    let before = host.kernel_state();
+    create(&host, "wire", &["--opt", "mode=passthru"]);
+    let api = server(&host, "api", "wire", &[]);
+    // Who shares its network asks the same server.
+    host.ok(&["run", "-d", "--name", "side", "--network", "container:api", "busybox", "sleep", "1000"]);
+    eventually("the LAN reaches it", || fetch(&lan.namespace, api.ipv4, 80, "hostname").ok());
+    assert_eq!(records(&api.namespace(), "api", RecordType::A), [api.ipv4.to_string()]);
+    let second = host.fabric(&["run", "-d", "--name", "second", "--network", "wire", "busybox", "true"]);
+    assert_eq!(
+        second.expect_code(125).stderr,
+        "error: network `wire` cannot take another container in: container `api` is on its parent `lan0`, which one can \
+         have to itself only\n\
+         hint: `fabric stop api` frees it; containers share a parent on networks with another mode than passthru\n"
+    );
+    host.ok(&["run", "-d", "--name", "second", "busybox", "sleep", "1000"]);
+    host.fabric(&["network", "connect", "wire", "second"]).expect_code(1);
+    assert_eq!(host.json(&["inspect", "second"])["endpoints"], serde_json::json!([]), "it is as it was");
+    // Who is stopped is in nobody's way, and cannot come back meanwhile.
+    host.ok(&["stop", "-t", "0", "side", "api"]);
+    host.ok(&["network", "connect", "wire", "second"]);
+    let refused = host.fabric(&["start", "api"]).expect_code(1);
+    assert!(refused.stderr.contains("container `second` is on its parent"), "{refused}");
+    host.ok(&["rm", "-f", "side", "api", "second"]);
+    host.ok(&["network", "rm", "wire"]);
+    let after = host.kernel_state();
+    assert_eq!(after, before, "the host is as it was:\n{}", difference(&before, &after));
+}
+
+#[test]
+fn what_a_lan_cannot_have_is_refused() {
+    let host = Host::new();
+    let _lan = host.lan();
+    create(&host, "wire", &[]);
+    let macvlan =
+        |options: &[&'static str]| [&["network", "create", "other", "--driver", "macvlan"][..], options].concat();
+    let ipvlan = |options: &[&'static str]| {
+        let basic =
+            ["network", "create", "other", "--driver", "ipvlan", "--opt", "parent=lan0", "--subnet", "10.7.0.0/24"];
+        [&basic[..], options].concat()
+    };
+    let requests: Vec<Vec<&str>> = vec![
+        macvlan(&[]),
+        macvlan(&["--opt", "parent=lan0"]),
+        macvlan(&["--opt", "parent=lan1", "--subnet", "10.7.0.0/24"]),
+        macvlan(&["--opt", "parent=a/b", "--subnet", "10.7.0.0/24"]),
+        macvlan(&["--opt", "parent=lan0", "--opt", "mode=bridged", "--subnet", "10.7.0.0/24"]),
+        macvlan(&["--opt", "parent=lan0", "--opt", "colour=red", "--subnet", "10.7.0.0/24"]),
+        macvlan(&["--opt", "parent=lan0", "--gateway-mode", "nat", "--subnet", "10.7.0.0/24"]),
+        macvlan(&["--opt", "parent=lan0", "--mtu", "9000", "--subnet", "10.7.0.0/24"]),
+        macvlan(&["--opt", "parent=lan0", "--subnet", "192.0.2.0/25"]),
+        vec!["network", "create", "other", "--opt", "parent=lan0"],
+        ipvlan(&["--opt", "mode=bridge"]),
+        ipvlan(&["--opt", "flag=passthru"]),
+        ipvlan(&["--opt", "mode=l3", "--gateway", "10.7.0.1"]),
+        vec!["network", "update", "wire", "--gateway-mode", "nat"],
+        vec!["run", "--rm", "--network", "wire", "-p", "80:80", "busybox", "true"],
+    ];
+    let state = || host.kernel_state() + &format!("{:#}", host.json(&["network", "ls"])) + &host.holdings().join("\n");
+    let before = state();
+    let mut text = String::new();
+    for request in &requests {
+        let outcome = host.fabric(request);
+        assert_ne!(outcome.code, 0, "{outcome}");
+        let line = &outcome.line;
+        text.push_str(&format!("$ {line}\n{}\n[exit code {}]\n\n", outcome.stderr.trim_end(), outcome.code));
+        let unchanged = within(std::time::Duration::from_secs(3), || (state() == before).then_some(()));
+        assert!(unchanged.is_some(), "`{line}` changed something:\n{}", difference(&before, &state()));
+    }
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("macvlan", text);
+    });
+}

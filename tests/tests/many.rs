@@ -1,0 +1,193 @@
+//! Many endpoints: a thousand that come and go leave nothing behind, and two hundred containers come and go at once.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tests::{Host, PATIENCE, difference, within};
+
+/// Every file below a directory but the state file, whose size is the business of the store.
+fn files(directory: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![directory.to_path_buf()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().map_while(Result::ok) {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                left.push(path.clone());
+            }
+            if path.extension().is_none_or(|extension| extension != "redb") {
+                found.insert(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+/// What the store holds, one entry on a line. The daemon must have ended.
+fn entries(host: &Host) -> String {
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    fs::copy(host.data_dir().join("state.redb"), copy.path().join("state.redb")).expect("the state file");
+    let store = store::Embedded::open(copy.path()).expect("it is a state file");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let listed = runtime.block_on(store::Store::list(&store, "")).expect("it can be read");
+    // When an address was given back is news each time.
+    let line = |(key, entry): &(store::Key, store::Entry)| {
+        let value = String::from_utf8_lossy(&entry.value);
+        let value = if key.as_str().starts_with("formers/") { "".into() } else { value };
+        format!("{key} {value}\n")
+    };
+    listed.entries.iter().map(line).collect()
+}
+
+struct Picture {
+    kernel: String,
+    holdings: Vec<String>,
+    files: BTreeSet<String>,
+    entries: String,
+}
+
+impl Picture {
+    /// Of a host at rest; its daemon is started anew.
+    fn of(host: &Host) -> Self {
+        host.assert_healthy();
+        let (kernel, holdings) = (host.kernel_state(), host.holdings());
+        let files = files(&host.data_dir());
+        host.terminate();
+        let entries = entries(host);
+        host.start();
+        Self { kernel, holdings, files, entries }
+    }
+
+    #[track_caller]
+    fn assert_same(&self, later: &Self) {
+        assert_eq!(difference(&self.kernel, &later.kernel), "", "links, addresses, routes and rules");
+        assert_eq!(self.holdings, later.holdings, "mounts, processes and groups");
+        assert_eq!(self.files, later.files);
+        assert_eq!(difference(&self.entries, &later.entries), "", "the store");
+    }
+}
+
+/// What the daemon needs to go on: KiB of memory that it has touched, and open descriptors.
+fn needs(host: &Host) -> (u64, usize) {
+    let process = format!("/proc/{}", host.netd_pid().as_raw_nonzero());
+    let status = fs::read_to_string(format!("{process}/status")).expect("netd runs");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let descriptors = fs::read_dir(format!("{process}/fd")).expect("netd runs").count();
+    (resident.expect("a process with memory"), descriptors)
+}
+
+#[test]
+fn a_thousand_attachments_leave_nothing_behind() {
+    const CYCLES: usize = 1000;
+    const CLIENTS: usize = 2;
+    const CONTAINERS: usize = 8;
+    /// KiB. Two kilobytes kept for each attachment would be found, what an allocator keeps in its arenas is not.
+    const GROWTH: u64 = 1500;
+    let host = Host::with_config("upstreams = []\nnamespace_pool = 0");
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "back"]);
+    let names: Vec<String> = (0..CONTAINERS).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        host.run(name, "web", &[], &["sleep", "10000"]);
+    }
+    let cycles = |count: usize| {
+        std::thread::scope(|scope| {
+            for names in names.chunks(CONTAINERS / CLIENTS) {
+                let host = &host;
+                scope.spawn(move || {
+                    for name in names.iter().cycle().take(count / CLIENTS) {
+                        host.ok(&["network", "connect", "back", name]);
+                        host.ok(&["network", "disconnect", "back", name]);
+                    }
+                });
+            }
+        });
+    };
+    // From then on each has an address there that is remembered for it.
+    cycles(CONTAINERS);
+    let before = Picture::of(&host);
+    // A daemon has what it will ever need only after it has done everything a while.
+    cycles(CYCLES / 5);
+    host.assert_healthy();
+    let (memory, descriptors) = needs(&host);
+    let started = Instant::now();
+    cycles(CYCLES);
+    let took = started.elapsed();
+    host.assert_healthy();
+    let freed = within(PATIENCE, || (needs(&host).1 <= descriptors).then_some(()));
+    let (later, open) = needs(&host);
+    println!(
+        "{CYCLES} cycles in {took:?}; memory {memory} KiB, then {later} KiB; descriptors {descriptors}, then {open}"
+    );
+    assert!(freed.is_some(), "{descriptors} descriptors have become {open}");
+    assert!(later < memory + GROWTH, "{memory} KiB have become {later} KiB");
+    assert!(took < Duration::from_secs(900), "{took:?}");
+    before.assert_same(&Picture::of(&host));
+}
+
+/// Each of `containers` answers `c0`, and DNS tells `c0` where it is.
+fn assert_each_answers(host: &Host, containers: &[Value]) {
+    let places = containers.iter().map(|one| {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        format!("{} {}", text(&one["name"]), text(&one["endpoints"][0]["ipv4"]))
+    });
+    let places = places.collect::<Vec<_>>().join("\n");
+    let script = format!(
+        "echo '{places}' | while read name address; do
+            ping -c 1 -W 5 $address >/dev/null || echo $name does not answer
+            nslookup $name | grep -q \"^Address: $address\\$\" || echo $name is not at $address
+        done"
+    );
+    assert_eq!(host.ok(&["exec", "c0", "sh", "-c", &script]), "");
+}
+
+#[test]
+fn two_hundred_containers_start_at_once_and_go_at_once() {
+    const CONTAINERS: usize = 200;
+    const CLIENTS: usize = 8;
+    let host = Host::with_config("upstreams = []\nnamespace_pool = 0");
+    host.ok(&["network", "create", "web"]);
+    let before = (host.kernel_state(), host.holdings());
+    let at_once = |request: &(dyn Fn(usize) + Sync)| {
+        let next = AtomicUsize::new(0);
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|it| *it < CONTAINERS) {
+                        request(number);
+                    }
+                });
+            }
+        });
+        started.elapsed()
+    };
+    let starting = at_once(&|number| {
+        let name = format!("c{number}");
+        host.ok(&["run", "-d", "--name", &name, "--network", "web", "busybox", "sleep", "10000"]);
+    });
+    let running = host.json(&["ps"]);
+    let running = running.as_array().expect("a list");
+    assert_eq!(running.len(), CONTAINERS);
+    let addresses: BTreeSet<_> = running.iter().map(|one| one["endpoints"][0]["ipv4"].to_string()).collect();
+    assert_eq!(addresses.len(), CONTAINERS, "no two have one address");
+    assert_each_answers(&host, running);
+    host.assert_healthy();
+    let removing = at_once(&|number| drop(host.ok(&["rm", "-f", &format!("c{number}")])));
+    println!("{CONTAINERS} containers, {CLIENTS} clients: started in {starting:?}, removed in {removing:?}");
+    assert!(starting < Duration::from_secs(600) && removing < Duration::from_secs(600), "{starting:?} {removing:?}");
+    assert_eq!(host.json(&["network", "inspect", "web"])["usage"]["used"], 0);
+    let mut after = (String::new(), Vec::new());
+    let same = within(PATIENCE, || {
+        after = (host.kernel_state(), host.holdings());
+        (after == before).then_some(())
+    });
+    assert!(same.is_some(), "{:?} {:?}\n{}", before.1, after.1, difference(&before.0, &after.0));
+    host.assert_healthy();
+}

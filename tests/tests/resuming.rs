@@ -1,0 +1,149 @@
+//! What the next daemon makes of containers that the last one left in the middle of something.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+    process::{Pid, Signal, kill_process},
+};
+use tests::{Host, eventually};
+
+/// A mount whose server takes every question and answers none, like that of a network that is down (fuse(4)); unmounted when
+/// dropped.
+struct Silent {
+    path: PathBuf,
+    server: Option<File>,
+}
+
+impl Silent {
+    fn mount(path: PathBuf) -> Self {
+        use std::os::fd::AsRawFd;
+
+        let server = File::options().read(true).write(true).open("/dev/fuse").expect("root may");
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+        let options = std::ffi::CString::new(options).expect("no NUL");
+        mount("silent", &path, "fuse", MountFlags::empty(), Some(options.as_c_str())).expect("the kernel has FUSE");
+        Self { path, server: Some(server) }
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // Whoever waits for an answer is told that there is none.
+        self.server = None;
+        unmount(&self.path, UnmountFlags::DETACH).expect("it is mounted");
+    }
+}
+
+/// Runs `request` with a daemon that dies right after the first step called `step`.
+fn die_after(host: &Host, step: &str, request: &[&str]) {
+    let log = host.path("steps");
+    let steps = || fs::read_to_string(&log).expect("the daemon writes its steps");
+    fs::write(&log, "").expect("the directory is ours");
+    host.terminate();
+    let mut netd = host.netd_command();
+    netd.env("NETD_STEP_LOG", &log).env("NETD_CRASH_AT", step);
+    host.spawn(&mut netd);
+    host.wait_until_ready();
+    host.fabric(request);
+    let ended = eventually("the daemon has died", || host.ended_by(Duration::from_millis(100)));
+    assert_eq!(ended, 9, "{}", host.log_tail());
+    assert_eq!(steps().lines().last(), Some(step));
+}
+
+#[test]
+fn a_job_that_removes_itself_is_not_run_twice() {
+    let host = Host::new();
+    let (ran, mount) = (host.path("ran"), format!("{}:/out", host.path("out").display()));
+    fs::create_dir(host.path("out")).expect("the directory is ours");
+    let job = ["run", "-d", "--rm", "--name", "job", "-v", &mount, "busybox", "sh", "-c", "echo ran >> /out/ran"];
+    // By then nothing is left that tells that it ran, and that it is to go may not be on the disk yet.
+    die_after(&host, "container deleted", &job);
+    host.start();
+    eventually("it is gone", || (host.fabric(&["inspect", "job"]).code == 1).then_some(()));
+    assert_eq!(fs::read_to_string(ran.with_file_name("out/ran")).expect("it ran"), "ran\n");
+    host.assert_healthy();
+}
+
+#[test]
+fn a_restart_policy_outlives_a_crash_right_after_the_start() {
+    let host = Host::new();
+    host.ok(&["create", "--name", "service", "--restart", "always", "busybox", "sleep", "10000"]);
+    die_after(&host, "container started", &["start", "service"]);
+    host.start();
+    let pid = host.json(&["inspect", "service"])["pid"].as_i64().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    kill_process(pid.expect("it runs"), Signal::KILL).expect("it is a process");
+    let restarts = || host.json(&["inspect", "service"])["restart_count"].as_u64();
+    eventually("its policy has started it again", || (restarts()? > 0).then_some(()));
+}
+
+#[test]
+fn what_is_in_the_way_at_a_start_is_waited_for_and_the_container_watched() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.run("service", "web", &[], &["sleep", "10000"]);
+    let id = host.json(&["inspect", "service"])["id"].as_str().expect("an identifier").to_owned();
+    let file = host.data_dir().join("containers").join(id).join("resolv.conf");
+    let aside = file.with_extension("aside");
+    host.terminate();
+    fs::rename(&file, &aside).expect("it is there");
+    fs::create_dir(&file).expect("nothing is in its place");
+    host.start();
+    assert_eq!(host.json(&["inspect", "service"])["state"], "running");
+    fs::remove_dir(&file).expect("it is empty");
+    fs::rename(&aside, &file).expect("it is where it was put");
+    host.assert_healthy();
+    host.ok(&["stop", "-t", "0", "service"]);
+    assert_eq!(host.json(&["inspect", "service"])["state"], "exited", "its end was seen");
+}
+
+#[test]
+fn what_was_made_is_kept_though_it_cannot_be_made_anew() {
+    let host = Host::new();
+    let data = host.path("disk");
+    fs::create_dir(&data).expect("the directory is ours");
+    let mount = format!("{}:/data", data.display());
+    host.ok(&["create", "--name", "waits", "-v", &mount, "busybox", "cat", "/data/greeting"]);
+    fs::remove_dir(&data).expect("it is empty");
+    host.reboot();
+    assert_eq!(
+        host.json(&["inspect", "waits"])["state"],
+        "created",
+        "a disk that comes late is no reason to remove it"
+    );
+    assert_eq!(host.fabric(&["doctor"]).code, 1);
+    fs::create_dir(&data).expect("it is gone");
+    fs::write(data.join("greeting"), "hello").expect("the directory is ours");
+    eventually("it is made", || (host.fabric(&["doctor"]).code == 0).then_some(()));
+    assert_eq!(host.ok(&["start", "-a", "waits"]), "hello");
+}
+
+#[test]
+fn a_mount_that_does_not_answer_holds_up_neither_the_start_nor_other_containers() {
+    let host = Host::new();
+    let data = host.path("disk");
+    fs::create_dir(&data).expect("the directory is ours");
+    fs::write(data.join("greeting"), "hello").expect("the directory is ours");
+    host.ok(&["create", "--name", "other", "busybox", "echo", "other"]);
+    let bind = format!("{}:/data", data.display());
+    // To be made by the next daemon.
+    die_after(
+        &host,
+        "container intended",
+        &["create", "--name", "waits", "-v", &bind, "busybox", "cat", "/data/greeting"],
+    );
+    let silent = Silent::mount(data);
+    let begun = Instant::now();
+    host.start();
+    assert!(begun.elapsed() < Duration::from_secs(40), "it waited for the mount: {:?}", begun.elapsed());
+    assert_eq!(host.ok(&["start", "-a", "other"]), "other");
+    assert_eq!(host.json(&["inspect", "waits"])["state"], "created", "it is kept");
+    assert!(host.log_tail().contains("nothing answered there"), "{}", host.log_tail());
+    drop(silent);
+    eventually("it is made", || (host.fabric(&["doctor"]).code == 0).then_some(()));
+    assert_eq!(host.ok(&["start", "-a", "waits"]), "hello");
+}
