@@ -92,6 +92,17 @@ impl Frame {
         Self::ipv4(to, from, addresses, 1, &message)
     }
 
+    /// The same IPv4 packet as a fragment (RFC 791 §3.2): where its part begins, in units of eight octets, and whether more
+    /// follow.
+    pub fn fragment(mut self, offset: u16, more: bool) -> Self {
+        let header = &mut self.0[14..34];
+        header[6..8].copy_from_slice(&(u16::from(more) << 13 | offset).to_be_bytes());
+        header[10..12].fill(0);
+        let sum = checksum(header);
+        header[10..12].copy_from_slice(&sum);
+        self
+    }
+
     /// An IPv6 packet (RFC 8200).
     pub fn ipv6(to: Mac, from: Mac, [source, target]: [Ipv6Addr; 2], next: u8, payload: &[u8]) -> Self {
         let length = u16::try_from(payload.len()).expect("a small packet").to_be_bytes();

@@ -52,6 +52,16 @@ pub(super) fn frames(scene: &Scene) -> Vec<(&'static str, Heard, Frame)> {
         ("parameter problem, about her flow", Nobody, error(12, &quote(your_ip, her_ip))),
         ("unreachable, about nothing", Nobody, error(3, &[0; 4])),
         ("unreachable, about what is cut", Nobody, error(3, &quote(your_ip, my_ip)[..4 + 10])),
+        // What these begin with, where a header would be, would be forged if it were one.
+        ("honest later fragment like an error", Victim, error(3, &quote(your_ip, her_ip)).fragment(2, false)),
+        ("honest later fragment like a redirect", Victim, error(5, &[0; 4]).fragment(2, false)),
+        ("honest later fragment like dhcp", Victim, Frame::udp(you, me, v4(my_ip), [67, 68]).fragment(2, true)),
+        ("first fragment of an error about her flow", Nobody, error(3, &quote(your_ip, her_ip)).fragment(0, true)),
+        ("first fragment that ends before the quote", Nobody, error(3, &[0; 4]).fragment(0, true)),
+        ("first fragment of a redirect", Nobody, error(5, &[0; 4]).fragment(0, true)),
+        ("first fragment of a dhcp offer", Nobody, Frame::udp(you, me, v4(my_ip), [67, 68]).fragment(0, true)),
+        ("later fragment from the neighbour's ip", Nobody, Frame::udp(you, me, v4(her_ip), [7, 7]).fragment(2, false)),
+        ("later fragment of pim", Nobody, Frame::ipv4(you, me, [my_ip, your_ip], 103, &[0; 8]).fragment(2, false)),
         ("pim hello", Nobody, Frame::ipv4(all, me, [my_ip, Ipv4Addr::new(224, 0, 0, 13)], 103, &[0x20, 0, 0xdf, 0xff])),
         (
             "multicast router advertisement",
