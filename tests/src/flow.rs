@@ -36,7 +36,9 @@ pub struct FlowReport {
 
 const INTERVAL: Duration = Duration::from_millis(5);
 /// More than the kernel needs to repeat a lost segment several times; then the flow counts as broken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// With fewer numbers than these nothing is shown.
+const ENOUGH: u64 = 5;
 
 impl Flow {
     /// Connects from `client` to the echo server in `server` by an address that leads there, and talks until
@@ -59,8 +61,10 @@ impl Flow {
         self.echoed.load(Ordering::Relaxed)
     }
 
-    /// Ends the connection and reports.
+    /// Ends the connection, once enough has been said or it is broken, and reports.
     pub fn finish(self) -> FlowReport {
+        let said_enough = || (self.echoed() > ENOUGH || self.worker.is_finished()).then_some(());
+        crate::eventually("enough numbers come back", said_enough);
         self.stop.store(true, Ordering::Relaxed);
         self.worker.join().expect("talking over a socket does not panic")
     }
@@ -113,7 +117,7 @@ impl FlowReport {
     #[track_caller]
     pub fn assert_nothing_lost(&self) {
         assert!(self.broken.is_none(), "the connection broke after {} numbers: {:?}", self.echoed, self.broken);
-        assert!(self.echoed > 5, "only {} numbers came back", self.echoed);
+        assert!(self.echoed > ENOUGH, "only {} numbers came back", self.echoed);
         assert_eq!(self.lost, 0, "segments were lost and sent again: {self:?}");
     }
 }

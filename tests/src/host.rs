@@ -19,7 +19,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Lan, Namespace, Outcome, binaries, busybox_tar, eventually, leftovers, snapshot};
+use crate::{Lan, Namespace, Outcome, binaries, busybox_tar, eventually, leftovers, snapshot, within};
+
+/// How long a full pool is waited for. A daemon that cannot fill it is counted as it is.
+const POOL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A host with its own network namespace, directories and daemon.
 ///
@@ -221,6 +224,11 @@ impl Host {
     /// taken from it.
     pub fn holdings(&self) -> Vec<String> {
         self.learn_ids();
+        // A daemon that stands still while it fills the pool must not look like one that has filled it.
+        if self.netd().is_some() {
+            let is_full = || leftovers::is_pool_full(&self.namespace, &self.run_dir(), self.namespace_pool());
+            let _ = within(POOL_PATIENCE, || is_full().then_some(()));
+        }
         let count = || leftovers::holdings(self.directory.path(), &self.namespace, &self.run_dir(), &self.known_ids());
         let (mut last, mut same) = (count(), 0);
         eventually("the counts stay the same", || {
@@ -230,6 +238,14 @@ impl Host {
             last = now;
             (same == 3).then(|| last.clone())
         })
+    }
+
+    /// How many namespaces the daemon keeps ready, as its configuration has it.
+    fn namespace_pool(&self) -> usize {
+        const DEFAULT: usize = 4;
+        let config = fs::read_to_string(self.path("netd.toml")).unwrap_or_default();
+        let value = config.lines().find_map(|line| line.strip_prefix("namespace_pool = ")?.trim().parse().ok());
+        value.unwrap_or(DEFAULT)
     }
 
     /// Remembers the containers there are, so that control groups can be told from those of other hosts.

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::Namespace;
+use crate::{Namespace, PATIENCE};
 
-/// How long a connection may take; what takes longer is filtered.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a connection may take to come about, for which no program has to run: what takes longer is filtered.
+const FILTERED: Duration = Duration::from_millis(1500);
 
 /// The body of `http://ADDRESS:PORT/PATH`, asked for from `namespace`.
 ///
@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 pub fn fetch(namespace: &Namespace, address: impl Into<IpAddr>, port: u16, path: &str) -> Result<String> {
     let to = SocketAddr::new(address.into(), port);
     namespace.enter(|| {
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        let mut stream = TcpStream::connect_timeout(&to, FILTERED)?;
+        // Who has got through is answered, however late the server gets a processor.
         stream.set_read_timeout(Some(PATIENCE))?;
         // In one write, and so in one segment: `serve` reads once.
         stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {to}\r\n\r\n").as_bytes())?;

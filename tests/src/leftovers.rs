@@ -1,7 +1,9 @@
 //! What is left of a host when nothing should be.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -107,6 +109,16 @@ fn rules(host: &Namespace) -> Vec<String> {
         }
     }
     left
+}
+
+/// Whether `pool` pinned namespaces wait for a container, which nobody lives in, half of them with a veth pair.
+pub(crate) fn is_pool_full(host: &Namespace, run: &Path, pool: usize) -> bool {
+    let inode = |path: &Path| fs::metadata(path).ok().map(|file| file.ino());
+    let processes = fs::read_dir("/proc").expect("proc is mounted").map_while(Result::ok);
+    let used: BTreeSet<u64> = processes.filter_map(|process| inode(&process.path().join("ns/net"))).collect();
+    let pins = mounts(&run.join("netns")).into_iter().filter(|point| *point != run.join("netns"));
+    let idle = pins.filter_map(|point| inode(&point)).filter(|inode| !used.contains(inode)).count();
+    idle == pool && spares(host).len() == pool.div_ceil(2)
 }
 
 /// How many mounts, processes and control groups a host has, by kind; names of no two containers are equal, counts are.

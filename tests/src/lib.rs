@@ -23,7 +23,7 @@ mod terminal;
 mod wait;
 
 pub use binaries::busybox_tar;
-pub use dns::{Answer, RecordType, answer_everything, ask};
+pub use dns::{Answer, RecordType, answer_everything, ask, ask_within};
 pub use flow::{Flow, FlowReport};
 pub use guest::Guest;
 pub use host::{Attached, Host};
@@ -34,7 +34,7 @@ pub use outcome::Outcome;
 pub use packet::{ALL, Frame, Mac, Wire};
 pub use ping::{Ping, PingReport};
 pub use router::advertise_router;
-pub use snapshot::difference;
+pub use snapshot::{difference, without_carrier};
 pub use steps::{Course, Scenario, crash_after_each, kind};
 pub use terminal::Terminal;
 pub use wait::{PATIENCE, eventually, within};

@@ -84,7 +84,9 @@ impl Wire {
     pub fn frames(&self, quiet: Duration) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         let mut last = Instant::now();
-        while let Some(rest) = quiet.checked_sub(last.elapsed()) {
+        loop {
+            // What has arrived while this process stood still is looked at, too.
+            let rest = quiet.saturating_sub(last.elapsed());
             let limit = Timespec::try_from(rest).expect("less than a second");
             let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
             if poll(&mut ready, Some(&limit)).expect("poll") == 0 {

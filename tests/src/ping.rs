@@ -16,6 +16,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Namespace, PATIENCE, within};
 
+/// With fewer answers than these nothing is shown.
+const ENOUGH: usize = 5;
+
 /// A running `ping`.
 #[derive(Debug)]
 pub struct Ping {
@@ -66,8 +69,10 @@ impl Ping {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Ends it and reports. The last packet, which may be under way, does not count.
+    /// Ends it, once enough packets were answered or none is for long, and reports. The last packet, which may be under way,
+    /// does not count.
     pub fn finish(mut self) -> PingReport {
+        let _ = within(PATIENCE, || (self.answered() as usize > ENOUGH).then_some(()));
         self.stop();
         let reader = self.reader.take().expect("only finish takes it");
         let answered = reader.join().expect("reading a pipe does not panic");
@@ -93,7 +98,7 @@ impl PingReport {
     /// Fails the test if any packet was lost, or if too few were sent to tell.
     #[track_caller]
     pub fn assert_nothing_lost(&self) {
-        assert!(self.answered > 5, "only {} packets were answered", self.answered);
+        assert!(self.answered > ENOUGH, "only {} packets were answered", self.answered);
         assert!(self.lost.is_empty(), "{} of {} packets were lost: {:?}", self.lost.len(), self.answered, self.lost);
     }
 }

@@ -21,6 +21,14 @@ pub(crate) fn kernel_state(host: &Namespace) -> String {
         shown.lines().filter(|line| !is_spare(line)).for_each(|line| text.push_str(&(without_other_end(line) + "\n")));
         text.push('\n');
     }
+    // Which connections containers have had open lately is in the sets that count them.
+    let counted = |line: &&str| line.contains("ct count over") && !line.trim_start().starts_with("add @");
+    let text: String = text.lines().filter(|line| !counted(line)).map(|line| format!("{line}\n")).collect();
+    without_carrier(&text)
+}
+
+/// What `ip` prints without what it says of the carrier of links.
+pub fn without_carrier(text: &str) -> String {
     let carrier = [
         "NO-CARRIER,",
         ",M-DOWN",
@@ -31,10 +39,7 @@ pub(crate) fn kernel_state(host: &Namespace) -> String {
         " state LOWERLAYERDOWN",
         " linkdown",
     ];
-    // Which connections containers have had open lately is in the sets that count them.
-    let counted = |line: &&str| line.contains("ct count over") && !line.trim_start().starts_with("add @");
-    let text: String = text.lines().filter(|line| !counted(line)).map(|line| format!("{line}\n")).collect();
-    carrier.iter().fold(text, |text, word| text.replace(word, ""))
+    carrier.iter().fold(text.to_owned(), |text, word| text.replace(word, ""))
 }
 
 /// `bridge` names a container's end after whatever interface of the host has its index.

@@ -60,6 +60,11 @@ impl<'a> Scenario<'a> {
                 });
             }
         }
+        if crash_at.is_none() {
+            // None is missing in the list: the doctor waits for what is being removed, the count for what is made ahead.
+            let _ = host.fabric(&["doctor"]);
+            host.holdings();
+        }
         // Some steps follow the answer.
         let ended = host.ended_by(Duration::from_millis(500));
         let log = fs::read_to_string(&log).expect("the daemon wrote its steps");

@@ -44,13 +44,13 @@ impl Host {
         *netd = Some(command.spawn().expect("nsenter runs"));
     }
 
-    /// Waits until the daemon answers; the test fails if it ends or takes ten seconds.
+    /// Waits until the daemon answers; the test fails if it ends or takes longer than [`PATIENCE`].
     #[track_caller]
     pub fn wait_until_ready(&self) {
         assert!(self.is_soon_ready(), "netd ended before it was ready:\n{}", self.log_tail());
     }
 
-    /// Waits until the daemon answers, or has ended; the test fails if it does neither within ten seconds.
+    /// Waits until the daemon answers, or has ended; the test fails if it does neither within [`PATIENCE`].
     #[track_caller]
     pub fn is_soon_ready(&self) -> bool {
         let ready = within(PATIENCE, || {
@@ -61,7 +61,7 @@ impl Host {
             UnixStream::connect(self.run_dir().join("netd.sock")).ok()?;
             (self.fabric(&["status"]).code == 0).then_some(true)
         });
-        ready.unwrap_or_else(|| panic!("netd is not ready after 10 s:\n{}", self.log_tail()))
+        ready.unwrap_or_else(|| panic!("netd is not ready after {PATIENCE:?}:\n{}", self.log_tail()))
     }
 
     /// The daemon's process.
@@ -102,7 +102,7 @@ impl Host {
         status.signal()
     }
 
-    /// Ends the daemon as a service manager does: SIGTERM; it must end well, within ten seconds.
+    /// Ends the daemon as a service manager does: SIGTERM; it must end well, within [`PATIENCE`].
     #[track_caller]
     pub fn terminate(&self) {
         let mut netd = self.netd().take().expect("the daemon was started");
@@ -111,7 +111,7 @@ impl Host {
         let Some(status) = status else {
             let _ = netd.kill();
             let _ = netd.wait();
-            panic!("netd did not end within 10 s of SIGTERM:\n{}", self.log_tail());
+            panic!("netd did not end within {PATIENCE:?} of SIGTERM:\n{}", self.log_tail());
         };
         assert!(status.success(), "netd ended with {status}:\n{}", self.log_tail());
     }
