@@ -5,12 +5,13 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::PermissionsExt,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use tests::{ALL, Attached, Frame, Host, Lan, Namespace, Wire, difference, eventually, within};
+use tests::{ALL, Attached, Frame, Host, Lan, Namespace, PATIENCE, Wire, difference, eventually, within};
 
 const LIMIT: usize = 512;
 const PORT: u16 = 7000;
@@ -50,6 +51,8 @@ fn connect(from: &Namespace, to: SocketAddr) -> Option<TcpStream> {
 /// Takes all connections that come to the LAN, and sends back one octet of each.
 fn while_serving<T>(lan: &Lan, act: impl FnOnce(SocketAddr) -> T) -> T {
     let listener = lan.namespace.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).expect("free"));
+    // All have room to wait: that a connection comes about is not up to how soon it is taken.
+    rustix::net::listen(&listener, 4096).expect("a listener");
     listener.set_nonblocking(true).expect("a socket");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -129,7 +132,7 @@ fn without_a_limit_one_container_has_as_many_as_it_likes() {
         flood(&attacker, lan.address, 3000);
         (known(&host) >= 3000).then_some(())
     };
-    assert!(within(Duration::from_secs(10), all).is_some(), "the control: {}", known(&host));
+    assert!(within(PATIENCE, all).is_some(), "the control: {}", known(&host));
 }
 
 /// An `nft` that knows no limit of connections, as on a kernel without it, in a directory for PATH.
@@ -139,7 +142,12 @@ fn nft_without_limits(host: &Host) -> String {
     let program = directory.join("nft");
     let script = "#!/bin/sh\ninput=$(cat)\ncase $input in *'ct count'*) echo 'Error: no such expression' >&2; exit 1;; esac\n\
                   printf '%s\\n' \"$input\" | exec /usr/sbin/nft \"$@\"\n";
-    fs::write(&program, script).expect("the directory is ours");
+    // Written by another process: what this one has open for writing, a child that another test starts meanwhile has open
+    // for a moment, too, and then it cannot be executed.
+    let draft = host.path("nft-without-limits");
+    fs::write(&draft, script).expect("the directory is ours");
+    let copied = Command::new("cp").args([&draft, &program]).status().expect("cp runs");
+    assert!(copied.success(), "there is room");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the file is ours");
     format!("{}:{}", directory.display(), std::env::var("PATH").expect("there is one"))
 }

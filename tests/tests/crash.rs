@@ -59,7 +59,13 @@ fn bystanders(host: &Host, lan: &Lan) -> (Flow, Ping) {
 /// The victim, by whichever of its names, is in a state that the scenario brings it to, or gone.
 fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
     let ends = scenario.iter().any(|request| ["stop", "kill"].contains(&request[0]));
+    let removes_itself = scenario.iter().any(|request| request.contains(&"--rm"));
     for name in ["victim", "renamed"] {
+        if removes_itself {
+            let gone = || (host.fabric(&["inspect", name]).code != 0).then_some(());
+            eventually(&format!("{when}: what removes itself is gone"), gone);
+            continue;
+        }
         let waits = || host.fabric(&["inspect", name, "--format", "{{.state}}"]).stdout.trim() == "restarting";
         eventually("its restart policy has started it", || (!waits()).then_some(()));
         let outcome = host.fabric(&["inspect", name, "--format", "json"]);
@@ -83,7 +89,7 @@ fn assert_reaches_its_gateways(host: &Host, when: &str, name: &str) {
     for endpoint in victim["endpoints"].as_array().expect("a list") {
         // A network that nothing leaves has none.
         let Some(gateway) = endpoint["gateway"].as_str() else { continue };
-        let answer = host.fabric(&["exec", name, "ping", "-c", "1", "-W", "1", gateway]);
+        let answer = host.fabric(&["exec", name, "ping", "-c", "1", "-W", "10", gateway]);
         assert_eq!(answer.code, 0, "{when}: {gateway} does not answer\n{answer}");
     }
     let routes = host.ok(&["exec", name, "ip", "route"]);

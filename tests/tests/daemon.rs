@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tests::Host;
+use tests::{Host, eventually};
 
 /// Somebody who has an account on the host and nothing to do with containers; in these groups besides.
 fn somebody(groups: &str) -> Command {
@@ -33,7 +33,10 @@ fn somebody_else_gets_no_answer() {
     let host = Host::new();
     // Where users may go: what is tried is the socket, not the directory of the test.
     let program = host.path("fabric");
-    fs::copy(host.fabric_command(&[]).get_program(), &program).expect("there is room");
+    // By another process: what this one has open for writing, a child that another test starts meanwhile has open for a
+    // moment, too, and then it cannot be executed.
+    let copied = Command::new("cp").arg(host.fabric_command(&[]).get_program()).arg(&program).status();
+    assert!(copied.expect("cp runs").success(), "there is room");
     fs::set_permissions(program.parent().expect("a directory"), Permissions::from_mode(0o755)).expect("it is ours");
     let socket = host.run_dir().join("netd.sock");
     let status = |groups: &str| {
@@ -68,10 +71,13 @@ fn somebody_else_reads_and_writes_nothing_of_containers() {
         &["sh", "-c", "echo secret; umask 0; echo x >/open; sleep 1000"],
     );
     fs::set_permissions(host.path(""), Permissions::from_mode(0o755)).expect("it is ours");
-    let mut paths = Vec::new();
-    below(&host.run_dir(), &mut paths);
-    below(&host.data_dir(), &mut paths);
-    assert!(paths.iter().any(|path| path.ends_with("/log.jsonl")), "{paths:#?}");
+    let mut paths = eventually("it has written to its log and its file", || {
+        let mut paths = Vec::new();
+        below(&host.run_dir(), &mut paths);
+        below(&host.data_dir(), &mut paths);
+        let is_there = |name| paths.iter().any(|path: &String| path.ends_with(name));
+        (is_there("/log.jsonl") && is_there("/open")).then_some(paths)
+    });
     // Notes that say nothing of any container.
     paths.retain(|path| !path.ends_with("/incarnation") && !path.ends_with("-enabled-by-fabric"));
     let list = paths.join("\n") + "\n";

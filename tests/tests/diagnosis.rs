@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf};
 
-use tests::{Attached, Host, Namespace, PATIENCE, difference, eventually, within};
+use tests::{Attached, Host, Namespace, PATIENCE, difference, eventually, within, without_carrier};
 
 /// A host with a network of both families, a container that publishes a port on it, and a second network.
 struct Scene {
@@ -13,6 +13,8 @@ struct Scene {
     bridge: String,
     port: String,
     namespace: PathBuf,
+    /// Its state while nothing is damaged.
+    healthy: String,
 }
 
 impl Scene {
@@ -29,8 +31,10 @@ impl Scene {
         let pins = fs::read_dir(host.run_dir().join("netns")).expect("readable");
         let own = inode(&PathBuf::from(format!("/proc/{}/ns/net", api.pid)));
         let namespace = pins.map(|pin| pin.expect("readable").path()).find(|pin| inode(pin) == own);
-        let scene = Self { api, bridge, port, namespace: namespace.expect("it is pinned"), host };
+        let namespace = namespace.expect("it is pinned");
+        let mut scene = Self { api, bridge, port, namespace, healthy: String::new(), host };
         eventually("spare namespaces are ready", || (scene.host.fabric(&["doctor"]).code == 0).then_some(()));
+        scene.healthy = scene.state();
         scene
     }
 
@@ -38,11 +42,12 @@ impl Scene {
         self.api.namespace()
     }
 
-    /// Everything of the host's and the container's network, IPv6 as well.
+    /// Everything of the host's and the container's network, IPv6 as well: but for what the kernel does of its own accord
+    /// some time after a link came up or went down.
     fn state(&self) -> String {
         let parts: [&[&str]; 4] = [
             &["ip", "-6", "-o", "address", "show", "scope", "global"],
-            &["ip", "-6", "route", "show"],
+            &["sh", "-c", "ip -6 route show | grep -v ^fe80::"],
             &["sh", "-c", &format!("bridge fdb show dev {} | grep -v ^33:33:", self.port)],
             &["sh", "-c", "tail -n +1 /proc/sys/net/ipv[46]/conf/f*/{route_localnet,disable_ipv6,accept_ra} 2>&1"],
         ];
@@ -55,7 +60,7 @@ impl Scene {
             &["sh", "-c", "cat /proc/sys/net/ipv6/conf/*/disable_ipv6"],
         ];
         let inside = inside.map(|part| self.inside().try_run(part).stdout).join("\n");
-        format!("{}\n{host}\n{inside}", self.host.kernel_state())
+        without_carrier(&format!("{}\n{host}\n{inside}", self.host.kernel_state()))
     }
 
     /// What the doctor finds, one line for each.
@@ -71,7 +76,6 @@ impl Scene {
     /// Damages, expects the doctor to find what begins so and nothing else, has it mended, and looks whether all is as it
     /// was; returns what went wrong.
     fn broken(&self, damage: &str, expected: &[String]) -> Option<String> {
-        let before = self.state();
         self.host.namespace().run(&["sh", "-c", damage]);
         let found = self.found();
         let begins = |(is, should): (&String, &String)| is.starts_with(should.as_str());
@@ -83,7 +87,7 @@ impl Scene {
             return Some(format!("{damage}\n{mended}\n{found:#?}"));
         }
         // Lines are compared, not their order: what was made anew comes last.
-        let rest = || Some(difference(&before, &self.state())).filter(|rest| !rest.is_empty());
+        let rest = || Some(difference(&self.healthy, &self.state())).filter(|rest| !rest.is_empty());
         if within(PATIENCE, || rest().is_none().then_some(())).is_none() {
             return Some(format!("{damage}\nis mended with\n{}", rest().unwrap_or_default()));
         }
@@ -211,8 +215,8 @@ fn each_difference_of_a_containers_network() {
     ]);
     // What is made anew is not what it was to the letter.
     let works = || {
-        let gateway = scene.inside().try_run(&["ping", "-n", "-c", "1", "-W", "1", "10.9.8.1"]);
-        let gateway6 = scene.inside().try_run(&["ping", "-6", "-n", "-c", "1", "-W", "1", "fd09::1"]);
+        let gateway = scene.inside().try_run(&["ping", "-n", "-c", "1", "-W", "10", "10.9.8.1"]);
+        let gateway6 = scene.inside().try_run(&["ping", "-6", "-n", "-c", "1", "-W", "10", "fd09::1"]);
         (gateway.code, gateway6.code) == (0, 0)
     };
     let stray = scene.namespace.with_file_name("0123456789ab");

@@ -2,10 +2,11 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 
-use tests::{Answer, Attached, Host, RecordType, answer_everything, ask, eventually};
+use tests::{Answer, Attached, Host, PATIENCE, RecordType, answer_everything, ask, ask_within, eventually, within};
 
 const NO_SUCH_NAME: u8 = 3;
 
@@ -33,6 +34,14 @@ fn no_data() -> Answer {
 
 fn no_such_name() -> Answer {
     Answer { code: NO_SUCH_NAME, records: Vec::new() }
+}
+
+/// Waits for an answer from outside: a server there that stands still for long is taken for silent, and the client told so.
+#[track_caller]
+fn expect_from_outside(ask: impl Fn(&str, RecordType) -> Answer, kind: RecordType, expected: &Answer) {
+    const SERVER_FAILURE: u8 = 2;
+    let answered = || Some(ask("www.example.com", kind)).filter(|answer| answer.code != SERVER_FAILURE);
+    assert_eq!(eventually("an upstream is asked", answered), *expected);
 }
 
 fn reverse(address: Ipv4Addr) -> String {
@@ -99,12 +108,12 @@ fn other_names_are_asked_of_the_hosts_upstreams() {
     host.ok(&["network", "create", "web"]);
     let api = sleeper(&host, "api", "web");
     let ask = asker(&host, "web");
-    assert_eq!(ask("www.example.com", RecordType::A), found(&[answer]));
-    assert_eq!(ask("www.example.com", RecordType::Aaaa), no_data());
+    expect_from_outside(&ask, RecordType::A, &found(&[answer]));
+    expect_from_outside(&ask, RecordType::Aaaa, &no_data());
     assert_eq!(ask("api.web.fabric.internal", RecordType::A), found(&[api.ipv4]), "ours stay ours");
     assert_eq!(ask("nobody.web.fabric.internal", RecordType::A), no_such_name(), "ours are not asked outside");
     host.restart();
-    assert_eq!(ask("www.example.com", RecordType::A), found(&[answer]), "also after a restart");
+    expect_from_outside(&ask, RecordType::A, &found(&[answer]));
     assert_eq!(ask("api.web.fabric.internal", RecordType::A), found(&[api.ipv4]));
 }
 
@@ -124,8 +133,8 @@ fn no_name_is_denied_while_the_daemon_comes_back() {
         let answers: Vec<Answer> = std::thread::scope(|scope| {
             let asking = scope.spawn(|| {
                 let ask_once = || {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                    scope.spawn(|| ask(&namespace, server, "api", RecordType::A))
+                    std::thread::sleep(Duration::from_millis(10));
+                    scope.spawn(|| ask_within(Duration::from_secs(2), &namespace, server, "api", RecordType::A))
                 };
                 // One query every few milliseconds, whether or not those before were answered.
                 let mut queries = Vec::new();
@@ -140,7 +149,7 @@ fn no_name_is_denied_while_the_daemon_comes_back() {
             is_back.store(true, Ordering::Relaxed);
             asking.join().expect("asking does not panic")
         });
-        assert!(!answers.is_empty(), "the daemon answers again");
+        assert_eq!(ask(&namespace, server, "api", RecordType::A).expect("it answers again"), found(&[api.ipv4]));
         assert!(answers.iter().all(|answer| *answer == found(&[api.ipv4])), "{answers:?}");
     }
 }
@@ -206,13 +215,11 @@ fn each_network_and_each_container_can_have_upstreams_of_its_own() {
     host.run("picky", "own", &["--dns", "127.0.0.1:5303"], &["sleep", "1000"]);
     host.run("easy", "own", &[], &["sleep", "1000"]);
     host.run("other", "plain", &[], &["sleep", "1000"]);
-    let asked_by = |container: &str| {
-        let namespace = host.attached(container).namespace();
-        ask(&namespace, server(&host, container), "www.example.com", RecordType::A).expect("an answer")
-    };
-    for round in ["at first", "after a restart"] {
+    for _at_first_and_after_a_restart in 0..2 {
         for (container, last) in [("other", 1), ("easy", 2), ("picky", 3)] {
-            assert_eq!(asked_by(container), found(&[Ipv4Addr::new(203, 0, 113, last)]), "{container} {round}");
+            let (namespace, server) = (host.attached(container).namespace(), server(&host, container));
+            let ask = |name: &str, kind| ask(&namespace, server, name, kind).expect("an answer");
+            expect_from_outside(ask, RecordType::A, &found(&[Ipv4Addr::new(203, 0, 113, last)]));
         }
         host.restart();
     }
@@ -244,7 +251,7 @@ fn the_hosts_resolver_is_followed_when_it_changes() {
     }
     host.ok(&["network", "create", "web"]);
     let ask = asker(&host, "web");
-    assert_eq!(ask("www.example.com", RecordType::A), found(&[Ipv4Addr::new(203, 0, 113, 11)]));
+    expect_from_outside(&ask, RecordType::A, &found(&[Ipv4Addr::new(203, 0, 113, 11)]));
     std::fs::write(&path, "nameserver 127.0.0.12\nsearch corp.example\n").expect("the directory is ours");
     let new = found(&[Ipv4Addr::new(203, 0, 113, 12)]);
     eventually("the new resolver is asked", || (ask("www.example.com", RecordType::A) == new).then_some(()));
@@ -286,7 +293,10 @@ fn a_query_shows_what_a_container_is_answered_and_from_where() {
     assert_eq!(seen["answers"][0]["data"], store.ipv4.to_string());
     assert_eq!(query(&["store", "--as", "shop"])["code"], "NXDOMAIN", "who is elsewhere does not");
     for origin in ["upstream", "cache"] {
-        let answer = query(&["www.example.com", "--as", "shop"]);
+        // A server outside that stands still for long is taken for silent.
+        let answered =
+            || Some(query(&["www.example.com", "--as", "shop"])).filter(|answer| answer["code"] != "SERVFAIL");
+        let answer = eventually("an upstream is asked", answered);
         assert_eq!((&answer["origin"], &answer["answers"][0]["data"]), (&origin.into(), &"203.0.113.1".into()));
     }
     for refused in [&["a..b"][..], &["x", "NOTYPE"], &["x", "--as", "nobody"]] {
@@ -340,7 +350,7 @@ fn a_flood_from_one_container_costs_the_others_no_answers() {
     let (api, store) = (sleeper(&host, "api", "web"), sleeper(&host, "store", "db"));
     let askers = [("api", server(&host, "api"), &api), ("store", server(&host, "store"), &store)];
     let done = AtomicBool::new(false);
-    let mut lost = Vec::new();
+    let (mut lost, mut is_flooded, flooded) = (Vec::new(), false, AtomicU64::new(0));
     std::thread::scope(|scope| {
         let flood = scope.spawn(|| {
             let socket = flooder.enter(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port"));
@@ -356,23 +366,30 @@ fn a_flood_from_one_container_costs_the_others_no_answers() {
                     let _ = socket.send_to(query, target);
                 }
                 sent += 100;
-                let due = std::time::Duration::from_micros(sent * 10);
+                flooded.store(sent, Ordering::Relaxed);
+                let due = Duration::from_micros(sent * 10);
                 std::thread::sleep(due.saturating_sub(start.elapsed()));
             }
-            sent as f64 / start.elapsed().as_secs_f64()
         });
-        std::thread::sleep(std::time::Duration::from_millis(300));
         for _ in 0..50 {
+            // Whoever gets a processor when: so many are sent between two questions.
+            let before = flooded.load(Ordering::Relaxed);
+            let floods = || (flooded.load(Ordering::Relaxed) >= before + 1000).then_some(());
+            is_flooded = within(PATIENCE, floods).is_some();
+            if !is_flooded {
+                break;
+            }
             for (name, server, container) in &askers {
-                let answer = ask(&container.namespace(), *server, name, RecordType::A);
+                let limit = Duration::from_secs(2);
+                let answer = ask_within(limit, &container.namespace(), *server, name, RecordType::A);
                 if answer.as_ref().ok() != Some(&found(&[container.ipv4])) {
                     lost.push(format!("{name}: {answer:?}"));
                 }
             }
         }
         done.store(true, Ordering::Relaxed);
-        let rate = flood.join().expect("flooding does not panic");
-        assert!(rate > 5_000.0, "{rate:.0} queries/s are no flood");
+        flood.join().expect("flooding does not panic");
     });
+    assert!(is_flooded, "the control: it floods");
     assert!(lost.len() <= 5, "{} of 100 were lost: {lost:#?}", lost.len());
 }

@@ -10,7 +10,7 @@ use std::{
 
 use state::{commit, keys, leaked};
 use store::Transaction;
-use tests::{Host, within};
+use tests::{Host, eventually, within};
 
 const GHOST: &str = "0123456789abcdef0123456789abcdef";
 
@@ -122,10 +122,16 @@ fn files_of_a_running_container_that_are_of_before() {
 fn images_that_are_damaged_or_left_over() {
     let host = Host::new();
     let images = host.data_dir().join("images");
-    let blob = images.join("blobs/sha256").join("0".repeat(64));
+    let (blob, layer) = (images.join("blobs/sha256").join("0".repeat(64)), images.join("l/stray"));
+    // What the daemon itself tidies up when it starts is over once these are gone.
+    host.kill();
+    fs::write(&blob, "x").expect("root may");
+    fs::create_dir(&layer).expect("root may");
+    host.start();
+    eventually("netd has tidied up", || (!blob.exists() && !layer.exists()).then_some(()));
+    host.assert_healthy();
     fs::write(&blob, "x").expect("root may");
     named_and_mended(&host, &blob.display().to_string(), "belongs to no image");
-    let layer = images.join("l/stray");
     fs::create_dir(&layer).expect("root may");
     named_and_mended(&host, &layer.display().to_string(), "belongs to no image");
     host.ok(&["run", "--rm", "busybox", "true"]);
@@ -164,7 +170,8 @@ fn links_rules_and_settings_are_named_or_restored_already() {
         let mended: Vec<&str> = told.stdout.lines().filter(|line| line.starts_with("mended: ")).collect();
         let named = mended.iter().any(|line| line.contains(object) && line.contains(difference));
         assert!(named || mended.is_empty(), "{damage:?}: {told}");
-        let restored = within(std::time::Duration::from_secs(3), || (host.kernel_state() == healthy).then_some(()));
+        // Before netd's own look at everything, which comes every 10 s.
+        let restored = within(std::time::Duration::from_secs(8), || (host.kernel_state() == healthy).then_some(()));
         assert!(restored.is_some(), "{damage:?}: {}", tests::difference(&healthy, &host.kernel_state()));
         host.assert_healthy();
     }

@@ -71,16 +71,22 @@ fn descriptors() {
     host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
     let api = host.run("api", "web", &[], &["sleep", "1000"]);
     let before = host.json(&["ps", "-a"]);
+    // Nothing is made ahead any more that would take or free some.
+    host.holdings();
     let enough = limit_descriptors(&host, Some(open_descriptors(&host) + 2));
     let refused = host.fabric(&["run", "-d", "--network", "web", "busybox", "sleep", "1000"]).expect_code(125);
     assert!(refused.stderr.contains("Too many open files"), "{refused}");
     // Connections take what is left; who waits for the next one does not spin.
     let held: Vec<_> =
         (0..20).map(|_| UnixStream::connect(host.run_dir().join("netd.sock")).expect("it listens")).collect();
-    let used = ticks(&host);
-    sleep(Duration::from_secs(1));
-    let used = ticks(&host) - used;
-    assert!(used < 30, "netd used {used} ticks of 100");
+    let used_in_a_second = |_| {
+        let used = ticks(&host);
+        sleep(Duration::from_secs(1));
+        ticks(&host) - used
+    };
+    // Who spins does so all the time; a machine that stands still may count that as its own once.
+    let used: Vec<u64> = (0..3).map(used_in_a_second).collect();
+    assert!(used.iter().any(|used| *used < 30), "netd used {used:?} ticks of 100");
     assert!(answers(&api, [10, 9, 8, 1]), "DNS goes on");
     drop(held);
     limit_descriptors(&host, enough);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tests::{ALL, Frame, Host, Lan, Mac, Namespace, Wire, eventually, within};
+use tests::{ALL, Frame, Host, Lan, Mac, Namespace, PATIENCE, Wire, eventually, within};
 
 const PORT: u16 = 7000;
 const PUBLISHED: u16 = 7001;
@@ -96,9 +96,12 @@ fn talk(client: &Namespace, server: &Namespace, listen: SocketAddr, to: SocketAd
     client.send(b"there").expect("nobody has complained");
     let (_, seen) = server.recv_from(&mut [0; 8]).expect("the datagram arrives");
     server.connect(seen).expect("it has just been heard of");
-    server.set_read_timeout(Some(Duration::from_millis(500))).expect("not zero");
     server.send(b"back").expect("nobody has complained");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
     client.recv(&mut [0; 8]).expect("the answer arrives");
+    for socket in [&client, &server] {
+        socket.set_read_timeout(Some(Duration::from_millis(500))).expect("not zero");
+    }
     Talk { client, server, seen }
 }
 
@@ -131,7 +134,7 @@ fn nobody_is_told_of_a_flow_by_a_container_of_another_network() {
     scene.host.kill();
     scene.host.namespace().run(&["nft", "delete", "table", "bridge", "fabric"]);
     for flow in &flows {
-        let believed = within(Duration::from_secs(10), || told(flow));
+        let believed = within(PATIENCE, || told(flow));
         assert!(believed.is_some(), "the control: without the rules of ports it is believed: {flow:?}");
     }
     scene.host.start();
@@ -156,7 +159,7 @@ fn no_kind_of_error_carries_anything_from_one_network_to_another() {
     scene.host.kill();
     scene.host.namespace().run(&["nft", "delete", "table", "bridge", "fabric"]);
     for kind in [1, 5, 100, 127] {
-        let arrived = within(Duration::from_secs(10), || arrives(kind).then_some(()));
+        let arrived = within(PATIENCE, || arrives(kind).then_some(()));
         assert!(arrived.is_some(), "the control: without the rules of ports type {kind} arrives");
     }
     scene.host.start();

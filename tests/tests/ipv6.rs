@@ -119,7 +119,7 @@ fn flows_of_ipv6_end_with_what_allowed_them() {
     let client = lan.namespace.enter(|| UdpSocket::bind((lan6, 4000)).expect("free"));
     let bystander = sleeper(&host, "bystander", &["--network", "web"]);
     let outside = lan.namespace.enter(|| UdpSocket::bind((lan6, 6000)).expect("free"));
-    outside.set_read_timeout(Some(Duration::from_millis(500))).expect("not zero");
+    outside.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
     let send_out = |from: &Namespace| {
         let socket = from.enter(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("free"));
         socket.send_to(b"!", (lan6, 6000)).expect("there is a route");
@@ -223,7 +223,7 @@ fn each_familys_default_route_follows_priority_and_never_leads_through_an_intern
     for network in ["secret", "alone"] {
         let neighbour = sleeper(&host, network, &["--network", network]);
         let to: IpAddr = address(&host, "app", network).into();
-        neighbour.run(&["ping", "-6", "-n", "-c", "1", "-W", "1", &to.to_string()]);
+        neighbour.run(&["ping", "-6", "-n", "-c", "1", "-W", "10", &to.to_string()]);
     }
 }
 
