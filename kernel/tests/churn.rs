@@ -9,18 +9,18 @@ use std::{
     time::Duration,
 };
 
-use lab::{HOST, Lab, Place, address, attachment, network, sh, state};
+use lab::{ENOUGH, HOST, Lab, Place, SILENCE, address, attachment, network, sh, state};
 use model::{Element, Scope};
 
 const CHANGES: usize = 10_000;
 /// How many networks change at once, each in two elements: it takes the kernel some 10 ms to let go of any number.
 const AT_ONCE: u8 = 10;
 const WEB: Place = Place::Container(12);
-const SOON: Duration = Duration::from_millis(500);
 
 fn socket(lab: &Lab, place: Place, port: u16) -> UdpSocket {
     let socket = lab.at(place, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("free"));
-    socket.set_read_timeout(Some(SOON)).expect("not zero");
+    // Nothing is sent twice, so what is late was not lost.
+    socket.set_read_timeout(Some(ENOUGH)).expect("not zero");
     socket
 }
 
@@ -70,7 +70,8 @@ fn ten_thousand_changes_open_nothing_and_close_nothing_else() {
                     thread::sleep(Duration::from_millis(1));
                 }
             });
-            for number in 0..CHANGES / usize::from(2 * AT_ONCE) {
+            let tell_enough = || [&questions, &attempts].iter().all(|count| count.load(Relaxed) > 500);
+            for number in (0..).take_while(|number| number * usize::from(2 * AT_ONCE) < CHANGES || !tell_enough()) {
                 let next = match number % 50 {
                     // Seldom: what was published is looked for among all connections when it ends.
                     0 => &published,
@@ -84,16 +85,18 @@ fn ten_thousand_changes_open_nothing_and_close_nothing_else() {
             asking.join().expect("asking does not panic")
         });
         let (questions, attempts) = (questions.into_inner(), attempts.into_inner());
-        println!("{CHANGES} changes, {questions} questions, {attempts} attempts");
-        assert!(questions > 500 && attempts > 500, "{questions} questions and {attempts} attempts tell little");
+        println!("{CHANGES} changes or more, {questions} questions, {attempts} attempts");
         assert_eq!(lost, 0, "of {questions} questions");
+        hidden.set_read_timeout(Some(SILENCE)).expect("not zero");
         assert!(hidden.recv(&mut [0; 8]).is_err(), "of {attempts} attempts one arrived");
         assert_eq!(lab.settle(&closed), Vec::<String>::new(), "nothing is left of the changes");
 
         lab.settle(&state(&[attachment(12, &[]), attachment(23, &[])]));
+        server.set_read_timeout(Some(SILENCE)).expect("not zero");
         assert!(!asked(&client, &server), "the control: what is not published is not answered");
         sh("nft delete table inet fabric");
         attack();
+        hidden.set_read_timeout(Some(ENOUGH)).expect("not zero");
         hidden.recv(&mut [0; 8]).expect("the control: without rules the attempt arrives");
     });
 }

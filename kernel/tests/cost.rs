@@ -42,7 +42,8 @@ fn wide(attachments: &[Attachment]) -> State {
     state
 }
 
-/// The median time to attach and to detach one endpoint whose namespace comes from the pool.
+/// The least time of many to attach and to detach one endpoint whose namespace comes from the pool: what it costs, whatever else
+/// the machine did in the other turns.
 fn measure(lab: &Lab, neighbours: &[Attachment]) -> (Duration, Duration) {
     let (mut attach, mut detach) = (Vec::new(), Vec::new());
     for _ in 0..21 {
@@ -59,9 +60,8 @@ fn measure(lab: &Lab, neighbours: &[Attachment]) -> (Duration, Duration) {
         lab.reconcile(scope, &without);
         detach.push(start.elapsed());
     }
-    attach.sort();
-    detach.sort();
-    (attach[10], detach[10])
+    let least = |times: Vec<Duration>| times.into_iter().min().expect("many turns");
+    (least(attach), least(detach))
 }
 
 #[test]
@@ -78,8 +78,7 @@ fn attaching_costs_the_same_with_many_neighbours() {
         println!("500 endpoints looked at in {:?}", start.elapsed());
         let many = measure(lab, &crowd);
         println!("attach, detach: {few:?} with 10 neighbours, {many:?} with 500");
-        // A machine that is busy with other tests is slow now and then; a cost that grows with the neighbours would be
-        // fifty times as high.
+        // A cost that grows with the neighbours would be fifty times as high.
         assert!(many.0 < few.0 * 4, "attach {few:?} -> {many:?}");
     });
 }

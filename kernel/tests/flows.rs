@@ -6,12 +6,16 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kernel::Kernel;
-use lab::{HOST, Lab, PEER, Place, attachment, conntrack, sh, state};
+use lab::{ENOUGH, HOST, Lab, PEER, Place, SILENCE, attachment, conntrack, sh, state};
 use model::Scope;
 
 const WEB: Place = Place::Container(12);
@@ -27,8 +31,18 @@ fn answer(lab: &Lab, place: Place, port: u16, letter: u8) {
     });
 }
 
-/// A datagram to the published port and its answer.
+/// A datagram to the published port and its answer, which is to come.
 fn ask(socket: &UdpSocket) -> Option<char> {
+    ask_within(ENOUGH, socket)
+}
+
+/// The same where none is to come.
+fn ask_in_vain(socket: &UdpSocket) -> Option<char> {
+    ask_within(SILENCE, socket)
+}
+
+fn ask_within(patience: Duration, socket: &UdpSocket) -> Option<char> {
+    socket.set_read_timeout(Some(patience)).expect("a timeout can be set");
     socket.send_to(b"?", (HOST, 5353)).ok()?;
     let mut buffer = [0; 16];
     socket.recv(&mut buffer).ok()?;
@@ -42,7 +56,6 @@ fn a_port_that_moves_takes_its_clients_along() {
         answer(lab, WEB, 53, b'a');
         answer(lab, Place::Container(13), 53, b'b');
         let client = lab.at(Place::Lan, || UdpSocket::bind((PEER, 4000)).expect("the port is free"));
-        client.set_read_timeout(Some(Duration::from_millis(700))).expect("a timeout can be set");
         assert_eq!(ask(&client), Some('a'));
         lab.settle(&state(&[attachment(12, &[]), attachment(13, &["5353:53/udp"])]));
         assert_eq!(ask(&client), Some('b'), "the same socket of the client, the new container");
@@ -58,19 +71,19 @@ fn a_client_that_asked_before_a_port_was_published_is_led_there_afterwards() {
         // A program of the host's own is somebody else, and stays.
         answer(lab, Place::Host, 6000, b'h');
         let client = lab.at(Place::Lan, || UdpSocket::bind((PEER, 4000)).expect("the port is free"));
-        client.set_read_timeout(Some(Duration::from_millis(700))).expect("a timeout can be set");
+        client.set_read_timeout(Some(ENOUGH)).expect("a timeout can be set");
         client.send_to(b"?", (HOST, 6000)).expect("there is a route");
         client.recv(&mut [0; 16]).expect("the host answers");
-        assert_eq!(ask(&client), None);
+        assert_eq!(ask_in_vain(&client), None);
         assert_eq!((conntrack("dport=5353"), conntrack("dport=6000")), (1, 1), "control: both are remembered");
         for publish in ["5353:53/udp", "192.0.2.1:5353:53/udp"] {
             lab.settle(&state(&[attachment(12, &[publish]), attachment(13, &[])]));
             assert_eq!(ask(&client), Some('a'), "the same socket");
             lab.settle(&closed);
-            assert_eq!(ask(&client), None);
+            assert_eq!(ask_in_vain(&client), None);
         }
         sh("nft flush ruleset");
-        assert_eq!(ask(&client), None, "while there are no rules it is the host's again");
+        assert_eq!(ask_in_vain(&client), None, "while there are no rules it is the host's again");
         lab.settle(&state(&[attachment(12, &["5353:53/udp"]), attachment(13, &[])]));
         assert_eq!(ask(&client), Some('a'));
         assert_eq!(conntrack("dport=6000"), 1);
@@ -166,22 +179,20 @@ fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
             }
         });
         let mut stream = lab.at(Place::Lan, || TcpStream::connect((HOST, 8080)).expect("the port is published"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
         let client = thread::spawn(move || {
             let data: Vec<u8> = (0..=255).cycle().take(1 << 14).collect();
-            let start = Instant::now();
             let mut sent = 0;
-            while start.elapsed() < Duration::from_secs(2) {
+            while !stopped.load(Relaxed) {
                 stream.write_all(&data).expect("the connection holds");
                 sent += data.len();
                 thread::sleep(Duration::from_millis(1));
             }
             sent
         });
-        for round in 0.. {
-            if client.is_finished() {
-                assert!(round > 20, "only {round} rounds");
-                break;
-            }
+        for round in 0..40 {
+            assert!(!client.is_finished(), "it writes throughout");
             if round % 8 == 0 {
                 lab.kernel =
                     Kernel::open(Path::new(lab::RUN), lab::LIMIT, model::Switch::On).expect("the kernel opens");
@@ -192,6 +203,7 @@ fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
             let changes = lab.reconcile(Scope::Everything, &intent);
             assert_eq!(changes.len(), usize::from(round % 4 == 0), "{changes:?}");
         }
+        stop.store(true, Relaxed);
         let sent = client.join().expect("the client did not panic");
         assert_eq!(server.join().expect("the server did not panic"), sent);
     });

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lab::{HOST, Lab, PEER, Place, attachment, conntrack, sh, state};
+use lab::{ENOUGH, HOST, Lab, PEER, Place, SILENCE, attachment, conntrack, patience, sh, state};
 use model::{Attachment, Element, Family, Protocol, Published, Scope};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType, sockopt::Timeout};
 
 const WEB: Place = Place::Container(12);
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -47,7 +47,8 @@ fn a_range_is_one_element_and_each_port_leads_to_its_own() {
             (Place::Lan, HOST, 7001, None),
             (Place::Host, LOOPBACK, 7001, None),
         ] {
-            assert_eq!(lab.ask(from, to, port), seen, "{from:?} to {to}:{port}");
+            let reached = lab.ask_within(patience(&seen), from, to, port);
+            assert_eq!(reached, seen, "{from:?} to {to}:{port}");
         }
     });
 }
@@ -120,12 +121,11 @@ fn serve6(lab: &Lab, place: Place, port: u16) {
 }
 
 /// The address that such a server saw; what a client that is refused at once, or hears nothing, met otherwise.
-fn ask6(lab: &Lab, place: Place, to: &str) -> Result<String, ErrorKind> {
-    const PATIENCE: Duration = Duration::from_millis(700);
+fn ask6(lab: &Lab, patience: Duration, place: Place, to: &str) -> Result<String, ErrorKind> {
     let to = to.parse().expect("literal");
     lab.at(place, || {
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(|error| error.kind())?;
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let mut stream = TcpStream::connect_timeout(&to, patience).map_err(|error| error.kind())?;
+        stream.set_read_timeout(Some(patience)).expect("a timeout can be set");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map(|_| answer).map_err(|error| error.kind())
     })
@@ -182,23 +182,23 @@ fn ipv6_is_led_to_the_container_and_its_client_seen_as_itself() {
             (WEB, "[2001:db8::1]:9003", Ok("fd00:89::1")),
             (Place::Lan, "[fd00:89::12]:80", Err(ErrorKind::TimedOut)),
         ] {
-            assert_eq!(ask6(lab, from, to).as_deref(), seen.as_ref().copied(), "{from:?} to {to}");
+            let patience = if seen == Err(ErrorKind::TimedOut) { SILENCE } else { ENOUGH };
+            assert_eq!(ask6(lab, patience, from, to).as_deref(), seen.as_ref().copied(), "{from:?} to {to}");
         }
-        let flows = || {
-            sh("conntrack -L -f ipv6 2> /dev/null || true").lines().filter(|line| line.contains("dport=9003")).count()
-        };
+        let flows =
+            || sh("conntrack -L -f ipv6 2> /dev/null").lines().filter(|line| line.contains("dport=9003")).count();
         assert_ne!(flows(), 0, "control: they are there");
         intent.elements.retain(|element| !matches!(element, Element::Published(one) if one.to.is_ipv6()));
         lab.reconcile(Scope::Firewall, &intent);
         // Beside the kernel thread, and soon.
-        let forgotten = (0..100).any(|_| {
+        let forgotten = (0..1000).any(|_| {
             flows() == 0 || {
                 thread::sleep(Duration::from_millis(30));
                 false
             }
         });
         assert!(forgotten, "with the publish");
-        assert!(ask6(lab, Place::Lan, "[2001:db8::1]:8080").is_err());
+        assert!(ask6(lab, SILENCE, Place::Lan, "[2001:db8::1]:8080").is_err());
     });
 }
 
@@ -233,15 +233,11 @@ fn sctp_is_led_to_the_container() {
             })
         };
         let (server, client) = (raw(WEB), raw(Place::Lan));
-        rustix::net::sockopt::set_socket_timeout(
-            &server,
-            rustix::net::sockopt::Timeout::Recv,
-            Some(Duration::from_millis(700)),
-        )
-        .expect("a timeout can be set");
         for (port, arrives) in [(3868, Some(3869)), (5001, Some(5001)), (3869, None)] {
             let to = SocketAddrV4::new(HOST, 0);
             rustix::net::sendto(&client, &init(4000, port), SendFlags::empty(), &to).expect("it is sent");
+            rustix::net::sockopt::set_socket_timeout(&server, Timeout::Recv, Some(patience(&arrives)))
+                .expect("a timeout can be set");
             let mut buffer = [0; 128];
             let seen = rustix::net::recv(&server, &mut buffer, RecvFlags::empty()).ok().map(|(length, _)| {
                 let packet = &buffer[..length];
@@ -306,7 +302,7 @@ fn with_ports(number: u8, first: u16, count: u16) -> Attachment {
 fn what_many_ports_cost_does_not_depend_on_how_many_there_are() {
     lab::run(|lab| {
         const PORTS: u16 = 200;
-        let mut medians = Vec::new();
+        let mut least = Vec::new();
         for existing in [10, 10_000] {
             let crowd = with_ports(13, 1000, existing);
             lab.settle(&state(&[crowd.clone(), attachment(12, &[])]));
@@ -320,11 +316,11 @@ fn what_many_ports_cost_does_not_depend_on_how_many_there_are() {
                 assert!(!changes.is_empty());
                 lab.reconcile(Scope::from(one), &without);
             }
-            times.sort();
-            medians.push(times[times.len() / 2]);
+            // What it costs, whatever else the machine did in the other turns.
+            least.push(times.into_iter().min().expect("several turns"));
         }
-        println!("{PORTS} ports, with 10 and with 10,000 others: {medians:?}");
+        println!("{PORTS} ports, with 10 and with 10,000 others: {least:?}");
         // A cost that grows with the others would be a hundred times as high.
-        assert!(medians[1] < medians[0] * 4, "{medians:?}");
+        assert!(least[1] < least[0] * 4, "{least:?}");
     });
 }

@@ -255,7 +255,7 @@ fn a_network_comes_and_goes_by_itself() {
         assert_eq!(difference.expect("it can be observed").iter().map(ToString::to_string).collect::<Vec<_>>(), made);
         assert_eq!(made.len(), 5, "{made:#?}");
         assert_eq!(lab.reconcile(scope(), &both), Vec::<String>::new());
-        sh("ping -c 1 -W 1 10.89.1.1");
+        sh("ping -c 1 -W 30 10.89.1.1");
         assert_eq!(lab.reconcile(scope(), &other).len(), 3);
         assert_eq!(lab.settle(&other), Vec::<String>::new(), "nothing is left");
         assert_eq!(lab.ask(Place::Lan, HOST, 8081), Some(PEER), "the other network still works");
@@ -317,7 +317,7 @@ fn what_others_made_stays() {
             nft add table inet mine; nft add chain inet mine input '{ type filter hook input priority 0; }'
             nft add rule inet mine input tcp dport 1 drop
             nft add table ip fabric; nft add set ip fabric bridges '{ type ifname; }'
-            echo 1 > /proc/sys/net/ipv4/ip_forward; sleep 0.1");
+            echo 1 > /proc/sys/net/ipv4/ip_forward; while ip addr show mine | grep -q tentative; do sleep 0.1; done");
         let before = foreign();
         lab.settle(&intent());
         assert_eq!(foreign(), before);

@@ -67,7 +67,7 @@ fn an_endpoint_takes_the_pair_that_waits_for_it() {
         let attached = lab.reconcile(Scope::from(attachment(13, &[])), &both);
         assert!(attached.iter().all(|change| !change.starts_with("create ")), "{attached:#?}");
         assert_eq!(index(), before, "it is the same pair");
-        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 1 10.89.1.12");
+        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 30 10.89.1.12");
         assert_eq!(lab.settle(&both), [] as [&str; 0]);
 
         lab.settle(&state(&[attachment(12, &[])]));
@@ -88,6 +88,6 @@ fn a_pair_for_which_a_bridge_has_no_port_is_told_as_any_other() {
         assert!(error.is_full_bridge(), "{error}");
         sh("ip link del p1");
         lab.reconcile(Scope::from(attachment(13, &[])), &both);
-        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 1 10.89.1.12");
+        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 30 10.89.1.12");
     });
 }

@@ -29,8 +29,10 @@ pub(crate) const RUN: &str = "/run/fabric";
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The other machine in the LAN; it knows a route to every container subnet, by way of the host.
 pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// How long a connection that must fail is waited for.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// How long an answer that has to come may take: a machine that stands still for seconds changes nothing about it.
+pub(crate) const ENOUGH: Duration = Duration::from_secs(30);
+/// How long is listened for an answer that must not come.
+pub(crate) const SILENCE: Duration = Duration::from_millis(700);
 
 /// Where a socket is opened.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +76,9 @@ pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
                 ip -n lan addr add 192.0.2.2/24 dev eth0
                 ip -n lan link set eth0 up
                 ip -n lan route add 10.89.0.0/16 via 192.0.2.1
-                until ip -br link show lan0 | grep -q UP && ip -n lan -br link show eth0 | grep -q UP; do sleep 0.02; done");
+                until ip -br link show lan0 | grep -q ' UP ' && ip -n lan -br link show eth0 | grep -q ' UP '; do
+                    sleep 0.02
+                done");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
             let kernel = Kernel::open(Path::new(RUN), LIMIT, model::Switch::On).expect("the kernel opens");
             test(&mut Lab { kernel, runtime });
@@ -85,7 +89,7 @@ pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
 
 /// How many conntrack entries show this text.
 pub(crate) fn conntrack(text: &str) -> usize {
-    sh("conntrack -L 2> /dev/null || true").lines().filter(|line| line.contains(text)).count()
+    sh("conntrack -L 2> /dev/null").lines().filter(|line| line.contains(text)).count()
 }
 
 /// Sets `net.bridge.bridge-nf-call-iptables`; whether there is such a setting.
@@ -163,17 +167,54 @@ impl Lab {
         });
     }
 
-    /// Connects from a place to such a server: the address that it saw, or none if it was not reached.
+    /// Connects from a place to such a server, which is to answer: the address that it saw, or none if it was not reached.
     pub(crate) fn ask(&self, place: Place, address: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+        self.ask_within(ENOUGH, place, address, port)
+    }
+
+    /// The same where nobody is to answer, so that it is not waited for as long.
+    pub(crate) fn ask_in_vain(&self, place: Place, address: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+        self.ask_within(SILENCE, place, address, port)
+    }
+
+    /// The same with a patience for each step; see [`patience`].
+    pub(crate) fn ask_within(
+        &self,
+        patience: Duration,
+        place: Place,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> Option<Ipv4Addr> {
         self.at(place, || {
             let to = SocketAddr::V4(SocketAddrV4::new(address, port));
-            let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
-            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+            let mut stream = TcpStream::connect_timeout(&to, patience).ok()?;
+            stream.set_read_timeout(Some(patience)).expect("a timeout can be set");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;
             answer.parse().ok()
         })
     }
+}
+
+/// How long is waited for an answer that comes as often as `expected` says: as long as it takes, or as short as will do.
+pub(crate) fn patience<T>(expected: &Option<T>) -> Duration {
+    if expected.is_some() { ENOUGH } else { SILENCE }
+}
+
+/// Sends one echo request from a place, whose answer has to come however long the machine stands still. It is sent once; the
+/// question for an address, which is sent again after a second, would make up for a lost first one.
+pub(crate) fn ping_once(lab: &Lab, place: Place, address: Ipv4Addr) {
+    let script = format!("ping -q -n -c 1 -W {} {address}", ENOUGH.as_secs());
+    lab.sh_at(place, &script);
+    assert_asked_once(lab, place, address);
+}
+
+/// Makes sure that a place did not have to ask again where a neighbour is.
+pub(crate) fn assert_asked_once(lab: &Lab, place: Place, address: Ipv4Addr) {
+    let neighbour = lab.sh_at(place, &format!("ip -s neigh show {address}"));
+    // Those that a neighbour is never asked alone count as asked (`__neigh_event_send`), so the first question is the fourth.
+    let probes = neighbour.split("probes ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    assert!(probes.is_some_and(|probes: u32| probes <= 4), "{place:?} had to ask again for {address}: {neighbour}");
 }
 
 pub(crate) fn network(number: u8) -> NetworkId {

@@ -8,7 +8,6 @@ mod speed;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    time::Duration,
 };
 
 use lab::{Lab, Place, address, attachment, ipv6, network, sh, state, with_passages};
@@ -149,20 +148,21 @@ fn who_is_no_longer_in_the_maps_is_unreachable_at_once() {
         let listener = lab.at(Place::Container(13), || TcpListener::bind(("0.0.0.0", 81)).expect("the port is free"));
         sh(&format!("ip link set {} down; ip link set {} down", network(1).bridge(), network(2).bridge()));
         let ask = |from| lab.ask(Place::Container(from), address(13), 80);
+        let ask_in_vain = |from| lab.ask_in_vain(Place::Container(from), address(13), 80);
         assert_eq!(ask(12), Some(address(12)), "the shortcut needs no bridge");
-        assert_eq!(ask(14), None, "the control: without it there is no way");
-        assert_eq!(ask(22), None, "nor is there from another network");
+        assert_eq!(ask_in_vain(14), None, "the control: without it there is no way");
+        assert_eq!(ask_in_vain(22), None, "nor is there from another network");
         let mut one = lab.at(Place::Container(12), || TcpStream::connect((address(13), 81)).expect("is reached"));
         let (mut other, _) = listener.accept().expect("somebody connected");
-        other.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
-        let mut hears = |octet: u8| {
+        let mut hears = |octet: u8, patience| {
+            other.set_read_timeout(Some(patience)).expect("a timeout can be set");
             one.write_all(&[octet]).expect("is sent, or waits");
             other.read_exact(&mut [0]).is_ok()
         };
-        assert!(hears(1));
+        assert!(hears(1, lab::ENOUGH));
         lab.reconcile(Scope::Shortcut, &with_passages(&plain, &[]));
-        assert!(!hears(2), "what is connected ends");
-        assert_eq!(ask(12), None, "and nothing connects");
+        assert!(!hears(2, lab::SILENCE), "what is connected ends");
+        assert_eq!(ask_in_vain(12), None, "and nothing connects");
         // What the bridge's ports are left with is what they had before.
         lab.reconcile(Scope::Everything, &plain);
         assert_eq!(lab.ask(Place::Container(14), address(13), 80), Some(address(14)));
