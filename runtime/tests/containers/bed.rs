@@ -10,11 +10,14 @@ use std::{
     path::{Path, PathBuf},
     process::Command as Process,
     sync::atomic::{AtomicU8, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::{Command, Confinement, ContainerId, Frame, FrameDecoder, Stream};
 use runtime::{BindMount, ContainerSpec, Directories, ExecStreams, Exit, Runtime};
+
+/// How long what has to happen may take: a machine that stands still for seconds changes nothing about it.
+pub(crate) const ENOUGH: Duration = Duration::from_secs(60);
 
 /// One test.
 #[derive(Clone, Copy)]
@@ -191,10 +194,7 @@ impl Bed {
     }
 
     pub(crate) async fn wait(&self, id: &ContainerId) -> Exit {
-        tokio::time::timeout(Duration::from_secs(20), self.runtime.wait(id))
-            .await
-            .expect("ends in time")
-            .expect("waits")
+        tokio::time::timeout(ENOUGH, self.runtime.wait(id)).await.expect("ends in time").expect("waits")
     }
 
     /// What of the container, by its identifier, is visible on the host.
@@ -267,7 +267,7 @@ pub(crate) fn converse(socket: UnixStream, input: Vec<u8>) -> tokio::task::JoinH
 
 /// Collects what comes until the connection ends.
 pub(crate) fn listen(mut socket: UnixStream) -> Seen {
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("sets a timeout");
+    socket.set_read_timeout(Some(ENOUGH)).expect("sets a timeout");
     let mut decoder = FrameDecoder::default();
     let mut seen = Seen::default();
     let mut buffer = vec![0; 1 << 16];
@@ -293,7 +293,8 @@ fn cgroups_named(name: &str) -> Vec<PathBuf> {
     String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect()
 }
 
-/// Processes whose mounts mention this; a shim and a container's processes do.
+/// Processes whose mounts mention this; a shim and a container's processes do. One that is ending does nothing any more, and
+/// its descriptors, whose end is waited for, are closed before its mounts.
 fn processes_that_mention(text: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("has /proc").filter_map(Result::ok);
     processes
@@ -301,10 +302,18 @@ fn processes_that_mention(text: &str) -> Vec<String> {
         .filter(|process| {
             let mounts = fs::read(process.join("mountinfo")).unwrap_or_default();
             let mounts = String::from_utf8_lossy(&mounts);
-            mounts.contains(text)
+            mounts.contains(text) && !is_ending(process)
         })
         .map(|process| format!("process {}: {}", process.display(), comm(&process)))
         .collect()
+}
+
+/// Whether a process has begun to end (PF_EXITING of `include/linux/sched.h`, in the ninth field of proc_pid_stat(5)), or
+/// has ended.
+fn is_ending(process: &Path) -> bool {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let flags = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(6)?.parse::<u32>().ok());
+    flags.is_none_or(|flags| flags & 0x4 != 0)
 }
 
 fn comm(process: &Path) -> String {
@@ -320,15 +329,17 @@ pub(crate) fn shim_of(init: i32) -> i32 {
 
 /// Waits for the end of a process. A zombie is gone as well; when it is reaped is up to the machine's first process.
 pub(crate) async fn is_gone(pid: i32) {
-    let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let gone = || stat().is_empty() || stat().contains(") Z ");
-    for _ in 0..200 {
-        if gone() {
-            return;
-        }
+    let start = Instant::now();
+    while is_there(pid) {
+        assert!(start.elapsed() < ENOUGH, "process {pid} is still there");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("still there: {}", stat());
+}
+
+/// Whether a process has not ended.
+pub(crate) fn is_there(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
 }
 
 /// Replaces `/sys/fs/cgroup` by its unified tree, in a mount namespace of this process's own.

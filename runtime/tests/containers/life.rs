@@ -161,7 +161,7 @@ async fn errors_name_their_object_and_cause(bed: &Bed) {
 }
 
 async fn states_follow_each_other(bed: &Bed) {
-    let spec = bed.container(&["sleep", "2"]);
+    let spec = bed.container(&shell("until [ -e /end ]; do sleep 0.05; done"));
     let state = async || bed.runtime.state(&spec.id).await.expect("tells");
     assert_eq!(state().await, None);
     let created = bed.runtime.create(&spec).await.expect("creates");
@@ -174,6 +174,7 @@ async fn states_follow_each_other(bed: &Bed) {
     assert!(bed.runtime.start(&spec.id).await.is_err(), "twice");
     // A wait that is given up does no harm.
     assert!(tokio::time::timeout(Duration::from_millis(20), bed.runtime.wait(&spec.id)).await.is_err());
+    bed.exec(&spec.id, &command(&["touch", "/end"]), b"").await;
     let exit = bed.wait(&spec.id).await;
     assert_eq!((exit.exit_code, exit.started_at), (0, started_at));
     assert_eq!(state().await, Some(Observed::Exited(exit)));
