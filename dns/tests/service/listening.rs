@@ -15,9 +15,9 @@ use hickory_proto::rr::RecordType;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{
-    Running,
-    client::{Client, query, read_framed, write_framed},
-    free_port, listeners, snapshot,
+    Running, at_best,
+    client::{Client, PATIENCE, query, read_framed, write_framed},
+    ensure, free_port, listeners, snapshot,
 };
 
 /// How many of the addresses cannot be had, by UDP and TCP.
@@ -39,12 +39,12 @@ async fn reconciling_listeners_loses_no_query_on_those_that_stay() {
     let asker = {
         let (client, stop) = (Client::new(source, running.gateway(0)), stop.clone());
         tokio::spawn(async move {
-            let mut answers = 0;
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 assert_eq!(client.addresses("api").await, Ok(expected.clone()));
-                answers += 1;
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
             }
-            answers
         })
     };
     for round in 0..100 {
@@ -56,7 +56,7 @@ async fn reconciling_listeners_loses_no_query_on_those_that_stay() {
         assert_eq!(taken(&wanted).await, wanted.len());
     }
     stop.store(true, Ordering::Relaxed);
-    assert!(asker.await.expect("no query was lost") > 0);
+    asker.await.expect("no query was lost");
     write_framed(&mut stream, &query("api", RecordType::A)).await;
     assert!(read_framed(&mut stream).await.is_some(), "the connection has lived on");
 }
@@ -81,7 +81,7 @@ async fn an_address_that_is_no_longer_wanted_is_free_at_once() {
 async fn names_are_answered_whatever_else_the_program_does() {
     let running = Running::start(46, Vec::new()).await;
     let socket = std::net::UdpSocket::bind((running.address(0, 3), 0)).expect("loopback has free ports");
-    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("not zero");
+    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
     for _ in 0..10 {
         socket.send_to(&query("api", RecordType::A), running.gateway(0)).expect("loopback takes datagrams");
         let (length, _) = socket.recv_from(&mut [0; 512]).expect("another thread answers");
@@ -126,7 +126,7 @@ async fn a_dropped_server_closes_its_sockets() {
     let running = Running::start(45, Vec::new()).await;
     let gateway = running.gateway(0);
     drop(running);
-    for _ in 0..100 {
+    for _ in 0..3000 {
         if UdpSocket::bind(gateway).await.is_ok() && TcpListener::bind(gateway).await.is_ok() {
             return;
         }
@@ -140,7 +140,12 @@ async fn a_dropped_server_closes_its_sockets() {
 async fn a_gateway_that_answers_nobody_is_found_and_nobody_counts_the_search() {
     let running = Running::start(49, Vec::new()).await;
     let mut log = running.server.query_log();
-    assert!(running.server.probe(running.gateways()).await.is_empty());
+    // It is patient for two seconds.
+    at_best(async || {
+        let silent = running.server.probe(running.gateways()).await;
+        ensure(silent.is_empty(), silent)
+    })
+    .await;
     assert_eq!(running.server.counts(), Default::default());
     assert!(log.recent().is_none());
     let client = Client::new(running.gateway(0).ip().to_string().parse().expect("IPv4"), running.gateway(0));

@@ -9,7 +9,8 @@ mod views;
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    time::Duration,
 };
 
 use dns::{
@@ -56,9 +57,20 @@ struct Running {
 }
 
 impl Running {
+    /// One that waits for its upstreams however long the machine stands still.
     async fn start(n: u8, upstreams: Vec<SocketAddr>) -> Self {
-        let zones = Zones::new(snapshot(n));
         let config = ForwarderConfig::new(HostUpstreams::Fixed(upstreams.into()));
+        let patient = ForwarderConfig { timeout: Duration::from_secs(20), deadline: Duration::from_secs(50), ..config };
+        Self::start_with(n, patient).await
+    }
+
+    /// One that is as patient as every other.
+    async fn start_as_usual(n: u8, upstreams: Vec<SocketAddr>) -> Self {
+        Self::start_with(n, ForwarderConfig::new(HostUpstreams::Fixed(upstreams.into()))).await
+    }
+
+    async fn start_with(n: u8, config: ForwarderConfig) -> Self {
+        let zones = Zones::new(snapshot(n));
         let server = Server::new(zones.clone(), config, 0).expect("threads can be made");
         let running = Self { n, port: free_port(Ipv4Addr::new(127, n, 0, 1)), zones, server };
         running.server.listen(listeners(running.gateways())).await.expect("the addresses are free");
@@ -83,7 +95,27 @@ fn listeners(gateways: BTreeSet<SocketAddr>) -> Listeners {
     Listeners { gateways, host: None }
 }
 
+/// A port that nobody has, and that is given to no socket by itself (`net.ipv4.ip_local_port_range`).
 fn free_port(address: Ipv4Addr) -> u16 {
-    let socket = UdpSocket::bind((address, 0)).expect("loopback has free ports");
-    socket.local_addr().expect("a bound socket has an address").port()
+    let first = u16::try_from(std::process::id() % 10_000).expect("four digits");
+    let is_free = |port: &u16| UdpSocket::bind((address, *port)).is_ok() && TcpListener::bind((address, *port)).is_ok();
+    (10_000 + first..30_000).find(is_free).expect("loopback has free ports")
+}
+
+/// Tries what depends on the clock until it comes out once: a machine that stands still spoils one try, and what is not as
+/// it should be all of them.
+async fn at_best(mut attempt: impl AsyncFnMut() -> Result<(), String>) {
+    let mut met = Vec::new();
+    while met.len() < 5 {
+        match attempt().await {
+            Ok(()) => return,
+            Err(text) => met.push(text),
+        }
+    }
+    panic!("{met:?}");
+}
+
+/// An error that says what was found, unless it is as it should be.
+fn ensure(holds: bool, found: impl std::fmt::Debug) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("{found:?}")) }
 }

@@ -1,11 +1,14 @@
 //! Clients that mean harm.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use hickory_proto::rr::RecordType;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UdpSocket,
+    net::{TcpStream, UdpSocket},
 };
 
 use crate::{
@@ -90,7 +93,8 @@ async fn idle_and_slow_connections_end_and_many_are_refused() {
     // The server accepts in order, so these 16 have their places; a 17th is hung up on.
     let mut more = slow.connect().await;
     assert!(matches!(more.read(&mut [0; 1]).await, Ok(0) | Err(_)));
-    assert!(start.elapsed() < Duration::from_secs(5));
+    let goes_on = |stream: &TcpStream| matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    assert!(open.iter().all(goes_on), "nobody had to make place for it first");
 
     let other = Client::new(running.address(0, 3), running.gateway(0));
     let reply = other.tcp(&query("api", RecordType::A)).await.expect("others have places of their own");
@@ -100,7 +104,7 @@ async fn idle_and_slow_connections_end_and_many_are_refused() {
         assert!(matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     }
     let taken = start.elapsed();
-    assert!((9..14).contains(&taken.as_secs()), "{taken:?}");
+    assert!((9..30).contains(&taken.as_secs()), "{taken:?}");
     assert!(slow.tcp(&query("api", RecordType::A)).await.is_some(), "the places are free again");
 }
 

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::Notify,
+};
 
 use crate::client::{read_framed, write_framed};
 
@@ -16,6 +19,8 @@ pub(crate) enum Reaction {
     Send(Vec<Vec<u8>>),
     /// It sends this after a while.
     Later(Duration, Vec<u8>),
+    /// It sends this when it is told to.
+    Told(Arc<Notify>, Vec<u8>),
 }
 
 /// A server on loopback. It runs until the runtime of its test ends.
@@ -35,9 +40,14 @@ pub(crate) struct Seen {
 impl Upstream {
     /// `react` is given how many queries came before, whether this one came by TCP, and its octets.
     pub(crate) async fn start(react: impl Fn(usize, bool, &[u8]) -> Reaction + Send + Sync + 'static) -> Self {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        let address = tcp.local_addr().expect("a bound socket has an address");
-        let udp = Arc::new(UdpSocket::bind(address).await.expect("the same port is free for UDP"));
+        // Some other socket may have the same port for UDP.
+        let (tcp, udp, address) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+            let address = tcp.local_addr().expect("a bound socket has an address");
+            if let Ok(udp) = UdpSocket::bind(address).await {
+                break (tcp, Arc::new(udp), address);
+            }
+        };
         let seen = Arc::new(Mutex::new(Vec::new()));
         let react = Arc::new(react);
         let note = {
@@ -55,9 +65,7 @@ impl Upstream {
                 let reaction = note(false, source, &buffer[..length]);
                 let udp = udp.clone();
                 tokio::spawn(async move {
-                    let (pause, messages) = reaction.parts();
-                    tokio::time::sleep(pause).await;
-                    for message in messages {
+                    for message in reaction.messages().await {
                         // A client may have given up and be gone.
                         let _ = udp.send_to(&message, source).await;
                     }
@@ -67,10 +75,9 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((mut stream, source)) = tcp.accept().await {
                 let Some(query) = read_framed(&mut stream).await else { continue };
-                let (pause, messages) = note_tcp(true, source, &query).parts();
+                let reaction = note_tcp(true, source, &query);
                 tokio::spawn(async move {
-                    tokio::time::sleep(pause).await;
-                    for message in messages {
+                    for message in reaction.messages().await {
                         write_framed(&mut stream, &message).await;
                     }
                 });
@@ -92,10 +99,18 @@ impl Upstream {
 }
 
 impl Reaction {
-    fn parts(self) -> (Duration, Vec<Vec<u8>>) {
+    /// What it sends, as soon as it does.
+    async fn messages(self) -> Vec<Vec<u8>> {
         match self {
-            Self::Send(messages) => (Duration::ZERO, messages),
-            Self::Later(pause, message) => (pause, vec![message]),
+            Self::Send(messages) => messages,
+            Self::Later(pause, message) => {
+                tokio::time::sleep(pause).await;
+                vec![message]
+            }
+            Self::Told(told, message) => {
+                told.notified().await;
+                vec![message]
+            }
         }
     }
 }

@@ -83,8 +83,7 @@ async fn snapshots_change_under_load_without_a_wrong_answer() {
         .map(|_| {
             let (client, stop) = (Client::new(running.address(0, 2), running.gateway(0)), stop.clone());
             tokio::spawn(async move {
-                let mut answers = 0;
-                while !stop.load(Ordering::Relaxed) {
+                loop {
                     for name in ["one", "two"] {
                         match client.addresses(name).await {
                             Ok(mut found) => {
@@ -95,9 +94,11 @@ async fn snapshots_change_under_load_without_a_wrong_answer() {
                         }
                     }
                     assert_eq!(client.addresses("api").await.expect("it never changes").len(), 1);
-                    answers += 3;
+                    // Each has asked at least once, however late it was given a processor.
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
                 }
-                answers
             })
         })
         .collect();
@@ -109,7 +110,7 @@ async fn snapshots_change_under_load_without_a_wrong_answer() {
     }
     stop.store(true, Ordering::Relaxed);
     for asker in askers {
-        assert!(asker.await.expect("no answer was wrong") > 0);
+        asker.await.expect("no answer was wrong");
     }
     running.server.shutdown().await;
 }
