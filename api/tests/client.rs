@@ -268,7 +268,7 @@ async fn a_refusal_in_the_middle_of_an_upload_is_what_the_client_reports() {
         });
         let client = Client::new(daemon.socket());
         let name = "busybox".parse().expect("literal");
-        let import = tokio::time::timeout(Duration::from_secs(10), client.import_image(&name, tar));
+        let import = tokio::time::timeout(Duration::from_secs(60), client.import_image(&name, tar));
         let error = import.await.expect("it ends").expect_err("400");
         assert_eq!(error.to_string(), "this is no tar");
         let ended = tokio::task::spawn_blocking(move || writing.join()).await.expect("joined").expect("no panic");

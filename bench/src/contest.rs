@@ -106,14 +106,18 @@ mod tests {
     fn who_is_slow_has_one_turn() {
         let contenders = [Contender::new("slow", Ok(true)), Contender::new("quick", Ok(false))];
         let rounds = Rounds { patience: Duration::from_millis(500), ..Rounds::cold(3) };
-        let outcomes = contest(&contenders, rounds, |slow| {
-            std::thread::sleep(Duration::from_millis(if *slow { 600 } else { 0 }));
-            Ok(1.0)
-        });
-        let counts = outcomes.iter().map(|outcome| match &outcome.result {
-            Measured::Values(sample) => sample.count(),
-            Measured::NotRun(_) => 0,
-        });
-        assert_eq!(counts.collect::<Vec<_>>(), [1, 3]);
+        let counts = || -> Vec<usize> {
+            let outcomes = contest(&contenders, rounds, |slow| {
+                std::thread::sleep(Duration::from_millis(if *slow { 600 } else { 0 }));
+                Ok(1.0)
+            });
+            let count = |outcome: &Outcome| match &outcome.result {
+                Measured::Values(sample) => sample.count(),
+                Measured::NotRun(_) => 0,
+            };
+            outcomes.iter().map(count).collect()
+        };
+        // On a machine that stands still meanwhile the quick one is slow.
+        assert!((0..5).any(|_| counts() == [1, 3]), "{:?}", counts());
     }
 }

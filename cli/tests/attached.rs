@@ -106,11 +106,12 @@ async fn without_i_standard_input_is_left_alone() {
         let said = timeout(Duration::from_millis(300), client.next()).await;
         client.send(Frame::Exit(u8::from(said.is_ok()))).await;
     });
-    let mut child = fabric(&daemon, &["run", "busybox"]).stdin(Stdio::piped()).spawn().expect("built");
-    let mut stdin = child.stdin.take().expect("piped");
-    stdin.write_all(b"for somebody else").await.expect("a pipe has room");
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    // There before the program is, and open until it has ended.
+    let (stdin, mut other) = std::io::pipe().expect("pipes can be made");
+    std::io::Write::write_all(&mut other, b"for somebody else").expect("a pipe has room");
+    let output = output(fabric(&daemon, &["run", "busybox"]).stdin(stdin)).await;
     assert_eq!(output.status.code(), Some(0));
+    drop(other);
 }
 
 #[tokio::test]

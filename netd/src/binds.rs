@@ -85,6 +85,8 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
+    /// What nothing takes, even where the machine stands still.
+    const LONG: Duration = Duration::from_secs(60);
 
     /// One thread, which a look that blocks it would keep from everything.
     #[tokio::test]
@@ -100,14 +102,14 @@ mod tests {
         );
         let again = binds.look(dead, SHORT, |_| unreachable!("it is still looked at")).await;
         assert_eq!(again.expect_err("nothing has answered").kind(), io::ErrorKind::TimedOut);
-        binds.look(other, Duration::from_secs(10), |_| Ok(())).await.expect("another path answers");
+        binds.look(other, LONG, |_| Ok(())).await.expect("another path answers");
         server.send(()).expect("it is waited for");
         let back = async {
             while binds.look(dead, SHORT, |_| Ok(())).await.is_err() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), back).await.expect("it answers again");
+        tokio::time::timeout(LONG, back).await.expect("it answers again");
     }
 
     #[tokio::test]
@@ -116,15 +118,14 @@ mod tests {
         let path = Path::new("/mnt/slow");
         let (server, answer) = mpsc::channel::<()>();
         let (first, mut others) = (binds.clone(), tokio::task::JoinSet::new());
-        let first = tokio::spawn(async move {
-            first.look(path, Duration::from_secs(10), move |_| answer.recv().map_err(io::Error::other)).await
-        });
+        let first =
+            tokio::spawn(async move { first.look(path, LONG, move |_| answer.recv().map_err(io::Error::other)).await });
         while binds.looks().is_empty() {
             tokio::task::yield_now().await;
         }
         for _ in 0..8 {
             let binds = binds.clone();
-            others.spawn(async move { binds.look(path, Duration::from_secs(10), |_| Ok(())).await });
+            others.spawn(async move { binds.look(path, LONG, |_| Ok(())).await });
         }
         tokio::time::sleep(SHORT).await;
         assert_eq!(binds.looks().len(), 1, "the others wait");

@@ -120,6 +120,8 @@ fn unless_it_stalls(body: Body, patience: Duration) -> Pin<Box<dyn Stream<Item =
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use futures_util::TryStreamExt;
 
     use super::*;
@@ -138,12 +140,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_may_take_long_while_something_comes() {
-        let slow = stream::iter(0..4_u8).then(|number| async move {
-            tokio::time::sleep(SHORT / 2).await;
+        let patience = 20 * SHORT;
+        let begin = Instant::now();
+        let slow = stream::iter(0..=20_u8).then(|number| async move {
+            tokio::time::sleep(SHORT).await;
             io::Result::Ok(Bytes::copy_from_slice(&[number]))
         });
         let octets: Vec<Bytes> =
-            unless_it_stalls(Body::from_stream(slow), SHORT).try_collect().await.expect("never stalls for so long");
-        assert_eq!(octets.concat(), [0, 1, 2, 3]);
+            unless_it_stalls(Body::from_stream(slow), patience).try_collect().await.expect("never stalls for so long");
+        assert_eq!(octets.concat(), (0..=20).collect::<Vec<u8>>());
+        assert!(begin.elapsed() > patience, "all together it took longer");
     }
 }

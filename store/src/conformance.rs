@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long an event may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long is waited for an event that must not arrive.
 const SILENCE: Duration = Duration::from_millis(50);
 

@@ -1,4 +1,7 @@
-use std::sync::Mutex;
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use tempfile::TempDir;
 
@@ -17,8 +20,19 @@ fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
+/// How long what has to happen may take: a machine that stands still for seconds changes nothing about it.
+const ENOUGH: Duration = Duration::from_secs(60);
+
+/// Opens a store that this process alone uses. A child of another test that has not executed its program yet holds every
+/// descriptor of this process, locks included.
 fn open(directory: &TempDir) -> Embedded {
-    Embedded::open(directory.path()).expect("the store opens")
+    let begin = Instant::now();
+    loop {
+        match Embedded::open(directory.path()) {
+            Err(OpenError::InUse { .. }) if begin.elapsed() < ENOUGH => {}
+            opened => return opened.expect("the store opens"),
+        }
+    }
 }
 
 fn key(text: &str) -> Key {
@@ -57,12 +71,20 @@ async fn relaxed_commits_reach_the_disk_by_themselves() {
     let directory = directory();
     let store = open(&directory);
     store.commit(Transaction::relaxed().put(key("a"), "1")).await.expect("commits");
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    // What a crash now would leave.
-    let copy = tempfile::tempdir().expect("a temporary directory");
-    std::fs::copy(store.path(), copy.path().join("state.redb")).expect("copies");
-    let copied = open(&copy);
-    assert!(copied.entry(&key("a")).await.expect("reads").is_some());
+    let begin = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        // What a crash now would leave, unless it was written to while it was copied.
+        let copy = tempfile::tempdir().expect("a temporary directory");
+        std::fs::copy(store.path(), copy.path().join("state.redb")).expect("copies");
+        let copied = Embedded::open(copy.path());
+        if let Ok(copied) = copied
+            && copied.entry(&key("a")).await.expect("reads").is_some()
+        {
+            break;
+        }
+        assert!(begin.elapsed() < ENOUGH, "it is not on the disk");
+    }
 }
 
 #[tokio::test]
@@ -140,7 +162,7 @@ async fn a_watch_from_another_life_of_the_store_is_told_to_list_again() {
     let store = open(&directory);
     for (after, known) in [(first, false), (last, true), (Revision::from_number(last.number() + 1), false)] {
         let mut watch = store.watch("", after).await.expect("watches");
-        let next = tokio::time::timeout(std::time::Duration::from_millis(50), watch.next()).await;
+        let next = tokio::time::timeout(Duration::from_millis(50), watch.next()).await;
         assert_eq!(next.is_err(), known, "after {after}: {next:?}");
     }
 }
@@ -165,23 +187,30 @@ async fn closing_ends_watches_after_their_last_event() {
 async fn concurrent_durable_commits_share_waits_for_the_disk() {
     let directory = directory();
     let store = Arc::new(open(&directory));
-    let one_by_one = std::time::Instant::now();
-    for turn in 0..100_u8 {
-        store.commit(Transaction::durable().put(key("a"), [turn])).await.expect("commits");
-    }
-    let one_by_one = one_by_one.elapsed();
+    let mut rounds = Vec::new();
+    for _ in 0..5 {
+        let one_by_one = Instant::now();
+        for turn in 0..100_u8 {
+            store.commit(Transaction::durable().put(key("a"), [turn])).await.expect("commits");
+        }
+        let one_by_one = one_by_one.elapsed();
 
-    let together = std::time::Instant::now();
-    let mut tasks = tokio::task::JoinSet::new();
-    for n in 0..100 {
-        let store = Arc::clone(&store);
-        tasks.spawn(async move { store.commit(Transaction::durable().put(key(&format!("t/{n}")), "")).await });
+        let together = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let store = Arc::clone(&store);
+            tasks.spawn(async move { store.commit(Transaction::durable().put(key(&format!("t/{n}")), "")).await });
+        }
+        let revisions: std::collections::BTreeSet<_> =
+            tasks.join_all().await.into_iter().map(|revision| revision.expect("commits")).collect();
+        let together = together.elapsed();
+        assert_eq!(revisions.len(), 100, "each has a revision of its own");
+        // Where the disk is memory there is nothing to wait for, and little to share.
+        if together < one_by_one / 2 + Duration::from_secs(1) {
+            return;
+        }
+        // A machine that stood still spoils one round, commits that share nothing all of them.
+        rounds.push((together, one_by_one));
     }
-    let revisions: std::collections::BTreeSet<_> =
-        tasks.join_all().await.into_iter().map(|revision| revision.expect("commits")).collect();
-    let together = together.elapsed();
-    assert_eq!(revisions.len(), 100, "each has a revision of its own");
-    // Where the disk is memory there is nothing to wait for, and little to share.
-    let allowance = std::time::Duration::from_secs(1);
-    assert!(together < one_by_one / 2 + allowance, "{together:?} together, {one_by_one:?} one by one");
+    panic!("together, and one by one: {rounds:?}");
 }
