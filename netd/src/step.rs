@@ -52,8 +52,9 @@ impl Steps {
     /// Reports that the effect called `name` has just happened.
     pub(crate) fn after(&self, name: &str) {
         let Some(watched) = &self.0 else { return };
-        if let Some(log) = &watched.log {
-            let mut log = log.lock().expect("no holder of the step log panics");
+        // Held to the end: the step that the process is killed after is the last in the log.
+        let mut log = watched.log.as_ref().map(|log| log.lock().expect("no holder of the step log panics"));
+        if let Some(log) = &mut log {
             // The log is an aid of the test that reads it; a test that misses a line fails by itself.
             let _ = writeln!(log, "{name}");
         }
