@@ -3,10 +3,9 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
-    time::Duration,
 };
 
-use tests::{Flow, Host, Namespace, Ping};
+use tests::{Flow, Host, Namespace, Ping, eventually};
 
 /// Echoes one connection to `port` in the host's namespace, on a thread that ends with the connection.
 fn echo(host: &Host, port: u16) {
@@ -22,12 +21,34 @@ fn echo(host: &Host, port: u16) {
     });
 }
 
-fn lose_what_comes_to(namespace: &Namespace, time: Duration) {
-    namespace.run(&["nft", "add table inet trouble"]);
-    namespace.run(&["nft", "add chain inet trouble input { type filter hook input priority 0; policy drop; }"]);
-    std::thread::sleep(time);
+const ECHO_REQUEST: &str = "icmp type echo-request";
+/// A segment with data: the last of what was written is pushed.
+const DATA: &str = "tcp flags & psh == psh";
+
+/// Drops all that comes, until there were so many of each kind.
+fn lose_what_comes_to(namespace: &Namespace, kinds: &[(&str, u64)]) {
+    let chain = "add table inet trouble; \
+                 add chain inet trouble input { type filter hook input priority 0; policy drop; }";
+    let rules = kinds.iter().map(|(kind, _)| format!("; add rule inet trouble input {kind} counter"));
+    namespace.run(&["nft", &(chain.to_owned() + &rules.collect::<String>())]);
+    eventually("enough is lost", || {
+        let shown = namespace.run(&["nft", "list", "chain", "inet", "trouble", "input"]);
+        let counts = shown.lines().filter_map(|line| line.split("packets ").nth(1)?.split(' ').next()?.parse().ok());
+        let counts: Vec<u64> = counts.collect();
+        assert_eq!(counts.len(), kinds.len(), "{shown}");
+        counts.iter().zip(kinds).all(|(count, (_, enough))| count >= enough).then_some(())
+    });
     namespace.run(&["nft", "delete table inet trouble"]);
-    std::thread::sleep(Duration::from_millis(700));
+}
+
+fn goes_on(flow: &Flow) {
+    let before = flow.echoed();
+    eventually("the connection goes on", || (flow.echoed() > before + 20).then_some(()));
+}
+
+fn ping_goes_on(ping: &Ping) {
+    let before = ping.answered();
+    eventually("packets are answered", || (ping.answered() > before + 20).then_some(()));
 }
 
 #[test]
@@ -37,9 +58,11 @@ fn lost_packets_are_noticed() {
     echo(&host, 7);
     let ping = Ping::start(&lan.namespace, lan.host_address);
     let flow = Flow::start(&lan.namespace, host.namespace(), lan.host_address, 7);
-    lose_what_comes_to(host.namespace(), Duration::from_millis(100));
+    lose_what_comes_to(host.namespace(), &[(ECHO_REQUEST, 10), (DATA, 1)]);
+    ping_goes_on(&ping);
+    goes_on(&flow);
     let report = ping.finish();
-    assert!(report.lost.len() >= 5, "10 packets or more are lost in 100 ms: {report:?}");
+    assert!(report.lost.len() >= 10, "{report:?}");
     let report = flow.finish();
     assert!(report.broken.is_none() && report.lost > 0, "TCP goes on, and sent again: {report:?}");
 }
@@ -50,7 +73,8 @@ fn a_lost_answer_is_noticed() {
     let lan = host.lan();
     echo(&host, 7);
     let flow = Flow::start(&lan.namespace, host.namespace(), lan.host_address, 7);
-    lose_what_comes_to(&lan.namespace, Duration::from_millis(100));
+    lose_what_comes_to(&lan.namespace, &[(DATA, 1)]);
+    goes_on(&flow);
     let report = flow.finish();
     assert!(report.broken.is_none() && report.lost > 0, "TCP goes on, and sent again: {report:?}");
 }
@@ -67,11 +91,10 @@ fn what_is_late_is_not_lost() {
     };
     // A segment takes a third of a second, and is taken for lost after a fifth.
     shape("add", "2kbit");
-    std::thread::sleep(Duration::from_secs(1));
+    let seen = || lan.namespace.run(&["ss", "-tinH", "dport", "=", ":7"]);
+    eventually("the control: segments are sent again", || seen().contains("retrans:").then_some(()));
     shape("change", "1gbit");
-    std::thread::sleep(Duration::from_millis(700));
-    let seen = lan.namespace.run(&["ss", "-tinH", "dport", "=", ":7"]);
-    assert!(seen.contains("retrans:"), "the control: segments are sent again: {seen}");
+    goes_on(&flow);
     flow.finish().assert_nothing_lost();
 }
 
@@ -82,7 +105,8 @@ fn without_trouble_nothing_is_lost() {
     echo(&host, 7);
     let ping = Ping::start(&lan.namespace, lan.host_address);
     let flow = Flow::start(&lan.namespace, host.namespace(), lan.host_address, 7);
-    std::thread::sleep(Duration::from_millis(500));
+    ping_goes_on(&ping);
+    goes_on(&flow);
     ping.finish().assert_nothing_lost();
     flow.finish().assert_nothing_lost();
 }

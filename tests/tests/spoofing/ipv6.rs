@@ -277,7 +277,7 @@ impl<'a> Forging<'a> {
 
     fn learn(&self) -> String {
         self.scene.victim.namespace().run(&["ip", "-6", "neigh", "flush", "dev", "eth0"]);
-        self.scene.victim.namespace().run(&["ping", "-6", "-n", "-c", "1", "-W", "1", &self.gateway.to_string()]);
+        self.scene.victim.namespace().run(&["ping", "-6", "-n", "-c", "1", "-W", "30", &self.gateway.to_string()]);
         known(self.scene, self.gateway).expect("the gateway is known")
     }
 
@@ -298,7 +298,7 @@ impl<'a> Forging<'a> {
         self.scene.unprotect();
         for (from, frames) in forgeries {
             assert_eq!(self.learn(), self.truth);
-            assert!(self.is_believed(frames, Duration::from_secs(2)), "the control: {from}");
+            assert!(self.is_believed(frames, PATIENCE), "the control: {from}");
         }
         self.scene.host.start();
     }

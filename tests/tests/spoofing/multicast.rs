@@ -113,8 +113,11 @@ fn a_container_cannot_make_the_bridge_send_all_multicast_to_all() {
         &BRIDGES_LIMIT.to_string(),
     ]);
     scene.renew_port();
-    join();
-    assert!(!scene.is_snooping(), "the control: a bridge as Linux makes it stops snooping");
+    let stopped = || {
+        join();
+        (!scene.is_snooping()).then_some(())
+    };
+    eventually("the control: a bridge as Linux makes it stops snooping", stopped);
     scene.host.start();
     scene.host.assert_healthy();
 }

@@ -101,10 +101,15 @@ fn of_frames_with_errors_none_passes_in_anothers_name() {
     };
     let inside = scene.victim.namespace();
     for address in &others {
-        inside.run(&["ping", "-n", "-c", "1", "-W", "1", &address.to_string()]);
+        inside.run(&["ping", "-n", "-c", "1", "-W", "30", &address.to_string()]);
     }
-    let truth = known(&inside);
+    let mut truth = known(&inside);
     assert!(others.iter().all(|address| truth.contains_key(address)), "{truth:?}");
+    // Whoever knows the victim looks some seconds later whether it is still there, and may ask by a link-local address.
+    for address in &others {
+        let mac = truth[address].clone();
+        truth.insert(link_local(Mac::parse(&mac)).into(), mac);
+    }
     let belongings = || {
         let shown = [["-o", "address"], ["-4", "route"], ["-6", "route"]];
         shown.map(|what| inside.run(&["ip", what[0], what[1], "show", "dev", "eth0"]))
