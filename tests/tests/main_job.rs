@@ -14,11 +14,12 @@ fn a_container_is_born_on_a_named_network_and_outlives_the_daemon() {
     host.ok(&["network", "create", "web"]);
     let api = host.run("api", "web", &["-p", "8080:80"], &["httpd", "-f", "-p", "80", "-h", "/etc"]);
 
+    let ask = || fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname");
+    eventually("the server listens", || ask().ok());
     let looked_up = host.ok(&["run", "--rm", "--network", "web", "busybox", "nslookup", "api"]);
     assert!(looked_up.contains(&api.ipv4.to_string()), "{looked_up}");
     let hostname = host.ok(&["run", "--rm", "--network", "web", "busybox", "wget", "-qO-", "http://api/hostname"]);
     assert_eq!(hostname, "api");
-    let ask = || fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname");
     assert_eq!(ask().expect("the published port answers"), hostname);
 
     let (stop, answers) = (AtomicBool::new(false), AtomicU32::new(0));

@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     process::Stdio,
-    time::Duration,
 };
 
 use tests::{Attached, Flow, Host, Ping, eventually, fetch};
@@ -74,10 +73,20 @@ fn a_new_daemon_finds_its_containers_again() {
 fn what_ended_meanwhile_is_known_afterwards() {
     let host = Host::new();
     host.ok(&["network", "create", "web"]);
-    host.ok(&["run", "-d", "--name", "job", "--network", "web", "busybox", "sh", "-c", "sleep 0.5; exit 6"]);
-    host.ok(&["run", "-d", "--rm", "--name", "brief", "--network", "web", "busybox", "sleep", "0.5"]);
+    let go = host.path("go");
+    std::fs::create_dir(&go).expect("the directory is ours");
+    let mount = format!("{}:/go", go.display());
+    let script = "until [ -e /go/now ]; do sleep 0.05; done; exit 6";
+    for options in [&["--name", "job"][..], &["--rm", "--name", "brief"]] {
+        let run =
+            [&["run", "-d", "--network", "web", "-v", &mount], options, &["busybox", "sh", "-c", script]].concat();
+        host.ok(&run);
+    }
+    let processes = ["job", "brief"].map(|name| format!("/proc/{}", host.attached(name).pid));
     host.kill();
-    std::thread::sleep(Duration::from_secs(1));
+    std::fs::write(go.join("now"), "").expect("the directory is ours");
+    let ended = || processes.iter().all(|process| !std::path::Path::new(process).exists()).then_some(());
+    eventually("both have ended", ended);
     host.start();
     assert_eq!(host.ok(&["wait", "job"]), "6");
     let gone = || (host.fabric(&["inspect", "brief"]).code == 1).then_some(());

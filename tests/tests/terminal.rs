@@ -75,10 +75,13 @@ fn who_detaches_can_come_back() {
     terminal.keys("\x01d");
     assert_eq!(terminal.end(), 0);
 
-    let (mut one, two) = (at_terminal(&host, &["attach", "work"]), at_terminal(&host, &["attach", "work"]));
+    let (mut one, mut two) = (at_terminal(&host, &["attach", "work"]), at_terminal(&host, &["attach", "work"]));
+    // A terminal is raw a moment before it is attached. Whose keys have come back is.
     two.wait_until_raw();
+    two.keys("\x03echo th''ere\n");
+    two.expect("there");
     one.wait_until_raw();
-    one.keys("\x03echo bo''th\n");
+    one.keys("echo bo''th\n");
     one.expect("both");
     two.expect("both");
     one.keys("exit 3\n");
