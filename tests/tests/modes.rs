@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use tests::{Host, Namespace, difference, eventually, fetch, within};
+use tests::{Host, Namespace, PATIENCE, difference, eventually, fetch, within};
 
 /// The interfaces of a namespace.
 fn links(namespace: &Namespace) -> Vec<String> {
@@ -28,7 +28,7 @@ fn none_is_the_loopback_interface_alone() {
         assert_eq!(links(&namespace_of(&host, name)), ["lo"]);
         assert_eq!(column(&host, name, "network_mode"), "none");
     }
-    host.ok(&["exec", "lonely", "ping", "-c", "1", "-W", "1", "127.0.0.1"]);
+    host.ok(&["exec", "lonely", "ping", "-c", "1", "-W", "30", "127.0.0.1"]);
     host.assert_healthy();
 }
 
@@ -142,7 +142,7 @@ fn the_namespace_lives_as_long_as_somebody_lives_in_it() {
     drop(side);
     host.ok(&["rm", "side"]);
     host.assert_healthy();
-    let left = within(std::time::Duration::from_secs(5), || (host.holdings() == before).then_some(()));
+    let left = within(PATIENCE, || (host.holdings() == before).then_some(()));
     assert!(left.is_some(), "{:?} is not {before:?}", host.holdings());
 }
 
@@ -196,7 +196,7 @@ fn what_only_a_container_with_its_own_network_can_have_is_refused() {
         assert_ne!(outcome.code, 0, "{outcome}");
         let line = &outcome.line;
         text.push_str(&format!("$ {line}\n{}\n[exit code {}]\n\n", outcome.stderr.trim_end(), outcome.code));
-        let unchanged = within(std::time::Duration::from_secs(3), || (state() == before).then_some(()));
+        let unchanged = within(PATIENCE, || (state() == before).then_some(()));
         assert!(unchanged.is_some(), "`{line}` changed something:\n{}", difference(&before, &state()));
     }
     insta::with_settings!({ filters => [(r"c-[0-9a-f]{12}", "[drawn name]")], omit_expression => true, prepend_module_to_snapshot => false }, {

@@ -4,7 +4,6 @@
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::Duration,
 };
 
 use tests::{Host, Lan, Namespace, RecordType, advertise_router, ask, eventually, fetch, serve};
@@ -63,7 +62,7 @@ fn ipv6_works_from_the_first_packet_on() {
     sleeper(&host, "api", "web");
     sleeper(&host, "client", "web");
     let (api, client) = (address(&host, "api", "ipv6"), inside(&host, "client"));
-    let ping = client.run(&["ping", "-6", "-n", "-c", "3", "-i", "0.1", "-W", "1", &api.to_string()]);
+    let ping = client.run(&["ping", "-6", "-n", "-c", "3", "-i", "0.1", "-W", "30", &api.to_string()]);
     assert!(ping.contains(" 0% packet loss"), "{ping}");
     assert_eq!(address(&host, "client", "gateway6"), "fd00:1::1".parse::<IpAddr>().expect("literal"));
 
@@ -118,8 +117,13 @@ fn ipv6_is_off_where_the_network_has_none() {
     assert!(range.starts_with("fd") && range.ends_with("::/64"), "{range} is a unique local /64");
     // A container that says it is a router is believed by nobody.
     sleeper(&host, "rogue", "both");
-    advertise_router(&inside(&host, "rogue"), "eth0");
-    std::thread::sleep(Duration::from_millis(200));
+    let rogue = inside(&host, "rogue");
+    advertise_router(&rogue, "eth0");
+    // What it says afterwards has been heard, so what it said before has, too.
+    let gateway = address(&host, "rogue", "gateway6");
+    for heard in [gateway, address(&host, "both", "ipv6")] {
+        rogue.run(&["ping", "-6", "-n", "-c", "1", "-W", "30", &heard.to_string()]);
+    }
     for namespace in [host.namespace().clone(), inside(&host, "both")] {
         let routes = namespace.run(&["ip", "-6", "route"]);
         assert!(!routes.contains("proto ra"), "{routes}");
@@ -266,7 +270,7 @@ fn a_routed_network_keeps_its_addresses_and_an_isolated_one_is_alone() {
     sleeper(&host, "b", "alone");
     for field in ["ipv4", "ipv6"] {
         let b = address(&host, "b", field);
-        inside(&host, "a").run(&["ping", "-n", "-c", "1", "-W", "1", &b.to_string()]);
+        inside(&host, "a").run(&["ping", "-n", "-c", "1", "-W", "30", &b.to_string()]);
         let from_host = host.namespace().try_run(&["ping", "-n", "-c", "1", "-W", "1", &b.to_string()]);
         assert_ne!(from_host.code, 0, "the host has no address there:\n{from_host}");
     }

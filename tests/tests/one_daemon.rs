@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Host, eventually, within};
+use tests::{Host, eventually};
 
 /// A daemon with directories of its own in the host's network namespace.
 fn second(host: &Host) -> Command {
@@ -40,8 +40,7 @@ fn a_second_daemon_is_refused_and_told_who_is_there() {
     // What flushes the rules does not open the door.
     host.namespace().run(&["nft", "flush", "ruleset"]);
     refused(&host);
-    let restored = within(std::time::Duration::from_secs(5), || (host.kernel_state() == before).then_some(()));
-    assert!(restored.is_some(), "the rules are back");
+    eventually("the rules are back", || (host.kernel_state() == before).then_some(()));
     assert_eq!(host.attached("container"), container);
 }
 

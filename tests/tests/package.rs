@@ -131,17 +131,24 @@ sh "$SCRIPTS/prerm" remove
 kill $netd
 wait $netd
 sh "$SCRIPTS/postrm" purge
-echo == left
-ip -o link show | grep -v ': lo:' || true
-nft list tables
-ls -d /var/lib/fabric /run/fabric /etc/fabric 2> /dev/null || true
-grep fabric /etc/group || true
-grep -E " /(run|var/lib)/fabric" /proc/self/mountinfo || true
-for parent in $parents; do ls -d "$parent" 2> /dev/null || true; done
 own=$(readlink /proc/self/ns/net)
-for process in /proc/[0-9]*; do
-    [ "$(readlink "$process/ns/net")" != "$own" ] || [ "${process#/proc/}" = $$ ] || tr '\0' ' ' < "$process/cmdline"
-done
+left() {
+    ip -o link show | grep -v ': lo:' || true
+    nft list tables
+    ls -d /var/lib/fabric /run/fabric /etc/fabric 2> /dev/null || true
+    grep fabric /etc/group || true
+    grep -E " /(run|var/lib)/fabric" /proc/self/mountinfo || true
+    for parent in $parents; do ls -d "$parent" 2> /dev/null || true; done
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/ns/net")" != "$own" ] || [ "${process#/proc/}" = $$ ] ||
+            cat "$process/cmdline" 2> /dev/null | tr '\0' ' '
+    done
+}
+# Processes of netd's end a moment after it. No shell but this one looks, as it would find itself.
+tries=0
+while left > /run/left && [ -s /run/left ] && [ $tries -lt 300 ]; do sleep 0.2; tries=$((tries + 1)); done
+echo == left
+cat /run/left
 "#;
 
 #[test]

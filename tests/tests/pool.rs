@@ -1,5 +1,7 @@
 //! What waits for containers to come: namespaces, and veth pairs in some of them.
 
+use std::fs;
+
 use tests::{Host, eventually};
 
 /// The one pair that waits, once it does.
@@ -19,19 +21,22 @@ fn port_of(host: &Host, container: &str) -> String {
 fn the_pair_that_waits_becomes_the_first_container_s() {
     let host = Host::with_config("upstreams = []\nnamespace_pool = 2");
     host.ok(&["network", "create", "web", "--mtu", "1400"]);
+    // The second is begun when the first, which has the pair, can be had.
+    let begun = || fs::read_dir(host.run_dir().join("netns")).expect("netd made it").count();
+    eventually("two namespaces wait", || (begun() == 2).then_some(()));
     let pair = waiting(&host);
     let api = host.run("api", "web", &[], &["sleep", "1000"]);
     assert_eq!(port_of(&host, "api"), pair);
     let mtu = |link: String| assert!(link.contains(" mtu 1400 "), "{link}");
     mtu(host.namespace().run(&["ip", "link", "show", "dev", &pair]));
     mtu(api.namespace().run(&["ip", "link", "show", "dev", "eth0"]));
-    host.namespace().run(&["ping", "-n", "-c", "1", "-W", "2", &api.ipv4.to_string()]);
+    host.namespace().run(&["ping", "-n", "-c", "1", "-W", "30", &api.ipv4.to_string()]);
     let next = waiting(&host);
     assert_ne!(next, pair);
     // A container that is started again keeps the identifier of its endpoint, which no pair has.
     host.ok(&["restart", "-t", "0", "api"]);
     assert_eq!((port_of(&host, "api"), waiting(&host)), (pair, next));
-    host.namespace().run(&["ping", "-n", "-c", "1", "-W", "2", &api.ipv4.to_string()]);
+    host.namespace().run(&["ping", "-n", "-c", "1", "-W", "30", &api.ipv4.to_string()]);
     host.assert_healthy();
 }
 

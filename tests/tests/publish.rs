@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-use tests::{Attached, Host, Lan, Namespace, eventually, fetch, serve};
+use tests::{Attached, Host, Lan, Namespace, PATIENCE, eventually, fetch, serve};
 
 const SERVER: [&str; 6] = ["httpd", "-f", "-p", "80", "-h", "/etc"];
 
@@ -127,7 +127,7 @@ fn udp_ports_are_published_too() {
     let api = host.run("api", "web", &["-p", "5300:53/udp"], &["sleep", "1000"]);
     let server = api.namespace().enter(|| UdpSocket::bind((api.ipv4, 53)).expect("free"));
     let client = lan.namespace.enter(|| UdpSocket::bind((lan.address, 0)).expect("free"));
-    let limit = Some(std::time::Duration::from_secs(2));
+    let limit = Some(PATIENCE);
     server.set_read_timeout(limit).expect("not zero");
     client.set_read_timeout(limit).expect("not zero");
     client.send_to(b"question", (lan.host_address, 5300)).expect("sent");

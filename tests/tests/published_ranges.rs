@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use tests::{Attached, Host, busybox_tar, eventually, fetch, within};
+use tests::{Attached, Host, PATIENCE, busybox_tar, eventually, fetch, within};
 
 const WAIT: [&str; 2] = ["sleep", "1000"];
 
@@ -202,7 +202,7 @@ fn ports_of_others_are_found_before_anything_is_changed() {
         let refused = host.fabric(&run).expect_code(125);
         assert!(refused.stderr.contains(said) && refused.stderr.contains("hint: "), "{publish:?}: {said}\n{refused}");
         let same = || ((host.kernel_state(), host.json(&["ps", "-a"])) == before).then_some(());
-        assert!(within(std::time::Duration::from_secs(3), same).is_some(), "after {publish:?}");
+        assert!(within(PATIENCE, same).is_some(), "after {publish:?}");
     }
     // What looks taken and is not.
     for publish in ["8010:80", "8005:80/udp", "9200:80", "9092:53/udp", "53:53/udp", "53:53"] {

@@ -120,7 +120,7 @@ fn assert_who_runs_answers(host: &Host, when: &str) {
                 continue;
             }
             let gateway = text(&network["subnets"][0]["gateway"]).expect("an address");
-            let ping = inside.try_run(&["ping", "-c", "1", "-W", "3", &gateway]);
+            let ping = inside.try_run(&["ping", "-c", "1", "-W", "30", &gateway]);
             assert_eq!(ping.code, 0, "{when}: `{name}` on {}: {ping}\n{container:#}", network["name"]);
             let server = (gateway.parse::<Ipv4Addr>().expect("an address"), 53).into();
             let mut answer = None;
