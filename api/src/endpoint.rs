@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use model::{ContainerName, MacAddress, NetworkName};
+use model::{ContainerIfName, ContainerName, MacAddress, NetworkName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,8 +15,8 @@ use crate::schema;
 /// Asks for one attachment of a container to a network: in [`ContainerCreate`](crate::ContainerCreate), and as
 /// `POST /v1/containers/{reference}/endpoints`.
 ///
-/// As text: `NAME[:OPTION,…]` with the options `ip=ADDRESS`, `ip6=ADDRESS`, `mac=ADDRESS`, `alias=NAME` (any number of
-/// them) and `gw-priority=NUMBER`.
+/// As text: `NAME[:OPTION,…]` with the options `ip=ADDRESS`, `ip6=ADDRESS`, `mac=ADDRESS`, `ifname=NAME`, `alias=NAME` (any
+/// number of them) and `gw-priority=NUMBER`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointCreate {
@@ -35,6 +35,10 @@ pub struct EndpointCreate {
     #[serde(default)]
     #[schema(value_type = Option<schema::Mac>)]
     pub mac: Option<MacAddress>,
+    /// The interface's name inside the container; the lowest free one of `eth0`, `eth1` and so on if absent.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::InterfaceName>)]
+    pub interface: Option<ContainerIfName>,
     /// Names that DNS answers for on this network besides the container's own; several containers may have the same.
     #[serde(default)]
     #[schema(value_type = Vec<schema::Name>)]
@@ -60,7 +64,7 @@ pub enum ParseEndpointError {
     #[error(transparent)]
     Network(#[from] model::ParseNameError),
     /// There is no such option.
-    #[error("there is no option `{}`; known: ip, ip6, mac, alias, gw-priority", .0.escape_debug())]
+    #[error("there is no option `{}`; known: {}", .0.escape_debug(), EndpointCreate::OPTIONS.join(", "))]
     Unknown(String),
     /// An option without a value.
     #[error("option `{}` has no value: expected {}=VALUE", .0.escape_debug(), .0.escape_debug())]
@@ -81,9 +85,12 @@ pub enum ParseEndpointError {
 }
 
 impl EndpointCreate {
+    /// The options there are.
+    const OPTIONS: [&str; 6] = ["ip", "ip6", "mac", "ifname", "alias", "gw-priority"];
+
     /// An attachment to `network` with everything chosen by the daemon.
     pub fn new(network: NetworkName) -> Self {
-        Self { network, ipv4: None, ipv6: None, mac: None, aliases: Vec::new(), gateway_priority: 0 }
+        Self { network, ipv4: None, ipv6: None, mac: None, interface: None, aliases: Vec::new(), gateway_priority: 0 }
     }
 
     /// The addresses that were asked for.
@@ -120,7 +127,7 @@ impl FromStr for EndpointCreate {
         for option in options.into_iter().flat_map(|options| options.split(',')) {
             let shown = || option.chars().take(80).collect::<String>();
             let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
-            let known = ["ip", "ip6", "mac", "alias", "gw-priority"].contains(&key);
+            let known = Self::OPTIONS.contains(&key);
             let Some(value) = value.filter(|value| known && !value.is_empty()) else {
                 return Err(if known {
                     ParseEndpointError::NoValue(key.to_owned())
@@ -132,6 +139,7 @@ impl FromStr for EndpointCreate {
                 "ip" => once("ip", value, &mut endpoint.ipv4)?,
                 "ip6" => once("ip6", value, &mut endpoint.ipv6)?,
                 "mac" => once("mac", value, &mut endpoint.mac)?,
+                "ifname" => once("ifname", value, &mut endpoint.interface)?,
                 "alias" => endpoint.aliases.push(parse("alias", value)?),
                 _ => once("gw-priority", value, &mut priority)?,
             }
@@ -147,6 +155,7 @@ impl fmt::Display for EndpointCreate {
         options.extend(self.ipv4.map(|address| format!("ip={address}")));
         options.extend(self.ipv6.map(|address| format!("ip6={address}")));
         options.extend(self.mac.map(|mac| format!("mac={mac}")));
+        options.extend(self.interface.as_ref().map(|name| format!("ifname={name}")));
         options.extend(self.aliases.iter().map(|alias| format!("alias={alias}")));
         options.extend((self.gateway_priority != 0).then(|| format!("gw-priority={}", self.gateway_priority)));
         let separator = if options.is_empty() { "" } else { ":" };
@@ -164,7 +173,8 @@ mod tests {
             "web",
             "web:ip=10.1.0.9",
             "web:ip6=fd00:1::9",
-            "web:ip=10.1.0.9,ip6=fd00::9,mac=02:00:00:00:00:09,alias=db,alias=store,gw-priority=-7",
+            "web:ifname=lan0",
+            "web:ip=10.1.0.9,ip6=fd00::9,mac=02:00:00:00:00:09,ifname=up=1,alias=db,alias=store,gw-priority=-7",
         ] {
             let endpoint: EndpointCreate = text.parse().expect("valid");
             assert_eq!(endpoint.to_string(), text);
@@ -176,7 +186,7 @@ mod tests {
         for (text, expected) in [
             ("a b", "network name `a b` is not valid: "),
             ("", "network name `` is not valid: "),
-            ("web:", "there is no option ``; known: ip, ip6, mac, alias, gw-priority"),
+            ("web:", "there is no option ``; known: ip, ip6, mac, ifname, alias, gw-priority"),
             ("web:ip=10.1.0.9,", "there is no option ``"),
             ("web:db", "there is no option `db`"),
             ("web:ipv4=1.2.3.4", "there is no option `ipv4=1.2.3.4`"),
@@ -185,6 +195,10 @@ mod tests {
             ("web:ip=10.1.0", "option `ip` cannot be `10.1.0`: invalid IPv4 address syntax"),
             ("web:ip=fd00::1", "option `ip` cannot be `fd00::1`: invalid IPv4 address syntax"),
             ("web:mac=01:00:5e:00:00:01", "option `mac` cannot be `01:00:5e:00:00:01`: "),
+            ("web:ifname=", "option `ifname` has no value"),
+            ("web:ifname=a/b", "option `ifname` cannot be `a/b`: `a/b` is not an interface name: "),
+            ("web:ifname=lo", "option `ifname` cannot be `lo`: the kernel keeps the name `lo` for itself"),
+            ("web:ifname=a,ifname=b", "option `ifname` is given twice"),
             ("web:alias=A_b", "option `alias` cannot be `A_b`: "),
             ("web:gw-priority=1.5", "option `gw-priority` cannot be `1.5`: invalid digit found in string"),
             ("web:ip=10.1.0.9,ip=10.1.0.9", "option `ip` is given twice"),

@@ -39,6 +39,12 @@ schemas! {
         "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$",
         "description": "A MAC address of one interface."
     };
+    /// `model::ContainerIfName`.
+    InterfaceName = {
+        "type": "string",
+        "pattern": "^[!-~]{1,15}$",
+        "description": "A network interface's name, without `/`, `:`, `%` and `,`; none that the kernel keeps for itself, as `lo`."
+    };
     /// `model::Driver`.
     Driver = {"type": "string", "enum": ["bridge", "ipvlan", "macvlan"], "description": "What makes a network."};
     /// `model::GatewayMode`.

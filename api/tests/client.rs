@@ -92,7 +92,7 @@ async fn every_call_is_one_documented_request() {
             "POST /v1/containers/api/start?prepare=true",
             "POST /v1/containers/api/restart",
             r#"POST /v1/containers/api/rename application/json {"name":"other"}"#,
-            r#"POST /v1/containers/api/endpoints application/json {"network":"web","ipv4":null,"ipv6":null,"mac":null,"aliases":["db"],"gateway_priority":0}"#,
+            r#"POST /v1/containers/api/endpoints application/json {"network":"web","ipv4":null,"ipv6":null,"mac":null,"interface":null,"aliases":["db"],"gateway_priority":0}"#,
             "DELETE /v1/containers/api/endpoints?network=web",
             "GET /v1/containers/api/top",
             r#"POST /v1/prune/containers application/json {"only":null}"#,

@@ -160,6 +160,34 @@ fn a_pair_that_waits_becomes_an_endpoint_s_and_is_not_made_again() {
 }
 
 #[test]
+fn a_pair_that_waits_gets_the_name_that_is_chosen_before_another_gets_the_one_that_it_had() {
+    let waiting = intent();
+    let mut then = waiting.clone();
+    then.spares.clear();
+    let ends = [(9, "lan0", 0), (8, "eth0", 1)].map(|(number, interface, on)| {
+        let segment = &mut then.segments[on];
+        let mut attachment = attachment(&segment.network, number, &[]);
+        attachment.namespace = "pool-2".parse().expect("literal");
+        attachment.endpoint.interface = interface.parse().expect("literal");
+        segment.attachments.push(attachment.clone());
+        attachment
+    });
+    let scope = Scope::Container { namespace: "pool-2".parse().expect("literal"), attachments: ends.into() };
+    let before = desired(&Scope::Everything, &waiting).within(&scope);
+    let changes = diff(&desired(&scope, &then), &seen(before)).into_iter();
+    let of_links = |change: &Change| !matches!(change, Change::AddElements { .. } | Change::InstallShortcut { .. });
+    assert_snapshot!(lines(&changes.filter(of_links).collect::<Vec<_>>()), @r"
+    rename eth0 in pool-2 to lan0
+    create veth fe-080808080808 mtu 1500 master fb-020202020202 <-> eth0 in pool-2 mac 02:00:00:00:01:08
+    set fe-080808080808 ipv6 off
+    set fe-080808080808 fixed 02:00:00:00:01:08 alias fabric:endpoint:0808080808080808 up
+    configure eth0 in pool-2: up mtu 1500 mac 02:00:00:00:01:08 address 10.2.0.8/24 default via 10.2.0.1
+    set fe-090909090909 master fb-010101010101 fixed 02:00:00:00:01:09 up
+    configure lan0 in pool-2: up mtu 1500 mac 02:00:00:00:01:09 address 10.1.0.9/24 default via 10.1.0.1
+    ");
+}
+
+#[test]
 fn changes_on_a_host_that_has_just_booted() {
     assert_snapshot!(lines(&diff(&desired(&Scope::Everything, &intent()), &untouched())));
 }

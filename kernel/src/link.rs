@@ -12,7 +12,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Admin, Bridge, Family, IfName, Inside, LinkSettings, Switch, Veth, leads_to_itself};
+use model::{Admin, Bridge, Family, IfName, Inside, LinkSettings, Place, Switch, Veth, leads_to_itself};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -314,6 +314,18 @@ fn way(gateway: IpAddr) -> String {
     } else {
         format!("via {gateway}")
     }
+}
+
+/// Gives a container's end, which is down, another name; `socket` is of the container's namespace.
+pub(crate) fn rename(socket: &mut Socket, place: &Place, to: &IfName) -> Result<(), KernelError> {
+    let link = match find_ours(socket, &place.interface) {
+        // It has the name already.
+        Err(KernelError::Missing { .. }) => return find_ours(socket, to).map(drop),
+        link => link?,
+    };
+    let message = LinkUnspec::new_with_index(link.index).name(to.as_str()).build();
+    let renamed = socket.call(Request::new(RouteNetlinkMessage::SetLink(message), 0));
+    renamed.map(drop).map_err(refused(|| format!("rename {place} to {to}")))
 }
 
 /// Addresses a container's end, which is `link`, brings it up and sets the default route, all in one system call. `socket`

@@ -165,7 +165,10 @@ impl Worker {
             let Some(link) = self.find_port(&name)? else { continue };
             self.splice.look_at(&mut state.shortcut, attachment, &link)?;
             let bridge = master.filter(|master| link.master == Some(master.index)).map(|_| endpoint.network.bridge());
-            let inside = ends.remove(&link.index);
+            let inside = match ends.remove(&link.index) {
+                None if endpoint.interface != Spare::interface() => self.find_spare_end(namespace, link.index)?,
+                inside => inside,
+            };
             let fixed = match inside.as_ref().and_then(|inside| inside.mac) {
                 Some(mac) if bridge.is_some() => fdb::is_fixed(&mut self.route, link.index, mac)?,
                 _ => false,
@@ -173,6 +176,14 @@ impl Worker {
             state.veths.insert(name, veth(&link, bridge, fixed, inside));
         }
         Ok(())
+    }
+
+    /// The container's end of this pair, of which `port` is the host's, if it still has the name of one that waits.
+    fn find_spare_end(&mut self, namespace: &NamespaceName, port: u32) -> Result<Option<Inside>, KernelError> {
+        let interface = Spare::interface();
+        let seen = look_into(&self.namespaces, &self.home, namespace, Extent::Some(&[&interface]))?;
+        let ends = seen.into_iter().flat_map(|seen| seen.ends);
+        Ok(ends.filter(|end| end.host == port).map(|end| end.inside).next())
     }
 
     fn observe_spare(&mut self, spare: &Spare, state: &mut State) -> Result<(), KernelError> {

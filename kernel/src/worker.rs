@@ -254,6 +254,10 @@ impl Worker {
                 let Some(Some(namespace)) = self.namespaces.find(&place.namespace)? else { return Ok(()) };
                 self.home.visit(&namespace, || link::remove(&mut Socket::open(NETLINK_ROUTE)?, &place.interface))?
             }
+            Change::RenameInside { place, to, .. } => {
+                let namespace = self.namespaces.require(&place.namespace)?;
+                self.home.visit(&namespace, || link::rename(&mut Socket::open(NETLINK_ROUTE)?, place, to))?
+            }
             Change::ConfigureInside { name, inside, remove, leave, announcement } => {
                 let is_announced = inside.admin == Admin::Up && *announcement == Announcement::Due;
                 let (index, mut socket, announcer) = self.configure(inside, remove, leave, is_announced)?;

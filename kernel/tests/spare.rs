@@ -76,6 +76,35 @@ fn an_endpoint_takes_the_pair_that_waits_for_it() {
 }
 
 #[test]
+fn the_end_of_a_pair_that_waits_takes_the_name_that_is_chosen() {
+    lab::run(|lab| {
+        let spare = spare(13);
+        lab.settle(&with(state(&[attachment(12, &[])]), &spare));
+        let index = || sh(&format!("ip -o link show {} | cut -d: -f1", spare.endpoint.host_interface()));
+        let before = index();
+        let mut chosen = attachment(13, &[]);
+        chosen.endpoint.interface = "a.b@UP".parse().expect("literal");
+        let both = state(&[attachment(12, &[]), chosen.clone()]);
+        let scope = || Scope::from(chosen.clone());
+        let made = lab.reconcile(scope(), &both);
+        assert!(made.contains(&"rename eth0 in c13 to a.b@UP".to_owned()), "{made:#?}");
+        assert!(made.iter().all(|change| !change.starts_with("create ")), "{made:#?}");
+        assert_eq!(index(), before, "it is the same pair");
+        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 1 10.89.1.12");
+        assert_eq!(lab.settle(&both), [] as [&str; 0]);
+        assert_eq!(lab.reconcile(scope(), &both), [] as [&str; 0]);
+
+        // One that its container has renamed is what it was again; one that is up is made anew.
+        for rename in ["ip link set a.b@UP down; ip link set a.b@UP name other", "ip link set a.b@UP name other"] {
+            lab.sh_at(Place::Container(13), rename);
+            lab.settle(&both);
+            lab.sh_at(Place::Container(13), "ping -n -c 1 -W 1 10.89.1.12");
+            assert_eq!(lab.settle(&both), [] as [&str; 0]);
+        }
+    });
+}
+
+#[test]
 fn a_pair_for_which_a_bridge_has_no_port_is_told_as_any_other() {
     lab::run(|lab| {
         let bridge = network(1).bridge();

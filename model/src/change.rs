@@ -78,6 +78,15 @@ pub enum Change {
         /// Whether such packets may pass.
         to: Switch,
     },
+    /// Give a container's end another name.
+    RenameInside {
+        /// The host's end of the veth pair.
+        name: IfName,
+        /// Where the container's end is, and under which name.
+        place: Place,
+        /// Its name from then on.
+        to: IfName,
+    },
     /// Address a container's end, bring it up, and set its default route, in one batch.
     ConfigureInside {
         /// The host's end of the veth pair.
@@ -195,6 +204,7 @@ impl Change {
             | Self::SetLoopbackRouting { name, .. }
             | Self::OpenPassage { port: name, .. }
             | Self::ClosePassage(name)
+            | Self::RenameInside { name, .. }
             | Self::ConfigureInside { name, .. } => Some(name.as_str()),
         }
     }
@@ -212,6 +222,7 @@ impl Change {
                 (veth.bridge.as_ref(), veth.inside.as_ref().map(|inside| &inside.namespace))
             }
             Self::SetLink { settings, .. } => (settings.master.as_ref(), None),
+            Self::RenameInside { place, .. } => (None, Some(&place.namespace)),
             Self::ConfigureInside { inside, .. } => (None, Some(&inside.namespace)),
             _ => (None, None),
         };
@@ -280,6 +291,7 @@ impl fmt::Display for Change {
             Self::RemoveAddress { name, address } => write!(f, "remove address {address} from {name}"),
             Self::SetIpv6 { name, to } => write!(f, "set {name} ipv6 {to}"),
             Self::SetLoopbackRouting { name, to } => write!(f, "set {name} loopback routing {to}"),
+            Self::RenameInside { place, to, .. } => write!(f, "rename {place} to {to}"),
             Self::ConfigureInside { inside, remove, leave, announcement, .. } => {
                 write!(f, "configure {inside}")?;
                 if !remove.is_empty() {

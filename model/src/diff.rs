@@ -1,5 +1,6 @@
 //! The changes that lead from a host's state as it is to the state as it should be.
 
+mod rename;
 mod shortcut;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,6 +184,7 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
             Some(Namespace::Ready) => {}
         }
     }
+    let mut renamed = rename::rename(desired, observed, changes);
     let mut elements = by_owner(desired, missing);
     for (name, bridge) in &desired.bridges {
         let own = elements.remove(&Some(name)).unwrap_or_default();
@@ -197,6 +199,9 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
         let mut observed = observed.veths.get(name).cloned();
         if let Some(observed) = observed.as_mut().filter(|_| rerouted.contains(name)) {
             observed.inside = veth.inside.clone();
+        }
+        if let (Some(observed), Some(end)) = (observed.as_mut(), renamed.remove(name)) {
+            observed.inside = Some(end);
         }
         raise_veth(name, veth, observed.as_ref(), own, announcement(desired, name), changes);
     }

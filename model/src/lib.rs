@@ -52,7 +52,7 @@ pub use endpoint::Endpoint;
 pub use firewall::{Element, Flows, Published, Structure};
 pub use id::{ContainerId, Digest, EndpointId, NetworkId, ParseIdError};
 pub use limit::{ByteSize, ParseLimitError, ProcessLimit, Processors, Ulimit};
-pub use link::{IfName, MacAddress, ParseIfNameError, ParseMacError};
+pub use link::{ContainerIfName, IfName, MacAddress, ParseContainerIfNameError, ParseIfNameError, ParseMacError};
 pub use log_limits::{LogLimits, LogLimitsError, LogOption, ParseLogOptionError};
 pub use mount::{Bind, ParseMountError, Tmpfs};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};

@@ -58,6 +58,76 @@ impl fmt::Display for IfName {
     }
 }
 
+/// A name that somebody chooses for a container's interface: one that the kernel does not keep for itself, and without `,`,
+/// which ends the option that it is given by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerIfName(IfName);
+
+/// Why a text is no name for a container's interface.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseContainerIfNameError {
+    /// No interface can be called so.
+    #[error(transparent)]
+    Name(#[from] ParseIfNameError),
+    /// It holds a comma.
+    #[error("a container's interface name holds no `,`, which separates options")]
+    Comma,
+    /// The kernel has something else of that name.
+    #[error("the kernel keeps the name `{0}` for itself")]
+    Kept(IfName),
+}
+
+impl ContainerIfName {
+    /// What the kernel keeps: the loopback interface, the directories of settings that are for all interfaces
+    /// (`sysctl_dev_name_is_allowed` in `include/linux/netdevice.h`), and what drivers of tunnels make in each namespace
+    /// where they are loaded (`net.core.fb_tunnels_only_for_init_net` in `Documentation/admin-guide/sysctl/net.rst`).
+    const KEPT: [&str; 12] = [
+        "lo", "all", "default", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "sit0", "ip6tnl0", "ip6_vti0",
+        "ip6gre0",
+    ];
+
+    /// As any interface's name.
+    pub fn as_if_name(&self) -> &IfName {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerIfName {
+    type Err = ParseContainerIfNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseContainerIfNameError> {
+        let name: IfName = text.parse()?;
+        if Self::KEPT.contains(&name.as_str()) {
+            Err(ParseContainerIfNameError::Kept(name))
+        } else if text.contains(',') {
+            Err(ParseContainerIfNameError::Comma)
+        } else {
+            Ok(Self(name))
+        }
+    }
+}
+
+impl TryFrom<String> for ContainerIfName {
+    type Error = ParseContainerIfNameError;
+
+    fn try_from(text: String) -> Result<Self, ParseContainerIfNameError> {
+        text.parse()
+    }
+}
+
+impl From<ContainerIfName> for String {
+    fn from(name: ContainerIfName) -> String {
+        name.0.into()
+    }
+}
+
+impl fmt::Display for ContainerIfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A unicast 48-bit MAC address, written as six pairs of lower-case hexadecimal digits joined by colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -177,6 +247,35 @@ mod tests {
             ("é", false),
         ] {
             assert_eq!(text.parse::<IfName>().is_ok(), ok, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_s_interface_has_no_name_that_the_kernel_keeps() {
+        let no_name = "is not an interface name: 1 to 15 printable characters without `/`, `:` and spaces";
+        for (text, expected) in [
+            ("lan0", Ok(())),
+            ("eth7", Ok(())),
+            ("UP_link.1@a=b", Ok(())),
+            ("abcdefghijklmno", Ok(())),
+            ("lo0", Ok(())),
+            ("lo", Err("the kernel keeps the name `lo` for itself".to_owned())),
+            ("all", Err("the kernel keeps the name `all` for itself".to_owned())),
+            ("default", Err("the kernel keeps the name `default` for itself".to_owned())),
+            ("sit0", Err("the kernel keeps the name `sit0` for itself".to_owned())),
+            ("a,b", Err("a container's interface name holds no `,`, which separates options".to_owned())),
+            ("", Err(format!("`` {no_name}"))),
+            ("..", Err(format!("`..` {no_name}"))),
+            ("abcdefghijklmnop", Err(format!("`abcdefghijklmnop` {no_name}"))),
+            ("a/b", Err(format!("`a/b` {no_name}"))),
+            ("eth%d", Err(format!("`eth%d` {no_name}"))),
+            ("a b\n", Err(format!("`a b\\n` {no_name}"))),
+        ] {
+            let parsed = text.parse::<ContainerIfName>();
+            assert_eq!(
+                parsed.map(|name| assert_eq!(name.to_string(), text)).map_err(|error| error.to_string()),
+                expected
+            );
         }
     }
 

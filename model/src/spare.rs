@@ -13,7 +13,8 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// The name of the pair's end in the namespace, which is that of any container's first interface.
+    /// The name of the pair's end in the namespace, which is that of any container's first interface for which no other is
+    /// chosen.
     pub fn interface() -> IfName {
         "eth0".parse().expect("three letters and a digit name an interface")
     }

@@ -182,9 +182,9 @@ impl Daemon {
             exposed,
             resolver: request.resolver,
         };
-        for request in &request.networks {
+        for network in &request.networks {
             let id = pair.take().unwrap_or_else(|| EndpointId::from_bytes(self.random()));
-            let endpoint = world.plan_endpoint(id, &container, request)?;
+            let endpoint = world.plan_endpoint(id, &container, network, &request.networks)?;
             container.endpoints.push(endpoint);
         }
         container.publishes = world.choose_ports(&request.publish, host_ports, u16::from_ne_bytes(self.random()))?;

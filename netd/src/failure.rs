@@ -100,6 +100,11 @@ pub(crate) enum Failure {
     MacTaken { network: NetworkName, mac: MacAddress, holder: String },
     #[error("container `{container}` is already connected to network `{network}`")]
     AlreadyConnected { container: ContainerName, network: NetworkName },
+    #[error(
+        "container `{container}` cannot have interface `{interface}` on network `{network}`: that on network `{holder}` \
+         has the name"
+    )]
+    InterfaceTaken { container: ContainerName, interface: IfName, network: NetworkName, holder: NetworkName },
     #[error("container `{container}` is not connected to network `{network}`")]
     NotConnected { container: ContainerName, network: NetworkName },
     #[error("container `{container}` is not yet disconnected from network `{network}`")]

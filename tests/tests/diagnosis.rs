@@ -225,6 +225,10 @@ fn each_difference_of_a_containers_network() {
         (format!("ip link del {}", scene.port), format!("interface {} of container `api`: is missing", scene.port)),
         (
             inside("ip link set eth0 down; ip link set eth0 name other"),
+            format!("interface {} of container `api`: its other end is called other and should be eth0", scene.port),
+        ),
+        (
+            inside("ip link set eth0 down; ip link set eth0 name other; ip link set other up"),
             format!("interface {} of container `api`: is missing", scene.port),
         ),
         (inside("ip link del eth0"), format!("interface {} of container `api`: is missing", scene.port)),

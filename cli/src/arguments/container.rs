@@ -34,8 +34,8 @@ pub(crate) struct CreateArguments {
     /// The container's name: lower-case letters, digits and hyphens [default: drawn at random].
     #[arg(long)]
     pub(crate) name: Option<ContainerName>,
-    /// A network to attach it to, with options `ip=`, `ip6=`, `mac=`, `alias=` and `gw-priority=`; can be repeated
-    /// [default: none, only the loopback interface]. Or `none`, `host` for the host's own, or `container:NAME` to share
+    /// A network to attach it to, with options `ip=`, `ip6=`, `mac=`, `ifname=`, `alias=` and `gw-priority=`; can be
+    /// repeated [default: none, only the loopback interface]. Or `none`, `host` for the host's own, or `container:NAME` to share
     /// that of a running container.
     #[arg(long = "network", value_name = "NAME[:OPTION=VALUE,...]")]
     pub(crate) networks: Vec<NetworkArgument>,

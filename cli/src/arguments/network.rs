@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use api::{Mtu, MtuChoice, Network, Reference};
 use clap::{ArgAction, Args, Subcommand};
 use ipnet::IpNet;
-use model::{ContainerName, Driver, Family, GatewayMode, Label, MacAddress, NameServer, NetworkName, Reservation};
+use model::{
+    ContainerIfName, ContainerName, Driver, Family, GatewayMode, Label, MacAddress, NameServer, NetworkName,
+    Reservation,
+};
 
 use crate::filter::Filter;
 
@@ -169,6 +172,9 @@ pub(crate) struct ConnectArguments {
     /// The MAC address to have [default: one that follows from its address].
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) mac: Option<MacAddress>,
+    /// The interface's name inside the container [default: the lowest free one of eth0, eth1 and so on].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ifname: Option<ContainerIfName>,
     /// Another name that DNS answers for on this network; can be repeated.
     #[arg(long = "alias", value_name = "NAME")]
     pub(crate) aliases: Vec<ContainerName>,

@@ -96,6 +96,7 @@ async fn connect(client: &Client, output: Output, arguments: ConnectArguments) -
         ipv4: arguments.ip,
         ipv6: arguments.ip6,
         mac: arguments.mac,
+        interface: arguments.ifname,
         aliases: arguments.aliases,
         gateway_priority: arguments.gw_priority,
     };

@@ -1,9 +1,15 @@
 //! A kernel that is its state alone.
 
 use model::{
-    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Program, Shortcut, State,
+    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Place, Program, Shortcut, State,
     Structure, Switch, Veth,
 };
+
+/// Whether an interface is in this place.
+fn is_taken(state: &State, place: &Place) -> bool {
+    let mut ends = state.veths.values().filter_map(|veth| veth.inside.as_ref());
+    ends.any(|end| end.place() == *place) || state.sub_interfaces.contains_key(place)
+}
 
 /// What the kernel does with a change; it refuses what cannot be done in the state it is in.
 pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
@@ -39,6 +45,9 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
             if veth.bridge.as_ref().is_some_and(|bridge| !state.bridges.contains_key(bridge)) {
                 return Err(missing(&"its bridge"));
+            }
+            if is_taken(state, &inside.place()) {
+                return Err(format!("{change}: its other end's name exists"));
             }
             let end = Inside {
                 admin: Admin::Down,
@@ -112,6 +121,14 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
         }
         Change::SetLoopbackRouting { name, to } => {
             state.bridges.get_mut(name).ok_or_else(|| missing(name))?.loopback_routing = *to;
+        }
+        Change::RenameInside { name, place, to } => {
+            let then = Place { interface: to.clone(), ..place.clone() };
+            if is_taken(state, &then) {
+                return Err(format!("{change}: it exists"));
+            }
+            let end = state.veths.get_mut(name).and_then(|veth| veth.inside.as_mut());
+            end.filter(|end| end.place() == *place).ok_or_else(|| missing(place))?.interface = to.clone();
         }
         Change::ConfigureInside { name, inside, leave, .. } => {
             // A namespace has one default route, and setting another replaces it.

@@ -40,6 +40,16 @@ fn network(number: u8, icc: bool) -> Network {
     }
 }
 
+/// The name of a container's interface on a network. Every other container has chosen one for its first, which leaves the
+/// name of a pair that waits to its second.
+fn interface(number: u8, on: u8) -> String {
+    match (number % 2, on) {
+        (1, 0) => "lan0".to_owned(),
+        (1, on) => format!("eth{}", on - 1),
+        (_, on) => format!("eth{on}"),
+    }
+}
+
 /// Container `number` on network `on`, with its own host port and, if it is greedy, one that others want as well.
 fn attachment(number: u8, on: u8, greedy: bool, default: bool) -> Attachment {
     let address = Ipv4Addr::new(10, on, 0, number + 10);
@@ -53,7 +63,7 @@ fn attachment(number: u8, on: u8, greedy: bool, default: bool) -> Attachment {
             ipv6: None,
             mac: Some(MacAddress::of(address.into())),
             aliases: Vec::new(),
-            interface: format!("eth{on}").parse().expect("literal"),
+            interface: interface(number, on).parse().expect("literal"),
             gateway_priority: 0,
         },
         namespace: format!("c{number}").parse().expect("literal"),

@@ -111,6 +111,9 @@ pub(super) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
         Change::RemoveAddress { name, address } => link(name, format!("has the address {address} and should not")),
         Change::SetIpv6 { name, to } => link(name, format!("should have ipv6 {to}")),
         Change::SetLoopbackRouting { name, to } => link(name, format!("should have loopback routing {to}")),
+        Change::RenameInside { name, place, to } => {
+            link(name, format!("its other end is called {} and should be {to}", place.interface))
+        }
         Change::ConfigureInside { name, inside, .. } => link(name, format!("its other end should be {inside}")),
         Change::CreateSubInterface(wanted) => inside(&wanted.inside.place(), "is missing".to_owned()),
         Change::ConfigureSubInterface { wanted, .. } => {

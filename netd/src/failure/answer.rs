@@ -24,6 +24,7 @@ impl Failure {
             | Self::AddressTaken { .. }
             | Self::MacTaken { .. }
             | Self::AlreadyConnected { .. }
+            | Self::InterfaceTaken { .. }
             | Self::NotConnected { .. }
             | Self::StillLeaving { .. }
             | Self::PortTaken { .. }

@@ -63,6 +63,7 @@ impl Failure {
             Self::AlreadyConnected { container, network } => {
                 format!("to change the attachment, end it first: `fabric network disconnect {network} {container}`")
             }
+            Self::InterfaceTaken { .. } => "choose another name, or none to have the lowest free `eth0`, `eth1` and so on".into(),
             Self::NotConnected { container, .. } => format!("`fabric inspect {container}` shows its networks"),
             Self::StillLeaving { container, network } => {
                 format!("complete that first: `fabric network disconnect {network} {container}`")

@@ -95,6 +95,7 @@ every! {
     AddressRefused { network: parsed("web"), address: address(), source: exhausted() }
     MacTaken { network: parsed("web"), mac: mac(), holder: "the gateway".into() }
     AlreadyConnected { container: parsed("api"), network: parsed("web") }
+    InterfaceTaken { container: parsed("api"), interface: parsed("lan0"), network: parsed("web"), holder: parsed("back") }
     NotConnected { container: parsed("api"), network: parsed("web") }
     StillLeaving { container: parsed("api"), network: parsed("web") }
     PortTaken { publish: publish(), port: port(), holder: "api".into() }

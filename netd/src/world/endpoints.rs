@@ -1,10 +1,15 @@
 //! Endpoints as they come and go: what a new one is given, and what an old one gives back.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use api::EndpointCreate;
 use ipam::{IpamError, Parting, Request};
-use model::{Container, ContainerId, ContainerName, Endpoint, EndpointId, Family, MacAddress, Network};
+use model::{
+    Container, ContainerId, ContainerIfName, ContainerName, Endpoint, EndpointId, Family, IfName, MacAddress, Network,
+};
 use store::{Revision, Transaction};
 
 use super::{World, leases};
@@ -14,12 +19,14 @@ use crate::{
 };
 
 impl World {
-    /// Decides what the container's next endpoint is like. Nothing is taken yet: the caller reserves it in the same lock.
+    /// Decides what the container's next endpoint is like, of all that are asked for together. Nothing is taken yet: the
+    /// caller reserves it in the same lock.
     pub(crate) fn plan_endpoint(
         &self,
         id: EndpointId,
         container: &Container,
         request: &EndpointCreate,
+        together: &[EndpointCreate],
     ) -> Result<Endpoint, Failure> {
         let network = self.network_by_reference(&request.network).map_err(Failure::wanted)?;
         if container.endpoints.iter().any(|endpoint| endpoint.network == network.id) {
@@ -33,11 +40,6 @@ impl World {
                 aliases.push(alias.clone());
             }
         }
-        // The lowest that is free: the kernel may still have those of endpoints that are on their way out.
-        let leaving = self.containers.get(&container.id).map(|entry| entry.record.leaving.as_slice());
-        let held: Vec<_> = container.endpoints.iter().chain(leaving.unwrap_or_default()).collect();
-        let name = |number: usize| format!("eth{number}").parse().expect("three letters and a short number");
-        let free = (0..).map(name).find(|name| held.iter().all(|endpoint| endpoint.interface != *name));
         Ok(Endpoint {
             mac: self.choose_mac(network, request.mac, &addresses, &id)?,
             id,
@@ -45,9 +47,40 @@ impl World {
             ipv4,
             ipv6,
             aliases,
-            interface: free.expect("a container has fewer endpoints than there are numbers"),
+            interface: self.choose_interface(container, network, request, together)?,
             gateway_priority: request.gateway_priority,
         })
+    }
+
+    /// The interface's name inside the container: the one asked for, or the lowest of `eth0`, `eth1` and so on that is neither
+    /// taken nor asked for by another of those that are asked for together.
+    fn choose_interface(
+        &self,
+        container: &Container,
+        network: &Network,
+        request: &EndpointCreate,
+        together: &[EndpointCreate],
+    ) -> Result<IfName, Failure> {
+        // The kernel may still have those of endpoints that are on their way out.
+        let leaving = self.containers.get(&container.id).map(|entry| entry.record.leaving.as_slice());
+        let mut held = container.endpoints.iter().chain(leaving.unwrap_or_default());
+        if let Some(asked) = &request.interface {
+            let asked = asked.as_if_name();
+            return match held.find(|endpoint| endpoint.interface == *asked) {
+                Some(holder) => Err(Failure::InterfaceTaken {
+                    container: container.name.clone(),
+                    interface: asked.clone(),
+                    network: network.name.clone(),
+                    holder: self.network(&holder.network).map_or_else(|| network.name.clone(), |it| it.name.clone()),
+                }),
+                None => Ok(asked.clone()),
+            };
+        }
+        let chosen = together.iter().filter_map(|other| other.interface.as_ref()).map(ContainerIfName::as_if_name);
+        let taken: BTreeSet<&IfName> = held.map(|endpoint| &endpoint.interface).chain(chosen).collect();
+        let name = |number: usize| format!("eth{number}").parse().expect("three letters and a short number");
+        let free = (0..).map(name).find(|name| !taken.contains(name));
+        Ok(free.expect("a container has fewer endpoints than there are numbers"))
     }
 
     /// Chooses an address of each family of the network: the one asked for, or the one that a container of that name had
@@ -189,7 +222,7 @@ impl World {
                 network: network.name.clone(),
             });
         }
-        let endpoint = self.plan_endpoint(id, &record.container, request)?;
+        let endpoint = self.plan_endpoint(id, &record.container, request, std::slice::from_ref(request))?;
         let mut container_then = record.container.clone();
         container_then.endpoints.push(endpoint.clone());
         self.check_published(&container_then)?;

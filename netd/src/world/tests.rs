@@ -13,6 +13,7 @@ use crate::{
     record::{Goal, Restarts},
 };
 
+mod interfaces;
 mod neighbours;
 mod networks;
 mod parents;

@@ -33,7 +33,7 @@ impl Town {
             ..EndpointCreate::new(self.network.name.clone())
         };
         let id = EndpointId::from_bytes([self.number; 8]);
-        let endpoint = self.world.plan_endpoint(id, &record.container, &request).expect("there is room");
+        let endpoint = self.world.plan_endpoint(id, &record.container, &request, &[]).expect("there is room");
         let (address, mac) = (endpoint.addresses().next().expect("one"), endpoint.mac.expect("on a bridge it has one"));
         record.container.endpoints.push(endpoint);
         let container = record.container.clone();
