@@ -1,14 +1,20 @@
 //! Networks whose containers are neighbours on a LAN of the host's, with DNS inside their own namespaces.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use tests::{
-    Answer, Attached, Host, Namespace, PATIENCE, RecordType, answer_everything, ask, difference, eventually, fetch,
-    within,
+    Answer, Attached, Host, Namespace, PATIENCE, RecordType, answer_everything, ask, ask_within, difference,
+    eventually, fetch, within,
 };
 
 /// Where a container on such a network asks.
 const RESOLVER: ([u8; 4], u16) = ([127, 0, 0, 11], 53);
+
+/// How long is waited for what is not to come.
+const SOON: Duration = Duration::from_secs(2);
 
 fn resolver() -> SocketAddr {
     RESOLVER.into()
@@ -73,7 +79,8 @@ fn containers_are_neighbours_on_the_lan_and_find_each_other_by_name() {
     assert_eq!(records(&inside, "api", RecordType::Aaaa), [ipv6]);
     assert_eq!(records(&inside, "example.com", RecordType::A), ["198.51.100.7"]);
     host.ok(&["exec", "web", "nslookup", "api"]);
-    let stranger = ask(&lan.namespace, SocketAddr::new(web.ipv4.into(), 53), "api", RecordType::A);
+    let outside = SocketAddr::new(web.ipv4.into(), 53);
+    let stranger = ask_within(SOON, &lan.namespace, outside, "api", RecordType::A);
     assert!(stranger.is_err(), "nobody else is answered");
 
     // Nothing of it depends on the daemon that made it.
@@ -130,7 +137,8 @@ fn a_container_is_on_a_lan_and_on_a_bridge_and_what_is_damaged_is_restored() {
 
     host.ok(&["network", "disconnect", "wire", "api"]);
     assert!(!inside.run(&["ip", "-o", "link"]).contains("macvlan") && !inside.run(&["ip", "link"]).contains("eth0"));
-    assert!(ask(&inside, resolver(), "db", RecordType::A).is_err(), "nobody listens inside any more");
+    let closed = ask_within(SOON, &inside, resolver(), "db", RecordType::A);
+    assert!(closed.is_err(), "nobody listens inside any more");
     host.ok(&["network", "connect", "wire", "api"]);
     assert!(ask(&inside, resolver(), "other", RecordType::A).is_ok());
     host.assert_healthy();
