@@ -1,13 +1,14 @@
 //! `fabric run` and `fabric exec`: what a process is given, and what comes back of it.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use tests::{Host, eventually};
+use tests::{Host, eventually, within};
 
 #[test]
 fn exit_codes_are_the_containers_own_or_say_what_failed() {
@@ -244,6 +245,30 @@ fn stopping_what_has_just_ended_is_a_success() {
         host.ok(&["stop", &name]);
         assert_eq!(host.json(&["inspect", &name])["exit_code"], 137);
     }
+}
+
+#[test]
+fn a_run_that_has_ended_can_be_removed_and_started_again() {
+    let host = Host::new();
+    for command in [&["run", "-i", "--name", "job", "busybox", "cat"][..], &["start", "-a", "-i", "job"]] {
+        let mut client =
+            host.fabric_command(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut input = client.stdin.take().expect("piped");
+        writeln!(input, "runs").expect("it reads");
+        let mut line = String::new();
+        let mut output = BufReader::new(client.stdout.take().expect("piped"));
+        output.read_line(&mut line).expect("it writes text");
+        assert_eq!(line, "runs\n");
+        // It ends while netd cannot hear of that.
+        kill_process(host.netd_pid(), Signal::STOP).expect("netd runs");
+        drop(input);
+        let told = within(Duration::from_secs(1), || client.try_wait().expect("it is our child"));
+        kill_process(host.netd_pid(), Signal::CONT).expect("netd runs");
+        assert!(told.is_none(), "{command:?} ends before netd knows that the container has");
+        assert_eq!(client.wait().expect("it is our child").code(), Some(0));
+        assert_eq!(host.json(&["inspect", "job"])["state"], "exited");
+    }
+    host.ok(&["rm", "job"]);
 }
 
 #[test]

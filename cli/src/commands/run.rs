@@ -4,7 +4,7 @@ use std::{io::ErrorKind, pin::pin, process::ExitCode, time::Duration};
 
 use api::{Client, ClientError, Container, ContainerCreate, Reference, RemoveQuery, StartQuery, Until, WaitQuery};
 
-use model::Frame;
+use model::{Frame, RestartPolicy};
 
 use super::create::request;
 use crate::{
@@ -16,17 +16,17 @@ use crate::{
     terminal,
 };
 
-/// How long the end of a run waits until a container that removes itself is gone.
-const REMOVAL: Duration = Duration::from_secs(10);
+/// How long the end of a run waits until the daemon has seen to what it left.
+const CLEARING: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments) -> Result<ExitCode, Failure> {
     let RunArguments { detach, detach_keys, create } = arguments;
-    let remove = create.remove;
     let input = match (detach, create.tty, create.interactive) {
         (true, ..) | (false, false, false) => Input::LeftAlone,
         (false, false, true) => Input::PassedOn,
         (false, true, interactive) => Input::of_terminal(interactive, Some(detach_keys))?,
     };
+    let remove = create.remove;
     let request = ContainerCreate { start: detach, ..request(create)? };
     let container = client.create_container(&request).await?;
     if detach {
@@ -39,8 +39,7 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
         // It was started, and goes on without its client.
         Err(Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {}
         Err(_) => discard(client, &reference).await,
-        Ok(Finish::Exited(_)) if remove => gone(client, &reference).await,
-        Ok(_) => {}
+        Ok(finish) => cleared(client, &container, *finish, remove).await,
     }
     result.map(|finish| exit_code(finish, container.name.as_str()))
 }
@@ -102,9 +101,17 @@ async fn discard(client: &Client, reference: &Reference) {
     let _ = client.remove_container(reference, RemoveQuery { force: true }).await;
 }
 
-/// Waits until a container that removes itself is gone, so that its name and ports are free when the run has ended.
-/// The run itself is over, so neither a daemon that is away nor one that takes long makes it fail.
-async fn gone(client: &Client, reference: &Reference) {
-    let wait = client.wait_container(reference, WaitQuery { until: Until::Removed });
-    let _ = tokio::time::timeout(REMOVAL, wait).await;
+/// Waits until the daemon has seen to what a container that has ended left: the container's keeper tells of the end first. Then
+/// the ports of the container are free, it can be removed and started again, and the name of one that removes itself is free,
+/// too. The process itself is over, so neither a daemon that is away nor one that takes long makes it fail.
+pub(super) async fn cleared(client: &Client, container: &Container, finish: Finish, removes_itself: bool) {
+    let until = match (finish, removes_itself, container.restart_policy) {
+        (Finish::Exited(_), true, _) => Until::Removed,
+        (Finish::Exited(_), false, RestartPolicy::No) => Until::Exited,
+        // It may run again by now.
+        (Finish::Exited(_), false, _) | (Finish::Detached, ..) => return,
+    };
+    let reference = Reference::from(&container.id);
+    let wait = client.wait_container(&reference, WaitQuery { until });
+    let _ = tokio::time::timeout(CLEARING, wait).await;
 }

@@ -6,7 +6,7 @@ use api::{Client, Reference, StartQuery};
 
 use super::{
     each,
-    run::{attached, exit_code},
+    run::{attached, cleared, exit_code},
 };
 use crate::{arguments::StartArguments, attached::Input, failure::Failure, output::Output};
 
@@ -32,5 +32,6 @@ async fn start_attached(client: &Client, arguments: StartArguments) -> Result<Ex
     // Its shim, which a client is attached to, comes with it.
     let container = client.start_container(reference, StartQuery { prepare: true }).await?;
     let finish = attached(client, &container, &Reference::from(&container.id), input).await?;
+    cleared(client, &container, finish, false).await;
     Ok(exit_code(finish, container.name.as_str()))
 }
