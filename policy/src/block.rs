@@ -59,6 +59,11 @@ impl AddressBlock {
         self.range
     }
 
+    /// What is left out of it.
+    pub(crate) fn exceptions(&self) -> impl Iterator<Item = IpNet> {
+        self.except.iter().copied()
+    }
+
     /// Whether it has this address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.range.contains(&address) && !self.except.iter().any(|except| except.contains(&address))

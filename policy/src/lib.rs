@@ -30,6 +30,7 @@
 //! Limits (`rate`, `connections`) are no part of this: a connection is judged as the first of its kind.
 
 mod block;
+pub mod compile;
 mod dns_name;
 mod document;
 mod evaluate;

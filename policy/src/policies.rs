@@ -115,6 +115,11 @@ impl Policies {
         })
     }
 
+    /// The same, each as the number of its policy and its number there, both from 0.
+    pub(crate) fn tiered_numbers(&self) -> &[(usize, usize)] {
+        &self.tiered
+    }
+
     /// The policies of the layer of Kubernetes that isolate in a direction.
     pub fn isolating(&self, direction: Direction) -> impl Iterator<Item = &Policy> {
         self.policies.iter().filter(

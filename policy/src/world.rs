@@ -10,7 +10,7 @@ use std::{
 use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, Protocol};
 
 use crate::{
-    dns_name::DnsName,
+    dns_name::{DnsName, DnsPattern},
     service::{Asked, PortName},
 };
 
@@ -180,6 +180,13 @@ impl World {
     /// The addresses of a name outside; none of one that is not known.
     pub fn addresses_of(&self, name: &DnsName) -> impl Iterator<Item = IpAddr> {
         self.names.get(name).into_iter().flatten().copied()
+    }
+
+    /// The addresses outside whose names one of these patterns is about.
+    pub(crate) fn addresses_matching(&self, patterns: &BTreeSet<DnsPattern>) -> impl Iterator<Item = IpAddr> {
+        let named = self.names.iter().filter(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name)));
+        let addresses: BTreeSet<IpAddr> = named.flat_map(|(_, addresses)| addresses).copied().collect();
+        addresses.into_iter().filter(|address| matches!(self.party_with(*address), Party::Outside(_)))
     }
 
     /// Who has this address.

@@ -1,12 +1,16 @@
 //! The crate as its callers see it: documents and a world in, verdicts and messages out.
 
 mod big;
+mod compiled;
 mod documentation;
 mod errors;
 mod forms;
 mod host;
+mod interpreter;
 mod kubernetes;
 mod native;
 mod properties;
 mod rig;
+mod scene;
+mod shape;
 mod told;

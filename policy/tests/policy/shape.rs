@@ -1,0 +1,212 @@
+//! Data paths as text, and what they cost.
+
+#![allow(clippy::disallowed_methods, reason = "the crate has no clock, its tests have")]
+
+use std::{net::IpAddr, time::Instant};
+
+use model::Protocol;
+use policy::{
+    Asked, Policies, Suite, Syntax, World,
+    compile::{DataPath, Difference, Match, Then, Verdict},
+};
+
+use crate::{
+    compiled::hooks,
+    interpreter::{Packet, Ran, run},
+    rig::{documents, now, policies},
+};
+
+/// A database, and so many of the web with an address of each family and a named port.
+fn world(web: usize) -> World {
+    let address = |number: usize| format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256);
+    let endpoint = |number: usize| {
+        format!(
+            "- {{name: web{number}, network: shop, labels: {{app: web}}, addresses: [{}, \"fd00::{number:x}\"], ports: {{http: 8080}}}}\n",
+            address(number)
+        )
+    };
+    let web: String = (0..web).map(|number| endpoint(number + 1_000)).collect();
+    let text = format!(
+        "networks: {{shop: {{gateways: [10.0.0.1]}}, ops: }}\nendpoints:\n- {{name: db, network: shop, labels: {{app: db}}, \
+         addresses: [10.0.0.2, \"fd00::2\"]}}\n- {{name: idle, network: ops, addresses: [10.9.0.2]}}\n{web}"
+    );
+    Suite::parse("w.yaml", Syntax::Yaml, &text).expect("valid").world
+}
+
+fn path(text: &str, world: &World) -> DataPath {
+    DataPath::new(&policies(text), world, now())
+}
+
+/// What a TCP connection to a port meets.
+fn tcp(path: &DataPath, world: &World, from: &str, to: &str, port: u16) -> Ran {
+    let [from, to] = [from, to].map(|text| text.parse::<IpAddr>().expect("literal"));
+    let hooks = hooks(&world.party_with(from), &world.party_with(to));
+    run(path, &Packet { from, to, asks: Asked::Port(Protocol::Tcp, port.try_into().expect("from 1 on")), hooks })
+}
+
+const DATABASE: &str = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: web}}}]
+    ports: [{port: 5432}]
+";
+const WEB: &str = "apiVersion: fabric/v1
+kind: Policy
+metadata: {name: web}
+networks: [shop]
+subject: {labels: {app: web}}
+egress:
+- {action: audit, to: [{entity: world}], log: true}
+- {action: deny, to: [{cidr: 192.0.2.0/24, except: [192.0.2.128/25]}], ports: [25, 465-587], icmp: [echo-request]}
+- {action: deny, to: [{labels: {app: web}}], ports: [http]}
+- {action: allow, to: [{entity: host}], ports: [53/udp], rate: 10/s, connections: 5}
+- {action: deny, to: [{entity: host}]}
+";
+
+#[test]
+fn a_data_path_as_text() {
+    let text = path(&format!("{DATABASE}---\n{WEB}"), &world(2)).commands("policies");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_nobody_wrote_about_is_nowhere() {
+    assert_eq!(DataPath::new(&Policies::default(), &world(2), now()), DataPath::default());
+    // Whatever would be let through anyway, too.
+    let allow =
+        "apiVersion: fabric/v1\nkind: Policy\nmetadata: {name: a}\nnetworks: [shop]\ningress: [{action: allow}]\n";
+    assert_eq!(path(allow, &world(2)), DataPath::default());
+    let text = path(DATABASE, &world(2)).commands("policies");
+    assert!(!text.contains("10.9.0.2"), "the other network has no policy:\n{text}");
+}
+
+#[test]
+fn established_connections_pass_before_anything_else_is_asked() {
+    let path = path(&format!("{DATABASE}---\n{WEB}"), &world(2));
+    let bases: Vec<_> = path.chains.values().filter(|chain| chain.hook.is_some()).collect();
+    assert_eq!(bases.len(), 4);
+    for chain in bases {
+        assert_eq!(chain.rules[0].matches, [Match::Established], "{}", chain.about);
+        assert_eq!(chain.rules[0].then, Then::Verdict(Verdict::Accept), "{}", chain.about);
+    }
+}
+
+#[test]
+fn one_more_endpoint_is_as_many_elements_with_ten_as_with_a_thousand() {
+    let text = format!("{DATABASE}---\n{WEB}");
+    let come = |web: usize| {
+        let (before, after) = (path(&text, &world(web)), path(&text, &world(web + 1)));
+        let Difference { new_elements, old_elements, .. } = before.difference(&after);
+        assert!(before.difference(&after).is_of_elements() && old_elements.is_empty());
+        new_elements.into_keys().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let (few, many) = (come(10), come(1_000));
+    assert_eq!(few, many);
+    // Of each family: its class in egress, who may come to the database and is denied the web, its named port, the pair
+    // with itself, and that it is not the world.
+    assert_eq!(few.len(), 10, "{few:?}");
+}
+
+#[test]
+fn how_many_rules_a_packet_meets_depends_on_steps_alone() {
+    let policy = |number: usize| {
+        let (first, second) = (10_000 + number, number % 200);
+        format!(
+            "apiVersion: fabric/v1\nkind: Policy\nmetadata: {{name: p{number}}}\nnetworks: [shop]\ningress:\n\
+             - {{action: deny, from: [{{labels: {{app: web}}}}, {{cidr: 10.{second}.0.0/16}}], ports: [{first}]}}\n\
+             - {{action: allow, order: 200, from: [{{networks: ['*']}}], ports: [{number}]}}\n\
+             - {{action: deny, order: 300}}\n---\n"
+        )
+    };
+    let met = |web: usize, several: usize| {
+        let text: String = (1..=several).map(policy).collect();
+        let world = world(web);
+        let path = path(&text, &world);
+        // From a peer, from a range and from the world: none may, so all steps are asked.
+        ["10.0.3.232", "10.1.7.7", "203.0.113.7"].map(|from| {
+            let ran = tcp(&path, &world, from, "10.0.0.2", 9_999);
+            assert!(ran.is_dropped, "{from}");
+            ran.rules
+        })
+    };
+    let few = met(10, 1);
+    assert_eq!(few, met(1_000, 1));
+    let many = met(10, 50);
+    assert_eq!(many, met(1_000, 50));
+    assert_eq!(many, met(10, 100));
+    assert!(few.iter().chain(&many).all(|rules| *rules <= 24), "{few:?} {many:?}");
+}
+
+#[test]
+fn another_port_or_range_in_a_rule_is_elements() {
+    let world = world(10);
+    let before = path(&format!("{DATABASE}---\n{WEB}"), &world);
+    for (old, new) in [
+        ("port: 5432", "port: 5433"),
+        ("[25, 465-587]", "[25, 443, 465-587]"),
+        ("192.0.2.0/24", "192.0.0.0/16"),
+        ("icmp: [echo-request]", "icmp: [any]"),
+        ("ports: [http]", "ports: [https]"),
+    ] {
+        let text = format!("{DATABASE}---\n{WEB}");
+        assert!(text.contains(old));
+        let difference = before.difference(&path(&text.replace(old, new), &world));
+        assert!(difference.is_of_elements() && !difference.is_empty(), "{old} to {new}: {difference:?}");
+    }
+}
+
+#[test]
+fn one_that_changes_its_class_is_led_elsewhere_by_elements() {
+    let (before, text) = (world(10), format!("{DATABASE}---\n{WEB}"));
+    let (old, new) = (path(&text, &before), path(&text.replace("app: web}}\negress", "app: db}}\negress"), &before));
+    let mut changed = old.clone();
+    changed.apply(&old.difference(&new));
+    assert_eq!(changed, new);
+}
+
+/// `cargo test --release -p policy --test policy -- --ignored --nocapture compile_time` prints it.
+#[test]
+#[ignore = "it measures, and asserts nothing"]
+fn compile_time() {
+    let policy = |number: usize| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p{number}, namespace: shop}}\nspec:\n  \
+             podSelector: {{matchLabels: {{app: a{number}}}}}\n  policyTypes: [Ingress, Egress]\n  ingress:\n  - from: [{{podSelector: \
+             {{matchLabels: {{app: a{}}}}}}}, {{ipBlock: {{cidr: 10.{number}.0.0/16}}}}]\n    ports: [{{port: 80}}, {{port: http}}]\n  \
+             egress:\n  - to: [{{podSelector: {{}}}}]\n---\n",
+            (number + 1) % 100
+        )
+    };
+    let endpoint = |number: usize| {
+        format!(
+            "- {{name: c{number}, network: shop, labels: {{app: a{}, tier: t}}, addresses: [10.0.{}.{}, \"fd00::{number:x}\"], ports: {{http: 8080}}}}\n",
+            number % 100,
+            number / 256 + 1,
+            number % 256
+        )
+    };
+    let world = |endpoints: usize| {
+        let endpoints: String = (0..endpoints).map(endpoint).collect();
+        let text = format!("networks: {{shop: }}\nendpoints:\n{endpoints}");
+        Suite::parse("w.yaml", Syntax::Yaml, &text).expect("valid").world
+    };
+    let policies = Policies::new(documents(&(0..100).map(policy).collect::<String>())).expect("names of their own");
+    let (before, after) = (world(1_000), world(1_001));
+    let timed = |what: &str, act: &dyn Fn() -> DataPath| {
+        let begun = Instant::now();
+        let path = act();
+        println!("{what}: {:?}", begun.elapsed());
+        path
+    };
+    let old = timed("1,000 endpoints, 100 policies: compiled in", &|| DataPath::new(&policies, &before, now()));
+    let new = timed("1,001 endpoints: compiled in", &|| DataPath::new(&policies, &after, now()));
+    let begun = Instant::now();
+    let difference = old.difference(&new);
+    println!("the difference of one endpoint: {:?}, {} elements", begun.elapsed(), difference.new_elements.len());
+    let elements: usize = old.sets.values().map(std::collections::BTreeMap::len).sum();
+    let rules: usize = old.chains.values().map(|chain| chain.rules.len()).sum();
+    println!("{} sets with {elements} elements, {} chains with {rules} rules", old.sets.len(), old.chains.len());
+}
