@@ -153,6 +153,20 @@ mod tests {
         Directories::claim(&path("data"), &path("run")).expect("free again");
     }
 
+    /// A child that has not executed its program yet holds every descriptor of the daemon that was killed.
+    #[test]
+    fn what_is_held_a_little_longer_is_waited_for() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let (data, run) = (root.path().join("data"), root.path().join("run"));
+        let killed = Directories::claim(&data, &run).expect("free");
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            drop(killed);
+        });
+        Directories::claim(&data, &run).expect("free soon");
+        child.join().expect("no panic");
+    }
+
     #[test]
     fn who_does_not_start_leaves_what_was_there() {
         let root = tempfile::tempdir().expect("a temporary directory");

@@ -7,6 +7,8 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -15,6 +17,10 @@ use super::DirectoryError;
 
 /// The claim's file in a directory.
 const LOCK: &str = "netd.lock";
+
+/// How long a claim of another is waited for, the same as by the store: a daemon's child holds it until it executes its
+/// program, also when the daemon was killed. That is microseconds unless the machine stands still.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The claims, held for as long as the value lives, and what was there before them.
 #[derive(Debug, Default)]
@@ -95,6 +101,7 @@ impl Traces {
 fn lock(directory: &Path) -> Result<(File, bool), DirectoryError> {
     let path = directory.join(LOCK);
     let fail = |source| DirectoryError::Prepare { path: directory.into(), source };
+    let begun = Instant::now();
     loop {
         let open = |new: bool| File::options().write(true).create(!new).create_new(new).mode(0o600).open(&path);
         let (file, is_new) = match open(true) {
@@ -105,6 +112,10 @@ fn lock(directory: &Path) -> Result<(File, bool), DirectoryError> {
         file.set_permissions(Permissions::from_mode(0o600)).map_err(fail)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DirectoryError::InUse { path: directory.into() }),
             Err(errno) => return Err(fail(errno.into())),
         }
