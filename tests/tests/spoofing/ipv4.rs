@@ -62,6 +62,12 @@ pub(super) fn frames(scene: &Scene) -> Vec<(&'static str, Heard, Frame)> {
         ("first fragment of a dhcp offer", Nobody, Frame::udp(you, me, v4(my_ip), [67, 68]).fragment(0, true)),
         ("later fragment from the neighbour's ip", Nobody, Frame::udp(you, me, v4(her_ip), [7, 7]).fragment(2, false)),
         ("later fragment of pim", Nobody, Frame::ipv4(you, me, [my_ip, your_ip], 103, &[0; 8]).fragment(2, false)),
+        (
+            "igmp query in a later fragment",
+            Nobody,
+            Frame::ipv4(all, me, [my_ip, Ipv4Addr::new(224, 0, 0, 1)], 2, &[0x11, 0, 0, 0, 0, 0, 0, 0])
+                .fragment(2, false),
+        ),
         ("pim hello", Nobody, Frame::ipv4(all, me, [my_ip, Ipv4Addr::new(224, 0, 0, 13)], 103, &[0x20, 0, 0xdf, 0xff])),
         (
             "multicast router advertisement",
