@@ -43,6 +43,9 @@ pub struct Container {
     /// How often that was done since a person started it.
     #[serde(default)]
     pub restart_count: u32,
+    /// Whether it is removed when it has ended.
+    #[serde(default)]
+    pub auto_remove: bool,
     /// The host name its processes see.
     #[schema(value_type = String)]
     pub hostname: Hostname,

@@ -48,6 +48,7 @@ fn a_container_is_written_as_documented() {
         "open_stdin",
         "restart_policy",
         "restart_count",
+        "auto_remove",
         "init",
         "log",
     ];

@@ -61,6 +61,11 @@ impl Signals {
         number
     }
 
+    /// Waits for a signal that ends a process which does not take it.
+    pub(crate) async fn ending(&mut self) {
+        while matches!(self.arrival().await, CONTINUE | WINDOW_CHANGE) {}
+    }
+
     async fn arrival(&mut self) -> u8 {
         std::future::poll_fn(|context| {
             for (number, source) in &mut self.sources {

@@ -54,6 +54,7 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         finished_at,
         restart_policy: container.restart,
         restart_count: record.restarts.count,
+        auto_remove: container.auto_remove,
         hostname: container.hostname.clone(),
         command: container.command.arguments.clone(),
         user: container.command.user.clone(),

@@ -27,8 +27,6 @@ fn everything_that_happens_is_told_in_order_and_remembered_over_a_crash() {
     host.ok(&["network", "create", "web", "--label", "tier=front"]);
     host.run("api", "web", &["-l", "team=a"], &["sleep", "1000"]);
     host.fabric(&["run", "--name", "job", "busybox", "sh", "-c", "exit 3"]).expect_code(3);
-    // Who is attached hears of the end from the shim; here, from the daemon that tells it.
-    host.ok(&["wait", "job"]);
     let before = [
         "image import busybox:latest",
         "network create web",

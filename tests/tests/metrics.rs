@@ -44,8 +44,6 @@ fn what_happens_is_counted_in_series_that_do_not_grow() {
         host.run(&format!("c{number}"), "web", &[], &["sleep", "1000"]);
     }
     host.ok(&["run", "--name", "job", "busybox", "true"]);
-    // Who is attached learns of the end from the shim, a moment before netd does.
-    host.ok(&["wait", "job"]);
     host.ok(&["exec", "c0", "nslookup", "c1"]);
     let after = metrics(&host);
     assert_eq!(after["fabric_containers{state=\"running\"}"], 3.0);

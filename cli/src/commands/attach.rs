@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use api::{Client, Reference, State};
 use model::{Frame, TerminalSize};
 
-use super::run::exit_code;
+use super::run::{cleared, exit_code};
 use crate::{
     arguments::AttachArguments,
     attached::{Input, Process, pump},
@@ -42,5 +42,7 @@ pub(super) async fn attach(client: &Client, arguments: AttachArguments) -> Resul
     }
     let mut signals = Signals::take().map_err(Failure::Signals)?;
     let process = Process::Container { name: name.clone(), reference, client: client.clone() };
-    Ok(exit_code(pump(stream, input, &mut signals, process).await?, &name))
+    let finish = pump(stream, input, &mut signals, process).await?;
+    cleared(client, &container, finish).await;
+    Ok(exit_code(finish, &name))
 }

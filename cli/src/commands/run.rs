@@ -26,7 +26,6 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
         (false, false, true) => Input::PassedOn,
         (false, true, interactive) => Input::of_terminal(interactive, Some(detach_keys))?,
     };
-    let remove = create.remove;
     let request = ContainerCreate { start: detach, ..request(create)? };
     let container = client.create_container(&request).await?;
     if detach {
@@ -39,7 +38,7 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
         // It was started, and goes on without its client.
         Err(Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {}
         Err(_) => discard(client, &reference).await,
-        Ok(finish) => cleared(client, &container, *finish, remove).await,
+        Ok(finish) => cleared(client, &container, *finish).await,
     }
     result.map(|finish| exit_code(finish, container.name.as_str()))
 }
@@ -101,17 +100,21 @@ async fn discard(client: &Client, reference: &Reference) {
     let _ = client.remove_container(reference, RemoveQuery { force: true }).await;
 }
 
-/// Waits until the daemon has seen to what a container that has ended left: the container's keeper tells of the end first. Then
-/// the ports of the container are free, it can be removed and started again, and the name of one that removes itself is free,
-/// too. The process itself is over, so neither a daemon that is away nor one that takes long makes it fail.
-pub(super) async fn cleared(client: &Client, container: &Container, finish: Finish, removes_itself: bool) {
-    let until = match (finish, removes_itself, container.restart_policy) {
-        (Finish::Exited(_), true, _) => Until::Removed,
-        (Finish::Exited(_), false, RestartPolicy::No) => Until::Exited,
-        // It may run again by now.
-        (Finish::Exited(_), false, _) | (Finish::Detached, ..) => return,
+/// Waits until the daemon has seen to what a container that has ended left, unless it runs again by then: the container's keeper
+/// tells of the end first. Then its ports are free, it can be removed and started again, and the name of one that removes itself
+/// is free, too. The process itself is over, so a daemon that is away or takes long does not make it fail, and a signal ends it.
+pub(super) async fn cleared(client: &Client, container: &Container, finish: Finish) {
+    let until = match (finish, container.restart_policy) {
+        (Finish::Exited(_), _) if container.auto_remove => Until::Removed,
+        (Finish::Exited(_), RestartPolicy::No) | (Finish::Exited(0), RestartPolicy::OnFailure { .. }) => Until::Exited,
+        (Finish::Exited(_) | Finish::Detached, _) => return,
     };
+    // Whoever was attached took the signals, and the process that they were passed on to is over.
+    let Ok(mut signals) = Signals::take() else { return };
     let reference = Reference::from(&container.id);
     let wait = client.wait_container(&reference, WaitQuery { until });
-    let _ = tokio::time::timeout(CLEARING, wait).await;
+    tokio::select! {
+        _ = tokio::time::timeout(CLEARING, wait) => {}
+        () = signals.ending() => {}
+    }
 }

@@ -32,6 +32,6 @@ async fn start_attached(client: &Client, arguments: StartArguments) -> Result<Ex
     // Its shim, which a client is attached to, comes with it.
     let container = client.start_container(reference, StartQuery { prepare: true }).await?;
     let finish = attached(client, &container, &Reference::from(&container.id), input).await?;
-    cleared(client, &container, finish, false).await;
+    cleared(client, &container, finish).await;
     Ok(exit_code(finish, container.name.as_str()))
 }
