@@ -90,7 +90,7 @@ fn the_end_of_a_pair_that_waits_takes_the_name_that_is_chosen() {
         assert!(made.contains(&"rename eth0 in c13 to a.b@UP".to_owned()), "{made:#?}");
         assert!(made.iter().all(|change| !change.starts_with("create ")), "{made:#?}");
         assert_eq!(index(), before, "it is the same pair");
-        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 1 10.89.1.12");
+        lab.sh_at(Place::Container(13), "ping -n -c 1 -W 30 10.89.1.12");
         assert_eq!(lab.settle(&both), [] as [&str; 0]);
         assert_eq!(lab.reconcile(scope(), &both), [] as [&str; 0]);
 
@@ -98,7 +98,7 @@ fn the_end_of_a_pair_that_waits_takes_the_name_that_is_chosen() {
         for rename in ["ip link set a.b@UP down; ip link set a.b@UP name other", "ip link set a.b@UP name other"] {
             lab.sh_at(Place::Container(13), rename);
             lab.settle(&both);
-            lab.sh_at(Place::Container(13), "ping -n -c 1 -W 1 10.89.1.12");
+            lab.sh_at(Place::Container(13), "ping -n -c 1 -W 30 10.89.1.12");
             assert_eq!(lab.settle(&both), [] as [&str; 0]);
         }
     });

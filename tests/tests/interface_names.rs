@@ -32,7 +32,7 @@ fn way(namespace: &Namespace, to: &str) -> String {
 }
 
 fn pings(namespace: &Namespace, to: &str) -> bool {
-    namespace.try_run(&["ping", "-n", "-c", "1", "-W", "1", to]).code == 0
+    namespace.try_run(&["ping", "-n", "-c", "1", "-W", "10", to]).code == 0
 }
 
 /// The field of the container's endpoints, in their order.
@@ -65,7 +65,7 @@ fn interfaces_have_the_names_that_were_chosen_and_packets_go_by_them() {
         assert!(pings(host.namespace(), &api.ipv4.to_string()), "{what}: from the host");
         assert!(pings(inside, &neighbour.ipv4.to_string()), "{what}: to a neighbour");
         assert_eq!(way(inside, &neighbour.ipv4.to_string()), "eth0", "{what}");
-        assert!(inside.try_run(&["ping", "-6", "-n", "-c", "1", "-W", "1", "fd09:1::1"]).code == 0, "{what}: by IPv6");
+        assert!(inside.try_run(&["ping", "-6", "-n", "-c", "1", "-W", "10", "fd09:1::1"]).code == 0, "{what}: by IPv6");
         let [_, _, on_lan] = <[String; 3]>::try_from(told(&host, "api", "ipv4")).expect("three");
         let on_lan: IpAddr = on_lan.parse().expect("an address");
         let answer = || fetch(&lan.namespace, on_lan, 80, "hostname").ok();
@@ -121,8 +121,7 @@ fn what_a_container_does_to_a_name_is_undone() {
         assert!(pings(&inside, "10.9.1.1") && pings(host.namespace(), &api.ipv4.to_string()), "{what}");
         host.assert_healthy();
     };
-    inside.run(&["ip", "link", "set", "up0", "down"]);
-    inside.run(&["ip", "link", "set", "up0", "name", "eth0"]);
+    inside.run(&["sh", "-c", "ip link set up0 down; ip link set up0 name eth0"]);
     restored("renamed");
     assert_eq!(index(&inside, "up0"), before, "it is the same interface");
     inside.run(&["sh", "-c", "ip link set up0 down; ip link set up0 name other; ip link set other up"]);

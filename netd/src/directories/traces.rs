@@ -18,8 +18,8 @@ use super::DirectoryError;
 /// The claim's file in a directory.
 const LOCK: &str = "netd.lock";
 
-/// How long a claim of another is waited for, the same as by the store: a daemon's child holds it until it executes its
-/// program, also when the daemon was killed. That is microseconds unless the machine stands still.
+/// How long a claim of another is waited for: a daemon's child holds it until it executes its program, also when the daemon
+/// was killed. That is microseconds unless the machine stands still.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The claims, held for as long as the value lives, and what was there before them.

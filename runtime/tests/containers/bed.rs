@@ -197,6 +197,17 @@ impl Bed {
         tokio::time::timeout(ENOUGH, self.runtime.wait(id)).await.expect("ends in time").expect("waits")
     }
 
+    /// Waits for the first line of the container's log.
+    pub(crate) async fn wait_for_output(&self, id: &ContainerId) {
+        let mut log = self.runtime.read_log(id);
+        let written = async {
+            while log.read().expect("reads").is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(ENOUGH, written).await.expect("writes in time");
+    }
+
     /// What of the container, by its identifier, is visible on the host.
     pub(crate) fn traces(&self, id: &ContainerId) -> Vec<String> {
         let mut traces = Vec::new();

@@ -1,6 +1,6 @@
 //! Containers whose program has an init for a parent.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use runtime::ContainerSpec;
 
@@ -27,8 +27,8 @@ async fn an_init_passes_signals_on_and_ends_as_its_program_does(bed: &Bed) {
     {
         let spec = with_init(bed, &shell(script));
         bed.start_in_background(&spec).await;
-        while script == waits && bed.runtime.read_log(&spec.id).read().expect("reads").is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if script == waits {
+            bed.wait_for_output(&spec.id).await;
         }
         bed.runtime.kill(&spec.id, signal).await.expect("it runs");
         assert_eq!(bed.wait(&spec.id).await.exit_code, expected, "{script} after signal {signal}");

@@ -75,10 +75,7 @@ async fn a_new_daemon_finds_its_containers(bed: &Bed) {
     assert_eq!((seen.text().as_str(), seen.last), ("tester\n", Some(Frame::Exit(0))));
     let client = bed.attach(&spec.id, b"").await;
     // It catches the signal by then.
-    let mut log = bed.runtime.read_log(&spec.id);
-    while log.read().expect("reads").is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    bed.wait_for_output(&spec.id).await;
     bed.runtime.kill(&spec.id, 15).await.expect("signals");
     assert_eq!(bed.wait(&spec.id).await.exit_code, 11);
     assert_eq!(client.await.expect("does not panic").last, Some(Frame::Exit(11)));

@@ -66,25 +66,36 @@ async fn a_closed_store_goes_on_where_it_was() {
     assert!(relaxed > durable);
 }
 
+/// Within how many seconds a relaxed change is on the disk of a machine that does not stand still.
+const SOON: Duration = Duration::from_secs(3);
+
 #[tokio::test]
 async fn relaxed_commits_reach_the_disk_by_themselves() {
     let directory = directory();
     let store = open(&directory);
-    store.commit(Transaction::relaxed().put(key("a"), "1")).await.expect("commits");
-    let begin = Instant::now();
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        // What a crash now would leave, unless it was written to while it was copied.
-        let copy = tempfile::tempdir().expect("a temporary directory");
-        std::fs::copy(store.path(), copy.path().join("state.redb")).expect("copies");
-        let copied = Embedded::open(copy.path());
-        if let Ok(copied) = copied
-            && copied.entry(&key("a")).await.expect("reads").is_some()
-        {
-            break;
+    let mut least = Duration::MAX;
+    for name in ["a", "b", "c", "d", "e"] {
+        store.commit(Transaction::relaxed().put(key(name), "1")).await.expect("commits");
+        let begin = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            // What a crash now would leave, unless it was written to while it was copied.
+            let copy = tempfile::tempdir().expect("a temporary directory");
+            std::fs::copy(store.path(), copy.path().join("state.redb")).expect("copies");
+            let copied = Embedded::open(copy.path());
+            if let Ok(copied) = copied
+                && copied.entry(&key(name)).await.expect("reads").is_some()
+            {
+                break;
+            }
+            assert!(begin.elapsed() < ENOUGH, "it is not on the disk");
         }
-        assert!(begin.elapsed() < ENOUGH, "it is not on the disk");
+        least = least.min(begin.elapsed());
+        if least < SOON {
+            return;
+        }
     }
+    panic!("it is on the disk after {least:?}");
 }
 
 #[tokio::test]
