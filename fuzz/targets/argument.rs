@@ -23,6 +23,7 @@ fuzz_target!(|octets: &[u8]| -> Corpus {
 
 fn names(text: &str) {
     round::<model::ContainerId>(text);
+    round::<model::ContainerIfName>(text);
     round::<model::ContainerName>(text);
     round::<model::Digest>(text);
     round::<model::EndpointId>(text);

@@ -256,7 +256,7 @@ fn a_network_that_loses_its_gateway_while_a_container_asks_it() {
 #[test]
 fn a_connection_to_another_network() {
     let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80"];
-    let connect = ["network", "connect", "--gw-priority", "1", "--alias", "other", "back", "victim"];
+    let connect = ["network", "connect", "--gw-priority", "1", "--alias", "other", "--ifname", "up0", "back", "victim"];
     crash_after_each_step(&[[&run, &SERVER[..]].concat()], &[connect.to_vec()], 8);
 }
 
@@ -284,7 +284,7 @@ fn a_container_that_shares_another_s_network() {
 #[test]
 fn a_container_on_the_lan_and_its_network() {
     let lan = ["network", "create", SPARE, "--driver", "macvlan", "--opt", "parent=lan0", "--subnet", "192.0.2.0/24"];
-    let run = ["run", "-d", "--name", "victim", "--network", "web", "--network", SPARE, "-p", "8081:80"];
+    let run = ["run", "-d", "--name", "victim", "--network", "web:ifname=up0", "--network", SPARE, "-p", "8081:80"];
     let scenario = [
         [&lan[..], &["--gateway", "192.0.2.10", "--ip-range", "192.0.2.128/25"]].concat(),
         [&run[..], &SERVER[..]].concat(),
