@@ -41,7 +41,7 @@ pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};
 pub use model::{ParseSignalError, Signal};
 pub use network::{Mtu, Network, NetworkEndpoint, NetworksPrune, ParseMtuError, PrunedNetworks, SubnetUsage, Usage};
-pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan};
+pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan, check_routes};
 pub use network_mode::{NetworkMode, ParseNetworkModeError};
 pub use network_update::{Auto, MtuChoice, NetworkUpdate, NetworkUpdateError};
 pub use openapi::openapi;

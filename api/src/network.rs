@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{
     ContainerId, ContainerName, Driver, EndpointId, GatewayMode, Labels, MacAddress, MtuSource, NameServer, NetworkId,
-    NetworkName, Parent, Reservation, Subnet,
+    NetworkName, NetworkRoute, Parent, Reservation, Subnet,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +41,13 @@ pub struct Network {
     /// Whether its containers reach each other by it.
     #[serde(default = "yes")]
     pub icc: bool,
+    /// Whether their default routes may lead over it.
+    #[serde(default = "yes")]
+    pub default_route: bool,
+    /// The routes that they have besides, each `DESTINATION[,GATEWAY[,METRIC]]`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub routes: Vec<NetworkRoute>,
     /// How its gateway joins it to the rest of the world.
     #[schema(value_type = schema::GatewayMode)]
     pub gateway_mode: GatewayMode,

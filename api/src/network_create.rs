@@ -1,18 +1,20 @@
 //! What is asked of a new network.
 
 mod error;
+mod routes;
 
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use model::{
-    Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, NameServer, NetworkName, Parent, Reach, Reservation,
-    SubInterfaceKind, Subnet,
+    DefaultRoute, Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, NameServer, NetworkName, NetworkRoute, Parent,
+    Reach, Reservation, SubInterfaceKind, Subnet,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use error::NetworkCreateError;
+pub use routes::check_routes;
 
 use crate::{Mtu, NetworkMode, checked, schema};
 
@@ -55,6 +57,13 @@ pub struct NetworkCreate {
     /// Whether its containers reach each other by it.
     #[serde(default = "yes")]
     pub icc: bool,
+    /// Whether their default routes may lead over it.
+    #[serde(default = "yes")]
+    pub default_route: bool,
+    /// Routes that they have besides, each `DESTINATION[,GATEWAY[,METRIC]]`, by the gateway of their subnet if none is named.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub routes: Vec<NetworkRoute>,
     /// How its gateway joins it to the rest of the world; `nat` if absent.
     #[serde(default)]
     #[schema(value_type = Option<schema::GatewayMode>)]
@@ -94,6 +103,10 @@ pub struct NetworkPlan {
     pub reach: Reach,
     /// Whether they reach each other.
     pub icc: Icc,
+    /// Whether their default routes may lead over it.
+    pub default_route: DefaultRoute,
+    /// The routes that they have besides.
+    pub routes: Vec<NetworkRoute>,
     /// Maximum transmission unit, if one was asked for.
     pub mtu: Option<Mtu>,
     /// The interface that its endpoints sit on, if the driver needs one.
@@ -126,6 +139,8 @@ impl NetworkCreate {
             ipv6: false,
             internal: false,
             icc: true,
+            default_route: true,
+            routes: Vec::new(),
             gateway_mode: None,
             mtu: None,
             name_servers: Vec::new(),
@@ -168,6 +183,7 @@ impl NetworkCreate {
         {
             return Err(NetworkCreateError::SmallMtu { name: self.name.clone(), mtu });
         }
+        check_routes(&self.name, &self.routes, &subnets, &automatic, parent.as_ref())?;
         Ok(NetworkPlan {
             driver,
             reserved: self.planned_reservations(&subnets)?,
@@ -179,6 +195,8 @@ impl NetworkCreate {
                 false => self.planned_reach(mode)?,
             },
             icc: self.icc.into(),
+            default_route: self.default_route.into(),
+            routes: self.routes.clone(),
             mtu,
             parent,
         })

@@ -9,12 +9,13 @@ use std::{
 
 use ipnet::IpNet;
 use model::{
-    Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, MtuSource, Network, NetworkName, Reach, Reservation, Subnet,
+    DefaultRoute, Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, MtuSource, Network, NetworkName, NetworkRoute,
+    Reach, Reservation, Subnet,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Mtu, NetworkCreateError, ParseMtuError, checked, network_create::BRIDGE_OPTIONS, schema};
+use crate::{Mtu, NetworkCreateError, ParseMtuError, check_routes, checked, network_create::BRIDGE_OPTIONS, schema};
 
 /// Asks for changes of a network, all of them or none: `PATCH /v1/networks/{name}`. What is absent stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +30,14 @@ pub struct NetworkUpdate {
     pub internal: Option<bool>,
     /// Whether its containers reach each other by it.
     pub icc: Option<bool>,
+    /// Whether their default routes may lead over it.
+    pub default_route: Option<bool>,
+    /// Routes that they are to have besides, each `DESTINATION[,GATEWAY[,METRIC]]`.
+    #[schema(value_type = Vec<String>)]
+    pub add_routes: Vec<NetworkRoute>,
+    /// The destinations of routes that they are to be without.
+    #[schema(value_type = Vec<String>)]
+    pub remove_routes: Vec<IpNet>,
     /// How its gateway joins it to the rest of the world.
     #[schema(value_type = Option<schema::GatewayMode>)]
     pub gateway_mode: Option<GatewayMode>,
@@ -122,6 +131,16 @@ pub enum NetworkUpdateError {
         /// Those it has.
         subnets: Vec<IpNet>,
     },
+    /// It has no such route.
+    #[error("network `{name}` has no route to {destination}; it has {}", joined(.routes))]
+    NoSuchRoute {
+        /// The network.
+        name: NetworkName,
+        /// The destination of the route that was to go.
+        destination: IpNet,
+        /// Those it has.
+        routes: Vec<NetworkRoute>,
+    },
     /// It would have no addresses.
     #[error("network `{0}` cannot be without a subnet; add another in the same request")]
     NoSubnetLeft(NetworkName),
@@ -138,8 +157,11 @@ pub enum NetworkUpdateError {
     StaysIsolated(NetworkName),
 }
 
-fn joined(ranges: &[IpNet]) -> String {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn joined<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl NetworkUpdate {
@@ -166,6 +188,8 @@ impl NetworkUpdate {
             return Err(NetworkCreateError::NotOfDriver { name: name.clone(), what, driver: network.driver }.into());
         }
         let subnets = self.subnets(network)?;
+        let routes = self.routes(network)?;
+        check_routes(name, &routes, &subnets, &[], network.parent.as_ref())?;
         let mtu_source = match mtu {
             Some(MtuChoice::Auto(_)) => MtuSource::Uplink,
             Some(MtuChoice::Fixed(_)) => MtuSource::Fixed,
@@ -188,6 +212,8 @@ impl NetworkUpdate {
             subnets,
             reach: self.reach(network, mode)?,
             icc: self.icc.map_or(network.icc, Icc::from),
+            default_route: self.default_route.map_or(network.default_route, DefaultRoute::from),
+            routes,
             mtu: octets,
             mtu_source,
             labels,
@@ -257,6 +283,20 @@ impl NetworkUpdate {
         // IPv4 first, within a family as they came.
         subnets.sort_by_key(Subnet::family);
         Ok(subnets)
+    }
+
+    fn routes(&self, network: &Network) -> Result<Vec<NetworkRoute>, NetworkUpdateError> {
+        let mut routes = network.routes.clone();
+        for destination in &self.remove_routes {
+            let before = routes.len();
+            routes.retain(|route| route.destination() != *destination);
+            if routes.len() == before {
+                let (name, destination) = (network.name.clone(), *destination);
+                return Err(NetworkUpdateError::NoSuchRoute { name, destination, routes });
+            }
+        }
+        routes.extend(&self.add_routes);
+        Ok(routes)
     }
 
     fn reservations(&self, network: &Network, subnets: &[Subnet]) -> Result<Vec<Reservation>, NetworkUpdateError> {

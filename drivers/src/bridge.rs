@@ -85,6 +85,7 @@ pub(crate) fn desire_spare(state: &mut State, spare: &Spare) {
         addresses: BTreeSet::new(),
         gateway: None,
         gateway6: None,
+        routes: Default::default(),
     };
     state.veths.insert(
         endpoint.host_interface(),

@@ -2,7 +2,7 @@
 
 use model::{Admin, Attachment, Family, Inside, Ipv6, Network};
 
-/// The container's end of an attachment: up, with its addresses, and with the default routes that lead over it.
+/// The container's end of an attachment: up, with its addresses, and with the routes that lead over it.
 pub(crate) fn inside(network: &Network, attachment: &Attachment) -> Inside {
     let endpoint = &attachment.endpoint;
     let has_default = |family| attachment.default_routes.contains(&family);
@@ -17,5 +17,6 @@ pub(crate) fn inside(network: &Network, attachment: &Attachment) -> Inside {
         addresses: endpoint.addresses().filter_map(with_prefix).collect(),
         gateway: network.gateway_of(endpoint).filter(|_| has_default(Family::Ipv4)),
         gateway6: network.gateway6_of(endpoint).filter(|_| has_default(Family::Ipv6)),
+        routes: attachment.routes.clone(),
     }
 }

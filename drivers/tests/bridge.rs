@@ -20,6 +20,8 @@ fn network(number: u8, range: &str) -> Network {
         reserved: Vec::new(),
         reach: Reach::Nat,
         icc: model::Icc::On,
+        default_route: Default::default(),
+        routes: Vec::new(),
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, number]),
         mtu: 1500,
         mtu_source: model::MtuSource::Fixed,
@@ -46,6 +48,7 @@ fn attachment(network: &Network, number: u8, publishes: &[&str]) -> Attachment {
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
         default_routes: model::Family::ALL.into(),
+        routes: Default::default(),
         announcement: Default::default(),
     }
 }

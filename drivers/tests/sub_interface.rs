@@ -28,6 +28,8 @@ fn intent(kind: SubInterfaceKind) -> Intent {
         reserved: Vec::new(),
         reach: Reach::Lan,
         icc: model::Icc::On,
+        default_route: Default::default(),
+        routes: Vec::new(),
         gateway_mac: MacAddress::local([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
         mtu_source: model::MtuSource::Fixed,
@@ -49,6 +51,7 @@ fn intent(kind: SubInterfaceKind) -> Intent {
         namespace: "c5".parse().expect("literal"),
         publishes: vec!["80:80".parse().expect("literal")],
         default_routes: Family::ALL.into(),
+        routes: Default::default(),
         announcement: Default::default(),
     };
     Intent {

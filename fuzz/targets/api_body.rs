@@ -24,6 +24,8 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| Network {
     reserved: vec!["10.1.0.9=printer".parse().expect("literal")],
     reach: Reach::Nat,
     icc: model::Icc::On,
+    default_route: Default::default(),
+    routes: Vec::new(),
     gateway_mac: "02:00:00:00:00:01".parse().expect("literal"),
     mtu: 1500,
     mtu_source: MtuSource::Uplink,
@@ -88,6 +90,12 @@ fn change(update: &NetworkUpdate) {
     assert!(!changed.subnets.is_empty(), "it would have no addresses");
     assert_eq!((&changed.id, &changed.name, changed.driver), (&NETWORK.id, &NETWORK.name, NETWORK.driver));
     check_subnets(&changed.subnets, &changed.reserved);
+    for route in &changed.routes {
+        let apart = |subnet: &Subnet| !subnet.overlaps(route.destination());
+        assert!(changed.subnets.iter().all(apart), "{route} leads to the network itself");
+        let near = |gateway| changed.subnets.iter().any(|subnet| subnet.gateway() == gateway);
+        assert!(route.gateway().is_none_or(near), "nobody on the bridge passes on what goes by {route}");
+    }
     let ipv6 = changed.subnets.iter().any(|subnet| subnet.family() == Family::Ipv6);
     assert!((if ipv6 { IPV6_MTU } else { 68 }..=65_535).contains(&changed.mtu), "{}", changed.mtu);
     // It is stored as JSON.

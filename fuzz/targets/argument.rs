@@ -52,6 +52,7 @@ fn options(text: &str) {
     round::<model::IpvlanMode>(text);
     round::<model::MacvlanMode>(text);
     round::<model::NameServer>(text);
+    round::<model::NetworkRoute>(text);
     round::<model::ProcessLimit>(text);
     round::<model::Processors>(text);
     round::<model::Publish>(text);

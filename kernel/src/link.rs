@@ -5,14 +5,13 @@ mod spec;
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
     os::fd::{AsRawFd, BorrowedFd},
     thread,
     time::Duration,
 };
 
 use ipnet::IpNet;
-use model::{Admin, Bridge, Family, IfName, Inside, LinkSettings, Place, Switch, Veth, leads_to_itself};
+use model::{Admin, Bridge, IfName, Inside, LinkSettings, Place, Route, Switch, Veth};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -29,7 +28,7 @@ pub(crate) use shown::Link;
 use crate::{
     KernelError, fdb,
     netlink::{Refusal, Request, Socket},
-    route::{address_message, default_route},
+    route::{address_message, route_message},
 };
 
 /// The interface group that marks what is Fabric's: "fabr".
@@ -307,15 +306,6 @@ pub(crate) fn raise_loopback(socket: &mut Socket) -> Result<(), KernelError> {
     socket.call(Request::new(message, 0)).map(drop).map_err(refused(|| "set lo up".into()))
 }
 
-/// How the words for a default route go on.
-fn way(gateway: IpAddr) -> String {
-    if leads_to_itself(gateway) {
-        format!("to the interface itself ({})", Family::of(gateway))
-    } else {
-        format!("via {gateway}")
-    }
-}
-
 /// Gives a container's end, which is down, another name; `socket` is of the container's namespace.
 pub(crate) fn rename(socket: &mut Socket, place: &Place, to: &IfName) -> Result<(), KernelError> {
     let link = match find_ours(socket, &place.interface) {
@@ -328,14 +318,14 @@ pub(crate) fn rename(socket: &mut Socket, place: &Place, to: &IfName) -> Result<
     renamed.map(drop).map_err(refused(|| format!("rename {place} to {to}")))
 }
 
-/// Addresses a container's end, which is `link`, brings it up and sets the default route, all in one system call. `socket`
+/// Addresses a container's end, which is `link`, brings it up and sets its routes, all in one system call. `socket`
 /// is of the container's namespace.
 pub(crate) fn configure_inside(
     socket: &mut Socket,
     link: &Link,
     inside: &Inside,
     remove: &BTreeSet<IpNet>,
-    leave: &BTreeSet<IpAddr>,
+    leave: &BTreeSet<Route>,
 ) -> Result<(), KernelError> {
     let name = &inside.interface;
     let mut requests = Vec::new();
@@ -348,9 +338,9 @@ pub(crate) fn configure_inside(
         let message = RouteNetlinkMessage::DelAddress(address_message(link.index, *net));
         push(format!("remove address {net} from {name}"), message, 0);
     }
-    for gateway in leave {
-        let message = RouteNetlinkMessage::DelRoute(default_route(link.index, *gateway));
-        push(format!("route no longer by default {}", way(*gateway)), message, 0);
+    for route in leave {
+        let message = RouteNetlinkMessage::DelRoute(route_message(link.index, route));
+        push(format!("route no longer {route}"), message, 0);
     }
     for net in &inside.addresses {
         let message = RouteNetlinkMessage::NewAddress(address_message(link.index, *net));
@@ -368,10 +358,9 @@ pub(crate) fn configure_inside(
         Admin::Down => settings.down(),
     };
     push(format!("set {name} {}", inside.admin), RouteNetlinkMessage::SetLink(settings.build()), 0);
-    let gateways = inside.gateway.map(IpAddr::from).into_iter().chain(inside.gateway6.map(IpAddr::from));
-    for gateway in gateways {
-        let message = RouteNetlinkMessage::NewRoute(default_route(link.index, gateway));
-        push(format!("route by default {}", way(gateway)), message, NLM_F_CREATE | NLM_F_REPLACE);
+    for route in inside.all_routes() {
+        let message = RouteNetlinkMessage::NewRoute(route_message(link.index, &route));
+        push(format!("route {route}"), message, NLM_F_CREATE | NLM_F_REPLACE);
     }
     for (answer, action) in socket.exchange(requests).into_iter().zip(actions) {
         match answer {

@@ -70,6 +70,7 @@ mod tests {
             addresses: [address.parse().expect("literal")].into(),
             gateway: None,
             gateway6: None,
+            routes: Default::default(),
         }
     }
 

@@ -35,8 +35,6 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
-/// The metric of an IPv6 route made without one (`IP6_RT_PRIO_USER`, `include/uapi/linux/ipv6_route.h`).
-const IPV6_METRIC: u32 = 1024;
 // `include/linux/socket.h`
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -104,10 +102,14 @@ impl Route {
         self.gateway.unwrap_or_else(|| interface_itself(Family::of(self.to.addr())))
     }
 
-    /// Whether it is a default route as [`default_route`] makes one.
+    /// As it is to be or not to be.
+    pub(crate) fn route(&self) -> model::Route {
+        model::Route { destination: self.to, gateway: self.leads_to(), metric: self.metric }
+    }
+
+    /// Whether it is a default route as Fabric makes one.
     pub(crate) fn is_default(&self) -> bool {
-        let metric = if self.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
-        self.to.prefix_len() == 0 && self.metric == metric
+        self.route() == model::Route::default(self.leads_to())
     }
 }
 
@@ -173,18 +175,25 @@ pub(crate) fn remove_address(socket: &mut Socket, name: &IfName, net: IpNet) -> 
     }
 }
 
-/// A default route with Fabric's mark, by a gateway or by what [`leads_to_itself`].
-pub(crate) fn default_route(link: u32, gateway: IpAddr) -> RouteMessage {
+/// A route with Fabric's mark, by a gateway or by what [`leads_to_itself`].
+pub(crate) fn route_message(link: u32, route: &model::Route) -> RouteMessage {
     let protocol = RouteProtocol::from(PROTOCOL);
-    let itself = leads_to_itself(gateway);
-    match gateway {
-        IpAddr::V4(gateway) => {
+    let itself = leads_to_itself(route.gateway);
+    let (length, metric) = (route.destination.prefix_len(), route.metric);
+    match (route.destination.addr(), route.gateway) {
+        (IpAddr::V4(destination), IpAddr::V4(gateway)) => {
             let builder = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(link).protocol(protocol);
+            let builder = builder.destination_prefix(destination, length).priority(metric);
             if itself { builder.scope(RouteScope::Link) } else { builder.gateway(gateway) }.build()
         }
-        IpAddr::V6(gateway) => {
+        (destination, gateway) => {
+            let sixth = |address| match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped(),
+                IpAddr::V6(address) => address,
+            };
             let builder = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(link).protocol(protocol);
-            if itself { builder } else { builder.gateway(gateway) }.build()
+            let builder = builder.destination_prefix(sixth(destination), length).priority(metric);
+            if itself { builder } else { builder.gateway(sixth(gateway)) }.build()
         }
     }
 }

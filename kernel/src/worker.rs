@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Admin, Announcement, Change, Inside, Ipv6, Scope, State, SubInterface, diff};
+use model::{Admin, Announcement, Change, Inside, Ipv6, Route, Scope, State, SubInterface, diff};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use crate::{
@@ -195,7 +195,7 @@ impl Worker {
         &mut self,
         inside: &Inside,
         remove: &BTreeSet<IpNet>,
-        leave: &BTreeSet<IpAddr>,
+        leave: &BTreeSet<Route>,
         is_announced: bool,
     ) -> Result<(u32, Socket, Option<Announcer>), KernelError> {
         let namespace = self.namespaces.require(&inside.namespace)?;

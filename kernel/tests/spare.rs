@@ -25,6 +25,7 @@ fn with(mut state: State, spare: &Spare) -> State {
         addresses: BTreeSet::new(),
         gateway: None,
         gateway6: None,
+        routes: Default::default(),
     };
     let veth = Veth {
         alias: Veth::alias_of(&spare.endpoint),

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::IpAddr,
 };
 
 use ipnet::IpNet;
 
 use crate::{
     Admin, Announcement, Bridge, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName, Passage,
-    Place, Stray, SubInterface, Switch, Veth, state::list,
+    Place, Route, Stray, SubInterface, Switch, Veth, state::list,
 };
 
 /// One change to a host's kernel. Each can be applied twice without harm.
@@ -95,8 +94,8 @@ pub enum Change {
         inside: Inside,
         /// Addresses of Fabric's that no longer belong there.
         remove: BTreeSet<IpNet>,
-        /// Gateways of default routes of Fabric's that no longer lead over it.
-        leave: BTreeSet<IpAddr>,
+        /// Routes of Fabric's that no longer lead over it.
+        leave: BTreeSet<Route>,
         /// Whether its neighbours are told of it.
         announcement: Announcement,
     },
@@ -108,8 +107,8 @@ pub enum Change {
         wanted: SubInterface,
         /// Addresses of Fabric's that no longer belong there.
         remove: BTreeSet<IpNet>,
-        /// Gateways of default routes of Fabric's that no longer lead over it.
-        leave: BTreeSet<IpAddr>,
+        /// Routes of Fabric's that no longer lead over it.
+        leave: BTreeSet<Route>,
     },
     /// Remove such an interface.
     RemoveSubInterface(Place),
@@ -298,7 +297,7 @@ impl fmt::Display for Change {
                     write!(f, " without {}", list(remove))?;
                 }
                 if !leave.is_empty() {
-                    write!(f, " no longer via {}", list(leave))?;
+                    write!(f, " no longer {}", list(leave))?;
                 }
                 if *announcement == Announcement::Due {
                     f.write_str(" announced")?;
@@ -315,7 +314,7 @@ impl fmt::Display for Change {
                     write!(f, " without {}", list(remove))?;
                 }
                 if !leave.is_empty() {
-                    write!(f, " no longer via {}", list(leave))?;
+                    write!(f, " no longer {}", list(leave))?;
                 }
                 Ok(())
             }

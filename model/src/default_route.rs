@@ -38,6 +38,8 @@ mod tests {
             reserved: Vec::new(),
             reach: crate::Reach::Nat,
             icc: Default::default(),
+            default_route: Default::default(),
+            routes: Vec::new(),
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
             mtu_source: crate::MtuSource::Fixed,

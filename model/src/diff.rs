@@ -324,7 +324,7 @@ fn raise_sub_interface(
     if seen != Some(inside) {
         let seen = || seen.into_iter();
         let remove = seen().flat_map(|seen| seen.addresses.difference(&inside.addresses)).copied().collect();
-        let leave = seen().flat_map(|seen| &seen.gateways() - &inside.gateways()).collect();
+        let leave = seen().flat_map(|seen| &seen.all_routes() - &inside.all_routes()).collect();
         changes.push(Change::ConfigureSubInterface { wanted: desired.clone(), remove, leave });
     }
 }
@@ -350,6 +350,7 @@ fn raise_veth(
             addresses: BTreeSet::new(),
             gateway: None,
             gateway6: None,
+            routes: BTreeSet::new(),
             ..inside
         }),
         ..desired.clone()
@@ -392,7 +393,7 @@ fn raise_veth(
         && inside != seen
     {
         let remove = seen.addresses.difference(&inside.addresses).copied().collect();
-        let leave = seen.gateways().difference(&inside.gateways()).copied().collect();
+        let leave = &seen.all_routes() - &inside.all_routes();
         let (name, inside) = (name.clone(), inside.clone());
         changes.push(Change::ConfigureInside { name, inside, remove, leave, announcement });
     }

@@ -30,6 +30,7 @@ mod reach;
 mod reservation;
 mod resolver;
 mod restart;
+mod route;
 mod scope;
 mod shortcut;
 mod shown;
@@ -58,7 +59,7 @@ pub use mount::{Bind, ParseMountError, Tmpfs};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};
 pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use nearest::nearest;
-pub use network::{Driver, IPV6_MTU, Icc, MtuSource, Network, ParseDriverError};
+pub use network::{DefaultRoute, Driver, IPV6_MTU, Icc, MtuSource, Network, ParseDriverError};
 pub use network_mode::NetworkMode;
 pub use parent::{
     IpvlanFlag, IpvlanMode, MacvlanMode, Parent, ParseIpvlanFlagError, ParseIpvlanModeError, ParseMacvlanModeError,
@@ -72,6 +73,7 @@ pub use resolver::{
     ExtraHost, HostAddress, NameServer, ParseResolverError, ResolverOption, ResolverSettings, SearchDomain,
 };
 pub use restart::{ParseRestartPolicyError, RestartPolicy};
+pub use route::{NetworkRoute, ParseNetworkRouteError, Route};
 pub use scope::{Announcement, Attachment, Scope};
 pub use shortcut::{Barrier, Gate, Passage, Program, Sender, Shortcut, Stray};
 pub use shown::{Chain, Printable, causes};

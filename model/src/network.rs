@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, Parent, Reach, Reservation,
-    Subnet,
+    Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, NetworkRoute, Parent, Reach,
+    Reservation, Route, Subnet, interface_itself,
 };
 
 /// A network as it was asked for and completed.
@@ -36,6 +36,12 @@ pub struct Network {
     /// Whether they reach each other.
     #[serde(default, skip_serializing_if = "Icc::is_on")]
     pub icc: Icc,
+    /// Whether their default routes may lead over it.
+    #[serde(default, skip_serializing_if = "DefaultRoute::is_offered")]
+    pub default_route: DefaultRoute,
+    /// The routes that they have besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<NetworkRoute>,
     /// MAC address of the gateway, that is of the bridge.
     pub gateway_mac: MacAddress,
     /// Maximum transmission unit of every link of the network, in octets.
@@ -99,9 +105,49 @@ impl Network {
     /// there if that endpoint has it.
     pub fn way_out(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
         match family {
+            _ if !self.default_route.is_offered() => None,
             Family::Ipv4 => self.gateway_of(endpoint).map(IpAddr::from),
             Family::Ipv6 => self.gateway6_of(endpoint).map(IpAddr::from),
         }
+    }
+
+    /// The routes that an endpoint is to have besides the default route: those whose gateway its own subnet has. A bridge
+    /// passes nothing on where there is no way out; a LAN's routers do as they like.
+    pub fn routes_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = Route> {
+        let leads_further = self.driver.sits_on_parent() || self.reach.has_way_out();
+        let route = move |route: &NetworkRoute| {
+            let address = endpoint.addresses().find(|address| Family::of(*address) == route.family())?;
+            let subnet = self.subnet_with(address)?;
+            let gateway = route.gateway().unwrap_or_else(|| subnet.gateway());
+            let gateway = if self.has_neighbours() { gateway } else { interface_itself(route.family()) };
+            let is_reached = !self.has_neighbours() || subnet.range().contains(&gateway);
+            is_reached.then_some(Route { destination: route.destination(), gateway, metric: route.metric() })
+        };
+        self.routes.iter().filter(move |_| leads_further).filter_map(route)
+    }
+}
+
+/// Whether the default routes of a network's containers may lead over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DefaultRoute {
+    /// They may, if it has a way out.
+    #[default]
+    Offered,
+    /// They do not, whatever is beyond it.
+    Withheld,
+}
+
+impl DefaultRoute {
+    /// Whether they may.
+    pub fn is_offered(&self) -> bool {
+        *self == Self::Offered
+    }
+}
+
+impl From<bool> for DefaultRoute {
+    fn from(offered: bool) -> Self {
+        if offered { Self::Offered } else { Self::Withheld }
     }
 }
 

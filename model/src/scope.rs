@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::{Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish, Published, Spare};
+use crate::{
+    Element, Endpoint, EndpointId, Family, IfName, NamespaceName, NetworkId, Publish, Published, Route, Spare,
+};
 
 /// An endpoint with what its container lends it: the namespace it is in, and the host ports that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Attachment {
     pub publishes: Vec<Publish>,
     /// The families whose default route in the container leads over it.
     pub default_routes: BTreeSet<Family>,
+    /// The routes that its network gives it besides.
+    pub routes: BTreeSet<Route>,
     /// Whether its neighbours have to be told where its addresses are.
     pub announcement: Announcement,
 }

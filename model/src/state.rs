@@ -12,7 +12,7 @@ use ipnet::IpNet;
 pub(crate) use shown::list;
 
 use crate::{
-    Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Parent, Program, Scope, Shortcut,
+    Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Parent, Program, Route, Scope, Shortcut,
     Structure,
 };
 
@@ -176,6 +176,8 @@ pub struct Inside {
     pub gateway: Option<Ipv4Addr>,
     /// The gateway of the namespace's IPv6 default route over this interface, or what [`leads_to_itself`].
     pub gateway6: Option<Ipv6Addr>,
+    /// Other routes of the namespace over this interface that Fabric made, or should.
+    pub routes: BTreeSet<Route>,
 }
 
 /// What stands for a gateway where a route leads to the interface itself: 0.0.0.0 or ::, as the kernel has it (`nhc_gw` in
@@ -226,6 +228,11 @@ impl Inside {
     /// The gateways of default routes over this interface.
     pub fn gateways(&self) -> BTreeSet<IpAddr> {
         self.gateway.map(IpAddr::from).into_iter().chain(self.gateway6.map(IpAddr::from)).collect()
+    }
+
+    /// All routes over this interface that Fabric made, or should: default routes, and the others.
+    pub fn all_routes(&self) -> BTreeSet<Route> {
+        self.gateways().into_iter().map(Route::default).chain(self.routes.iter().copied()).collect()
     }
 }
 

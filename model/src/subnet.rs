@@ -118,6 +118,12 @@ fn longest_prefix(family: Family) -> u8 {
     }
 }
 
+/// Whether hosts can have any address of the range.
+pub(crate) fn is_unicast(range: IpNet) -> bool {
+    let reserved = UNUSABLE.iter().map(|text| text.parse::<IpNet>().expect("literal ranges parse"));
+    reserved.into_iter().all(|reserved| !reserved.contains(&range) && !range.contains(&reserved))
+}
+
 impl Subnet {
     /// The subnet `range` with `gateway`, or with its first host address as the gateway.
     ///
@@ -130,11 +136,8 @@ impl Subnet {
         if range.prefix_len() > longest_prefix(Self::family_of(range)) {
             return Err(SubnetError::TooSmall(range));
         }
-        for text in UNUSABLE {
-            let reserved: IpNet = text.parse().expect("literal ranges parse");
-            if reserved.contains(&range) || range.contains(&reserved) {
-                return Err(SubnetError::NotUnicast(range));
-            }
+        if !is_unicast(range) {
+            return Err(SubnetError::NotUnicast(range));
         }
         let gateway = gateway.unwrap_or_else(|| first_host(range));
         let subnet = Self { range, gateway, pool: None };
@@ -186,6 +189,11 @@ impl Subnet {
     /// The gateway's address.
     pub fn gateway(&self) -> IpAddr {
         self.gateway
+    }
+
+    /// Whether the subnet and a range have addresses in common.
+    pub fn overlaps(&self, range: IpNet) -> bool {
+        self.range.contains(&range) || range.contains(&self.range)
     }
 
     /// The gateway's address with the subnet's prefix length, as it is put on an interface.

@@ -55,7 +55,11 @@ impl Daemon {
         self.reconcile(doing.clone(), Scope::Network(new.id.clone())).await?;
         self.open_zone(new)?;
         self.listen_for(new).await?;
-        if (old.mtu, old.reach, old.icc) == (new.mtu, new.reach, new.icc) {
+        let of_containers = |network: &Network| {
+            let Network { mtu, reach, icc, default_route, routes, .. } = network;
+            (*mtu, *reach, *icc, *default_route, routes.clone())
+        };
+        if of_containers(old) == of_containers(new) {
             return Ok(());
         }
         let containers = self.world().scopes_on(&new.id);
@@ -63,7 +67,7 @@ impl Daemon {
         for (container, scope) in containers {
             let one = async {
                 self.reconcile(doing.clone(), scope).await?;
-                match old.reach.has_gateway() == new.reach.has_gateway() {
+                match (old.reach.has_gateway(), old.default_route) == (new.reach.has_gateway(), new.default_route) {
                     true => Ok(()),
                     false => self.refresh_files(&container).await,
                 }

@@ -230,6 +230,8 @@ mod tests {
             reserved: Vec::new(),
             reach: Reach::Nat,
             icc: model::Icc::On,
+            default_route: Default::default(),
+            routes: Vec::new(),
             gateway_mac: MacAddress::local([0; 6]),
             mtu: 1500,
             mtu_source: model::MtuSource::Fixed,

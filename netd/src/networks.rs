@@ -35,6 +35,7 @@ impl Daemon {
         let network = {
             let mut world = self.world();
             let subnets = self.choose_subnets(&request.name, &plan, &world, &routes)?;
+            api::check_routes(&request.name, &plan.routes, &subnets, &[], plan.parent.as_ref())?;
             let first = subnets.first().expect("a plan has a subnet, or a family to choose one of");
             let network = Network {
                 id: NetworkId::from_bytes(self.random()),
@@ -52,6 +53,8 @@ impl Daemon {
                 reserved: plan.reserved,
                 reach: plan.reach,
                 icc: plan.icc,
+                default_route: plan.default_route,
+                routes: plan.routes,
                 name_servers: request.name_servers,
                 labels: request.labels,
                 created_at: Timestamp::now(),

@@ -117,6 +117,8 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
         reserved: network.reserved.clone(),
         internal: !network.reach.has_way_out(),
         icc: network.icc.is_on(),
+        default_route: network.default_route.is_offered(),
+        routes: network.routes.clone(),
         gateway_mode: network.reach.gateway_mode(),
         mtu: network.mtu,
         mtu_source: network.mtu_source,

@@ -44,6 +44,7 @@ fn a_network_is_created_listed_inspected_and_removed() {
     let fields: BTreeSet<&str> = web.as_object().expect("one object").keys().map(String::as_str).collect();
     let expected = [
         "created_at",
+        "default_route",
         "driver",
         "endpoints",
         "gateway_mode",
@@ -56,6 +57,7 @@ fn a_network_is_created_listed_inspected_and_removed() {
         "name",
         "name_servers",
         "reserved",
+        "routes",
         "subnets",
         "usage",
     ];

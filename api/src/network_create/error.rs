@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use model::{Driver, Family, GatewayMode, IPV6_MTU, NetworkName, ParseGatewayModeError, SubInterfaceKind, SubnetError};
+use model::{
+    Driver, Family, GatewayMode, IPV6_MTU, NetworkName, NetworkRoute, ParseGatewayModeError, SubInterfaceKind,
+    SubnetError,
+};
 
 use crate::{Mtu, ParseMtuError};
 
@@ -100,6 +103,16 @@ pub enum NetworkCreateError {
         what: &'static str,
         /// The subnet.
         range: IpNet,
+    },
+    /// A route that its containers could not have, or that would lead nowhere.
+    #[error("network `{name}` cannot have the route {route}: {reason}")]
+    Route {
+        /// The network.
+        name: NetworkName,
+        /// The route.
+        route: NetworkRoute,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A reserved address is one that no endpoint is given anyway, or is reserved twice.
     #[error("network `{name}` cannot reserve {address}: {reason}")]

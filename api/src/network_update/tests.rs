@@ -17,6 +17,8 @@ fn network(reach: Reach) -> Network {
         reserved: vec!["10.1.0.9=printer".parse().expect("literal")],
         reach,
         icc: Default::default(),
+        default_route: Default::default(),
+        routes: Vec::new(),
         gateway_mac: MacAddress::local([0; 6]),
         mtu: 1500,
         mtu_source: MtuSource::Uplink,

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Subcommand};
 use ipnet::IpNet;
 use model::{
     ContainerIfName, ContainerName, Driver, Family, GatewayMode, Label, MacAddress, NameServer, NetworkName,
-    Reservation,
+    NetworkRoute, Reservation,
 };
 
 use crate::filter::Filter;
@@ -65,6 +65,12 @@ pub(crate) struct CreateNetworkArguments {
     /// Whether its containers reach each other by it.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
     pub(crate) icc: bool,
+    /// Give its containers no default route.
+    #[arg(long)]
+    pub(crate) no_default_route: bool,
+    /// A route that its containers have besides, by the gateway of their subnet unless another is named; can be repeated.
+    #[arg(long = "route", value_name = "RANGE[,GATEWAY[,METRIC]]")]
+    pub(crate) routes: Vec<NetworkRoute>,
     /// How it is joined to the outside: nat (behind the host's address), routed (with its own), isolated (not even to the host)
     /// [default: nat].
     #[arg(long, value_name = "MODE")]
@@ -112,6 +118,15 @@ pub(crate) struct UpdateNetworkArguments {
     /// Whether its containers reach each other by it.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) icc: Option<bool>,
+    /// Whether its containers have no default route from it.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) no_default_route: Option<bool>,
+    /// Another route that its containers have; can be repeated.
+    #[arg(long = "add-route", value_name = "RANGE[,GATEWAY[,METRIC]]")]
+    pub(crate) add_routes: Vec<NetworkRoute>,
+    /// The range of a route that they are to be without; can be repeated.
+    #[arg(long = "rm-route", value_name = "RANGE", value_parser = range)]
+    pub(crate) remove_routes: Vec<IpNet>,
     /// How it is joined to the outside: nat, routed, isolated.
     #[arg(long, value_name = "MODE")]
     pub(crate) gateway_mode: Option<GatewayMode>,

@@ -1,8 +1,8 @@
 //! A kernel that is its state alone.
 
 use model::{
-    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Place, Program, Shortcut, State,
-    Structure, Switch, Veth,
+    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Place, Program, Route, Shortcut,
+    State, Structure, Switch, Veth,
 };
 
 /// Whether an interface is in this place.
@@ -54,6 +54,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 addresses: Default::default(),
                 gateway: None,
                 gateway6: None,
+                routes: Default::default(),
                 ipv6: Ipv6::Off,
                 ..inside.clone()
             };
@@ -139,11 +140,17 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
             let veth = state.veths.get_mut(name).ok_or_else(|| missing(name))?;
             let stays = veth.inside.as_ref().and_then(|seen| seen.gateway);
-            let stays = stays.filter(|gateway| !leave.contains(&(*gateway).into()));
+            let stays = stays.filter(|gateway| !leave.contains(&Route::default((*gateway).into())));
             veth.inside = Some(Inside { gateway: inside.gateway.or(stays), ..inside.clone() });
         }
         Change::CreateSubInterface(made) => {
-            let inside = Inside { addresses: Default::default(), gateway: None, gateway6: None, ..made.inside.clone() };
+            let inside = Inside {
+                addresses: Default::default(),
+                gateway: None,
+                gateway6: None,
+                routes: Default::default(),
+                ..made.inside.clone()
+            };
             let inside = Inside { admin: Admin::Down, ..inside };
             state.sub_interfaces.insert(inside.place(), model::SubInterface { inside, ..made.clone() });
         }

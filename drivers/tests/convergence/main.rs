@@ -31,6 +31,8 @@ fn network(number: u8, icc: bool) -> Network {
         reserved: Vec::new(),
         reach: Reach::Nat,
         icc: icc.into(),
+        default_route: Default::default(),
+        routes: Vec::new(),
         gateway_mac: MacAddress::of(subnet.gateway()),
         mtu: 1500,
         mtu_source: model::MtuSource::Fixed,
@@ -69,6 +71,7 @@ fn attachment(number: u8, on: u8, greedy: bool, default: bool) -> Attachment {
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: vec![publishes.parse().expect("literal")],
         default_routes: default.then_some(Family::Ipv4).into_iter().collect(),
+        routes: Default::default(),
         announcement: Default::default(),
     }
 }

@@ -19,6 +19,8 @@ fn network(name: &str, range: &str, range6: &str) -> Network {
         reserved: Vec::new(),
         reach: model::Reach::Nat,
         icc: Default::default(),
+        default_route: Default::default(),
+        routes: Vec::new(),
         gateway_mac: "02:00:00:00:00:01".parse::<MacAddress>().expect("literal"),
         mtu: 1500,
         mtu_source: model::MtuSource::Fixed,

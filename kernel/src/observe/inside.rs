@@ -95,8 +95,9 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<(
     let (mut ends, mut on_parents) = (Vec::new(), Vec::new());
     for link in ours {
         let (Some(host), Ok(interface), Some(mac)) = (link.peer, link.name.parse(), link.mac) else { continue };
-        let own = |route: &&Route| route.ours && route.is_default() && route.link == Some(link.index);
-        let gateways: Vec<IpAddr> = routes.iter().filter(own).map(Route::leads_to).collect();
+        let own = || routes.iter().filter(|route| route.ours && route.link == Some(link.index));
+        let gateways: Vec<IpAddr> = own().filter(|route| route.is_default()).map(Route::leads_to).collect();
+        let others = own().filter(|route| !route.is_default()).map(Route::route);
         let own = addresses.iter().filter(|address| address.ours && address.link == link.index);
         let inside = Inside {
             namespace: name.clone(),
@@ -114,6 +115,7 @@ fn ends(name: &NamespaceName, socket: &mut Socket, links: Vec<Link>) -> Result<(
                 IpAddr::V4(_) => None,
                 IpAddr::V6(gateway) => Some(*gateway),
             }),
+            routes: others.collect(),
         };
         match link.sub_interface {
             Some(kind) => on_parents.push(OnParent { parent: host, kind, inside }),

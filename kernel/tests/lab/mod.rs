@@ -238,6 +238,7 @@ pub(crate) fn attachment(number: u8, publishes: &[&str]) -> Attachment {
         namespace: format!("c{number}").parse().expect("literal"),
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
         default_routes: model::Family::ALL.into(),
+        routes: Default::default(),
         announcement: Default::default(),
     }
 }
@@ -330,6 +331,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
                     addresses: [with_prefix(ipv4)].into(),
                     gateway: Some(gateway(net)),
                     gateway6: None,
+                    routes: Default::default(),
                     ipv6: Ipv6::Off,
                 }),
             },

@@ -51,6 +51,7 @@ mod tests {
                 addresses: Default::default(),
                 gateway: None,
                 gateway6: None,
+                routes: Default::default(),
             };
             let veth = Veth {
                 alias: String::new(),

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use super::{
-    Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Place, State, SubInterface, Switch, Veth, leads_to_itself,
-};
-use crate::{Family, Structure};
+use super::{Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Place, State, SubInterface, Switch, Veth};
+use crate::{Family, Route, Structure};
 
 /// Addresses as text, joined by commas.
 pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
@@ -105,13 +103,8 @@ impl fmt::Display for Inside {
         if self.ipv6 != Ipv6::Off {
             write!(f, " ipv6 {}", self.ipv6)?;
         }
-        for gateway in self.gateways() {
-            match gateway {
-                gateway if leads_to_itself(gateway) => write!(f, " {} default itself", Family::of(gateway))?,
-                gateway => write!(f, " default via {gateway}")?,
-            }
-        }
-        Ok(())
+        self.gateways().into_iter().try_for_each(|gateway| write!(f, " {}", Route::default(gateway)))?;
+        if self.routes.is_empty() { Ok(()) } else { write!(f, " route {}", list(&self.routes)) }
     }
 }
 

@@ -90,7 +90,7 @@ impl Failure {
             }
             Self::PublishInternal { .. } => {
                 "leave out `-p`, which other containers of the network and the host do without, or attach it to a network \
-                 that is neither internal nor isolated as well: `--network NAME`"
+                 that gives a default route as well, and is neither internal nor isolated: `--network NAME`"
                     .into()
             }
             Self::NoPortFree { .. } => "publish fewer ports, or name the host ports".into(),

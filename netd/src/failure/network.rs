@@ -27,6 +27,7 @@ pub(super) fn of_new(error: &Create) -> Option<String> {
         Create::NotOfDriver { .. } => "leave it out: that is for networks with driver bridge".into(),
         Create::NoNeighbours { .. } => "leave the gateway out".into(),
         Create::SubnetsOverlap { .. } => "name subnets that have no address in common".into(),
+        Create::Route { .. } => "leave it out, or name another: `DESTINATION[,GATEWAY[,METRIC]]`".into(),
         Create::Reserve { .. } => "leave it out, or reserve another address".into(),
         Create::Ipv4Subnet { .. } => "leave out `--no-ipv4`, or the subnet".into(),
     })
@@ -35,7 +36,11 @@ pub(super) fn of_new(error: &Create) -> Option<String> {
 pub(super) fn of_changed(error: &Update) -> Option<String> {
     Some(match error {
         Update::Unfit(error) => return of_new(error),
-        Update::Driver { .. } | Update::NoSuchSubnet { .. } | Update::NoSubnetLeft(_) | Update::StaysIsolated(_) => {
+        Update::Driver { .. }
+        | Update::NoSuchSubnet { .. }
+        | Update::NoSuchRoute { .. }
+        | Update::NoSubnetLeft(_)
+        | Update::StaysIsolated(_) => {
             return None;
         }
         Update::Nothing(_) => "`fabric network update --help` lists what can change".into(),
@@ -109,6 +114,7 @@ mod tests {
             Create::NoSubnet { name: name(), what: "gateway 10.9.2.1".into() },
             Create::Twice { name: name(), what: "gateways", range: range() },
             Create::Reserve { name: name(), address: address(), reason: "it is reserved twice" },
+            Create::Route { name: name(), route: parsed("192.0.2.0/24"), reason: "it is given twice".into() },
             Create::Ipv4Subnet { name: name(), range: range() },
             Create::NoFamily { name: name() },
             Create::InternalMode { name: name(), mode: GatewayMode::Nat },
@@ -123,6 +129,7 @@ mod tests {
             Update::Nothing(name()),
             Update::Driver { name: name(), driver: Driver::Macvlan },
             Update::NoSuchSubnet { name: name(), range: range(), subnets: vec![range()] },
+            Update::NoSuchRoute { name: name(), destination: range(), routes: vec![parsed("192.0.2.0/24")] },
             Update::NoSubnetLeft(name()),
             Update::NotReserved { name: name(), address: address() },
             Update::StaysIsolated(name()),

@@ -1,10 +1,10 @@
 //! A container's endpoints as the kernel is told of them: where its default routes and its host ports lead.
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{cmp::Reverse, collections::BTreeSet, ops::RangeInclusive, str::FromStr};
 
 use model::{
-    Announcement, Attachment, Container, Endpoint, EndpointId, Family, IfName, Network, NetworkId, NetworkMode, Scope,
-    default_route,
+    Announcement, Attachment, Container, Endpoint, EndpointId, Family, IfName, Network, NetworkId, NetworkMode, Route,
+    Scope, default_route,
 };
 
 use super::World;
@@ -40,9 +40,12 @@ impl World {
     pub(crate) fn attachments(&self, container: &Container) -> Vec<Attachment> {
         let NetworkMode::Own { namespace } = &container.mode else { return Vec::new() };
         let defaults = Family::ALL.map(|family| (family, self.default_endpoint(container, family)));
+        let routes = self.routes(container);
         let attachment = |endpoint: &Endpoint| {
             let own = defaults.iter().filter(|(_, default)| default.is_some_and(|default| default.id == endpoint.id));
+            let routes = routes.iter().filter(|(id, _)| *id == endpoint.id);
             Attachment {
+                routes: routes.map(|(_, route)| *route).collect(),
                 endpoint: endpoint.clone(),
                 namespace: namespace.clone(),
                 publishes: container.publishes.clone(),
@@ -51,6 +54,25 @@ impl World {
             }
         };
         container.endpoints.iter().map(attachment).collect()
+    }
+
+    /// The routes that the container's networks give it, each with the endpoint over which it leads. Of two with one key, that
+    /// of the endpoint with the higher gateway priority is had, of equal ones that of the first. None leads to what one of
+    /// its networks has: it is there.
+    fn routes(&self, container: &Container) -> Vec<(EndpointId, Route)> {
+        let network = |endpoint: &Endpoint| self.networks.get(&endpoint.network).map(|entry| &entry.network);
+        let is_near = |route: &Route| {
+            let mut subnets = container.endpoints.iter().filter_map(network).flat_map(|network| &network.subnets);
+            subnets.any(|subnet| subnet.range().contains(&route.destination))
+        };
+        let mut endpoints: Vec<&Endpoint> = container.endpoints.iter().collect();
+        endpoints.sort_by_key(|endpoint| Reverse(endpoint.gateway_priority));
+        let mut taken = BTreeSet::new();
+        let of = |endpoint: &&Endpoint| Some((endpoint.id.clone(), network(endpoint)?.routes_of(endpoint).collect()));
+        let offered = endpoints.iter().filter_map(of);
+        let each = offered
+            .flat_map(|(id, routes): (EndpointId, Vec<Route>)| routes.into_iter().map(move |it| (id.clone(), it)));
+        each.filter(|(_, route)| !is_near(route) && taken.insert(route.key())).collect()
     }
 
     /// Whether its neighbours may believe something else than is so. One that has the MAC address of its address was made where
@@ -94,6 +116,7 @@ impl World {
             // All that can have led there, so that what still does is found.
             publishes: container.publishes.clone(),
             default_routes: Family::ALL.into(),
+            routes: Default::default(),
             announcement: Announcement::Needless,
         }));
         Some(Scope::Container { namespace: namespace.clone(), attachments })

@@ -29,6 +29,8 @@ fn network(number: u8, name: &str) -> Network {
         reserved: Vec::new(),
         reach: model::Reach::Nat,
         icc: model::Icc::On,
+        default_route: Default::default(),
+        routes: Vec::new(),
         gateway_mac: MacAddress::local([number; 6]),
         mtu: 1500,
         mtu_source: model::MtuSource::Fixed,
