@@ -36,7 +36,7 @@ pub struct EndpointCreate {
     #[schema(value_type = Option<schema::Mac>)]
     pub mac: Option<MacAddress>,
     /// The interface's name inside the container; the lowest free one of `eth0`, `eth1` and so on if absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::InterfaceName>)]
     pub interface: Option<ContainerIfName>,
     /// Names that DNS answers for on this network besides the container's own; several containers may have the same.

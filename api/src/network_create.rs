@@ -55,13 +55,13 @@ pub struct NetworkCreate {
     #[serde(default)]
     pub internal: bool,
     /// Whether its containers reach each other by it.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub icc: bool,
     /// Whether their default routes may lead over it.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub default_route: bool,
     /// Routes that they have besides, each `DESTINATION[,GATEWAY[,METRIC]]`, by the gateway of their subnet if none is named.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub routes: Vec<NetworkRoute>,
     /// How its gateway joins it to the rest of the world; `nat` if absent.
@@ -86,6 +86,11 @@ pub struct NetworkCreate {
 
 fn yes() -> bool {
     true
+}
+
+/// A daemon that is older than who asks may not know what is not asked for.
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What a network is to be like, as far as it was asked for.

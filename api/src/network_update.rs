@@ -29,13 +29,17 @@ pub struct NetworkUpdate {
     /// Whether nothing is forwarded from or to it.
     pub internal: Option<bool>,
     /// Whether its containers reach each other by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub icc: Option<bool>,
     /// Whether their default routes may lead over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_route: Option<bool>,
     /// Routes that they are to have besides, each `DESTINATION[,GATEWAY[,METRIC]]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub add_routes: Vec<NetworkRoute>,
     /// The destinations of routes that they are to be without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub remove_routes: Vec<IpNet>,
     /// How its gateway joins it to the rest of the world.

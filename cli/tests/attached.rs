@@ -49,7 +49,7 @@ where
                 let create: ContainerCreate =
                     serde_json::from_slice(&body(request).await).expect("a documented request");
                 assert_eq!(create.image.as_str(), "busybox");
-                json(201, &container())
+                json(201, &api::Container { auto_remove: create.auto_remove, ..container() })
             }
         }
     });

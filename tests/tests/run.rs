@@ -253,8 +253,11 @@ fn stopping_what_has_just_ended_is_a_success() {
     }
 }
 
-/// Lets what `command` is attached to end while netd stands still, and netd go on once `command` has been seen to wait for it, or
-/// has been sent a signal; returns its exit code.
+/// A program that repeats a line and ends at the next one.
+const TWO_LINES: &str = "read line && echo $line && read line";
+
+/// Lets [`TWO_LINES`] that `command` is attached to end while netd stands still, and netd go on once `command` has been seen to
+/// wait for it, or has been sent a signal; returns its exit code.
 fn end_before_netd_knows(host: &Host, command: &[&str], signal: Option<Signal>) -> Option<i32> {
     let mut client = host.fabric_command(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
     let mut input = client.stdin.take().expect("piped");
@@ -264,7 +267,7 @@ fn end_before_netd_knows(host: &Host, command: &[&str], signal: Option<Signal>) 
     output.read_line(&mut line).expect("it writes text");
     assert_eq!(line, "runs\n");
     kill_process(host.netd_pid(), Signal::STOP).expect("netd runs");
-    drop(input);
+    writeln!(input, "end").expect("it reads");
     let told = within(Duration::from_secs(1), || client.try_wait().expect("it is our child"));
     let code = signal.map(|signal| {
         kill_process(Pid::from_child(&client), signal).expect("it is our child");
@@ -279,7 +282,8 @@ fn end_before_netd_knows(host: &Host, command: &[&str], signal: Option<Signal>) 
 fn a_run_that_has_ended_can_be_removed_and_started_again() {
     let host = Host::new();
     let state = || host.json(&["inspect", "job"])["state"].as_str().map(str::to_owned);
-    for command in [&["run", "-i", "--name", "job", "busybox", "cat"][..], &["start", "-a", "-i", "job"]] {
+    let run = ["run", "-i", "--name", "job", "busybox", "sh", "-c", TWO_LINES];
+    for command in [&run[..], &["start", "-a", "-i", "job"]] {
         assert_eq!(end_before_netd_knows(&host, command, None), Some(0));
         assert_eq!(state().as_deref(), Some("exited"), "{command:?}");
     }
@@ -290,7 +294,7 @@ fn a_run_that_has_ended_can_be_removed_and_started_again() {
     assert_eq!(end_before_netd_knows(&host, &["start", "-a", "-i", "job"], Some(Signal::TERM)), Some(0));
     eventually("netd knows, too", || (state()? == "exited").then_some(()));
     host.ok(&["rm", "job"]);
-    host.ok(&["create", "--rm", "-i", "--name", "job", "busybox", "cat"]);
+    host.ok(&["create", "--rm", "-i", "--name", "job", "busybox", "sh", "-c", TWO_LINES]);
     assert_eq!(end_before_netd_knows(&host, &["start", "-a", "-i", "job"], None), Some(0));
     host.ok(&["create", "--name", "job", "busybox", "true"]);
 }

@@ -80,9 +80,9 @@ pub(super) async fn attached(
             Ok(_) | Err(_) => pumped.await,
         },
         // A short process ends before the daemon has answered that it was started.
-        ended = &mut pumped => match (ended, started.await) {
+        ended = &mut pumped => match (ended, unless_ended(started).await) {
             // The daemon knows better than a stream that just ended why nothing was executed.
-            (_, Err(refused @ ClientError::Problem { .. })) => Err(refused.into()),
+            (_, Some(Err(refused @ ClientError::Problem { .. }))) => Err(refused.into()),
             (ended, _) => ended,
         },
     };
@@ -109,12 +109,17 @@ pub(super) async fn cleared(client: &Client, container: &Container, finish: Fini
         (Finish::Exited(_), RestartPolicy::No) | (Finish::Exited(0), RestartPolicy::OnFailure { .. }) => Until::Exited,
         (Finish::Exited(_) | Finish::Detached, _) => return,
     };
-    // Whoever was attached took the signals, and the process that they were passed on to is over.
-    let Ok(mut signals) = Signals::take() else { return };
     let reference = Reference::from(&container.id);
     let wait = client.wait_container(&reference, WaitQuery { until });
+    unless_ended(tokio::time::timeout(CLEARING, wait)).await;
+}
+
+/// What the daemon says once an attached process is over, unless a signal says that nobody waits for it: this process has taken
+/// signals since it passed them on.
+async fn unless_ended<T>(said: impl Future<Output = T>) -> Option<T> {
+    let mut signals = Signals::take().ok()?;
     tokio::select! {
-        _ = tokio::time::timeout(CLEARING, wait) => {}
-        () = signals.ending() => {}
+        said = said => Some(said),
+        () = signals.ending() => None,
     }
 }
