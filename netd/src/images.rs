@@ -77,7 +77,8 @@ impl Daemon {
             return Ok(image);
         }
         let known = self.list_images().await?;
-        Err(Failure::unknown(Noun::Image, name.as_str(), known.iter().map(|image| image.name.as_str())))
+        let known = known.iter().map(|image| as_written(image.name.as_str(), name.as_str()));
+        Err(Failure::unknown(Noun::Image, name.as_str(), known))
     }
 
     /// Removes the name, and the image with it if that was its last and no container was made from it.
@@ -95,6 +96,15 @@ impl Daemon {
         }
         self.events.tell(events::of_image(&image, EventAction::Remove));
         Ok(())
+    }
+}
+
+/// The known name as somebody writes it who writes `wanted`: `latest` is what names without a tag are stored with, and seven
+/// characters that nobody typed are no slip of the finger.
+fn as_written<'a>(known: &'a str, wanted: &str) -> &'a str {
+    match known.strip_suffix(":latest") {
+        Some(short) if !wanted.ends_with(":latest") => short,
+        _ => known,
     }
 }
 
@@ -125,6 +135,22 @@ mod tests {
     use futures_util::TryStreamExt;
 
     use super::*;
+
+    #[test]
+    fn a_name_without_a_tag_is_compared_with_names_without_one() {
+        for (wanted, meant) in [
+            ("bussybox", Some("busybox")),
+            ("bussybox:latest", Some("busybox:latest")),
+            ("team/ap:1.2", Some("team/app:1.2")),
+            ("nope", None),
+            ("nope:latest", None),
+        ] {
+            let known = ["busybox:latest", "team/app:1.2"].map(|known| as_written(known, wanted));
+            let failure = Failure::unknown(Noun::Image, wanted, known.into_iter());
+            let told = failure.problem().hint.filter(|hint| hint.starts_with("did you mean"));
+            assert_eq!(told, meant.map(|name| format!("did you mean `{name}`?")), "{wanted}");
+        }
+    }
 
     const SHORT: Duration = Duration::from_millis(100);
 
