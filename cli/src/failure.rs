@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     io::{self, ErrorKind, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -19,6 +19,10 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// The exit code of `run`, `exec`, `attach` and `start -a` when they fail themselves.
 const NOT_RUN: u8 = 125;
+/// The exit code of `exec` for a program that is there and cannot be executed.
+const PROGRAM_NOT_EXECUTABLE: u8 = 126;
+/// The exit code of `exec` for a program that the container does not have.
+const PROGRAM_NOT_FOUND: u8 = 127;
 /// The exit code a shell shows for a process that SIGPIPE ended.
 const BROKEN_PIPE: u8 = 141;
 
@@ -74,7 +78,7 @@ pub(crate) enum Failure {
         path: PathBuf,
         /// What went wrong.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: io::Error,
     },
     /// A line of a file of variables holds none.
     #[error("line {line} of {} is not an environment variable", .path.display())]
@@ -263,10 +267,38 @@ impl Failure {
             }
             Self::NotPublished { name, .. } => Some(format!("see what it publishes: fabric port {name}")),
             Self::Unconfirmed => Some("say --force to do it without being asked".to_owned()),
+            Self::Import { path, source } => {
+                let kinds = "a tar or a directory that is there, or `-` to read a tar from standard input";
+                reading(path, source).or_else(|| absent(source).then(|| format!("name {kinds}")))
+            }
+            Self::EnvironmentFile { path, source } => {
+                let lines = "with a line `NAME=VALUE` for each variable";
+                match source.kind() {
+                    ErrorKind::InvalidData => Some(format!("it must be text in UTF-8, {lines}")),
+                    _ => reading(path, source)
+                        .or_else(|| absent(source).then(|| format!("name a file that is there, {lines}"))),
+                }
+            }
+            Self::NotStarted { code: PROGRAM_NOT_FOUND, .. } => {
+                Some("name a program that the container has, or its path there".to_owned())
+            }
+            Self::NotStarted { code: PROGRAM_NOT_EXECUTABLE, .. } => {
+                Some("name a file that may be executed (`chmod +x`) and was built for this host's processor".to_owned())
+            }
             Self::Environment { name, .. } => Some(format!("give it a value: --env {name}=VALUE")),
             _ => None,
         }
     }
+}
+
+/// What to do about a file that is there and may not be read.
+fn reading(path: &Path, source: &io::Error) -> Option<String> {
+    (source.kind() == ErrorKind::PermissionDenied).then(|| format!("`ls -l {}` shows who may read it", path.display()))
+}
+
+/// Whether nothing, or nothing of that kind, is where the path leads.
+fn absent(source: &io::Error) -> bool {
+    matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
 
 fn line(style: Style, label: &str, text: &str) -> String {

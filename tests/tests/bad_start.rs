@@ -121,7 +121,9 @@ fn a_data_directory_that_cannot_be_written() {
     let log = fs::File::options().append(true).open(host.path("netd.log")).expect("netd wrote it");
     command.stderr(log);
     let said = refused(&host, &mut command);
-    assert!(said.contains("/data") && said.contains("Read-only file system"), "{said}");
+    for word in ["/data", "Read-only file system", "hint: make its file system writable"] {
+        assert!(said.contains(word), "`{word}` in\n{said}");
+    }
     host.start();
     assert_eq!(host.json(&["network", "ls"])[0]["name"], "web");
 }

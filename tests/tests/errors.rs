@@ -4,6 +4,15 @@ use std::fmt::Write;
 
 use tests::{Host, PATIENCE, difference, within};
 
+/// One of them is in every error: a hint, or words of the error itself that say what to give instead.
+const REMEDIES: [&str; 5] = [
+    "\nhint: ",
+    "try '--help'",
+    "did you mean 10.1.2.0/24?",
+    "use a prefix of /30",
+    "give one that holds it with --subnet",
+];
+
 #[test]
 fn a_bad_request_is_explained_and_changes_nothing() {
     let host = Host::new();
@@ -45,7 +54,9 @@ fn a_bad_request_is_explained_and_changes_nothing() {
         &["run", "--rm", "--network", "web", "-w", "tmp", "busybox", "true"],
         &["exec", "apy", "true"],
         &["exec", "done", "true"],
+        &["run", "--rm", "--env-file", "/no/such/file", "busybox", "true"],
         &["exec", "api", "no-such-program"],
+        &["exec", "api", "/etc/passwd"],
         &["logs", "apy"],
         &["stop", "apy"],
         &["kill", "done"],
@@ -80,6 +91,8 @@ fn a_bad_request_is_explained_and_changes_nothing() {
         assert_eq!(outcome.stdout, "", "errors are not data: {outcome}");
         assert!(outcome.stderr.starts_with("error: "), "it is said what failed: {outcome}");
         assert!(outcome.stderr.len() < 2000, "an error is short enough to read: {outcome}");
+        let says = |remedy: &&str| outcome.stderr.contains(remedy);
+        assert!(REMEDIES.iter().any(says), "it is said what to do: {outcome}");
         let line = outcome.line.replace(&long, "a…").escape_debug().to_string();
         writeln!(text, "$ {line}\n{}\n[exit code {}]\n", outcome.stderr.trim_end(), outcome.code).expect("a String");
         let unchanged = within(PATIENCE, || (state() == before).then_some(()));

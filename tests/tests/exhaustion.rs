@@ -88,6 +88,7 @@ fn descriptors() {
     })
     .expect_code(125);
     assert!(refused.stderr.contains("Too many open files"), "{refused}");
+    assert!(refused.stderr.contains("hint: netd may open no more files: raise `LimitNOFILE=`"), "{refused}");
     // Connections take what is left; who waits for the next one does not spin.
     let held: Vec<_> =
         (0..20).map(|_| UnixStream::connect(host.run_dir().join("netd.sock")).expect("it listens")).collect();

@@ -62,6 +62,14 @@ impl StartError {
             {
                 Some("netd must be run by root")
             }
+            Self::Directory(DirectoryError::Prepare { source, .. })
+                if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                Some("make its file system writable, or give netd another --data-dir or --run-dir")
+            }
+            Self::Directory(DirectoryError::Prepare { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free space on its file system, or give netd another --data-dir or --run-dir")
+            }
             Self::Kernel(kernel::KernelError::Claimed { .. }) => Some(
                 "one netd serves a network namespace: stop that one, whose containers go on, or start this one in a \
                  namespace of its own",

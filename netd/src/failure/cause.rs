@@ -1,9 +1,11 @@
 //! What to do about failures of images, of the runtime and of files, whoever met with them.
 
-use std::{io, path::Path};
+use std::{error::Error, io, iter, path::Path};
 
 use image::ImageError;
+use kernel::KernelError;
 use runtime::{FailureKind, RuntimeError};
+use rustix::io::Errno;
 
 pub(super) fn of_image(error: &ImageError) -> String {
     let text = match error {
@@ -63,6 +65,25 @@ pub(super) fn of_runtime(error: &RuntimeError, name: &str) -> String {
         },
     };
     text.to_owned()
+}
+
+/// What to do where a failure comes down to open files of which there may be no more; nothing where it does not.
+pub(super) fn of_open_files(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    iter::once(error).chain(model::causes(error)).find_map(|error| {
+        // What is boxed where it is a source is its box.
+        let boxed = || error.downcast_ref::<Box<KernelError>>().map(|error| &**error);
+        if let Some(KernelError::Changes(failures)) = error.downcast_ref().or_else(boxed) {
+            return failures.iter().find_map(|failure| of_open_files(failure));
+        }
+        match Errno::from_io_error(error.downcast_ref()?)? {
+            Errno::MFILE => Some(
+                "netd may open no more files: raise `LimitNOFILE=` with `systemctl edit netd`; `systemctl restart netd` \
+                 ends no container",
+            ),
+            Errno::NFILE => Some("the host may open no more files: raise the number that `sysctl fs.file-max` shows"),
+            _ => None,
+        }
+    })
 }
 
 pub(super) fn of_file(path: &Path, source: &io::Error) -> String {

@@ -11,6 +11,10 @@ use crate::{containers::LEAST_MEMORY, world::Elsewhere};
 impl Failure {
     /// What a person can do about it. There is always something; nothing is said where the error says it itself.
     pub(super) fn hint(&self) -> Option<String> {
+        // Whatever it was that wanted another file.
+        if let Some(text) = cause::of_open_files(self) {
+            return Some(text.to_owned());
+        }
         Some(match self {
             Self::Unknown { noun: Noun::Network, name, .. } if api::NetworkMode::RESERVED.contains(&name.as_str()) => {
                 let rest = if name == "container" { ":NAME" } else { "" };

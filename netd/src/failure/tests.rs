@@ -4,6 +4,7 @@ use image::{ImageError, Limit, Mismatch};
 use ipam::{IpamError, Occupant};
 use model::{ContainerId, Digest, MacvlanMode, Protocol};
 use runtime::{FailureKind, RuntimeError};
+use rustix::io::Errno;
 
 use super::*;
 
@@ -228,6 +229,29 @@ fn a_hint_fits_its_cause() {
         ["xz --decompress", "linux/amd64", "df /x", "findmnt -T /x", "dmesg", "--memory", "--user", "chmod +x"]
     {
         assert_eq!(hints.iter().filter(|hint| hint.contains(expected)).count(), 1, "{expected}: {hints:#?}");
+    }
+}
+
+#[test]
+fn what_is_to_be_done_about_open_files_does_not_depend_on_what_wanted_them() {
+    let refused = |number: Errno| io::Error::from_raw_os_error(number.raw_os_error());
+    let of_file = |source| Failure::File { doing: "write", path: "/x".into(), source };
+    let of_kernel = |source| {
+        let source = Box::new(kernel::KernelError::System { action: "open a socket".into(), source });
+        let change = model::Change::RemoveNamespace(parsed("x"));
+        let source = kernel::KernelError::Changes(vec![kernel::Failure { change, source }]).into();
+        Failure::Kernel { doing: "attach container `api`".into(), source }
+    };
+    let of_image = |source| ImageError::Storage { action: "write", path: "/x".into(), source }.into();
+    let failures: [&dyn Fn(io::Error) -> Failure; 3] = [&of_file, &of_kernel, &of_image];
+    for failure in failures {
+        for (number, expected) in [(Errno::MFILE, "LimitNOFILE="), (Errno::NFILE, "fs.file-max")] {
+            let failure = failure(refused(number));
+            let hint = failure.hint().unwrap_or_default();
+            assert!(hint.contains(expected), "{failure}: {hint}");
+        }
+        let failure = failure(refused(Errno::IO));
+        assert!(!failure.hint().unwrap_or_default().contains("files"), "{failure}: another reason");
     }
 }
 
