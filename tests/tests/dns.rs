@@ -156,15 +156,19 @@ fn no_name_is_denied_while_the_daemon_comes_back() {
 
 #[test]
 fn containers_are_found_by_short_identifier_and_by_the_ports_they_publish() {
-    let host = Host::with_config("upstreams = []\ndns_ttl = 7");
+    let host = Host::with_config("upstreams = []\ndns_ttl = 7\ndomain = 'lab.example'");
     host.ok(&["network", "create", "web"]);
     let api = host.run("api", "web", &["-p", "8080:80", "-p", "5300:53/udp"], &["sleep", "1000"]);
     let ask = asker(&host, "web");
-    for name in [api.id[..12].to_owned(), format!("{}.web.fabric.internal", &api.id[..12])] {
+    for name in
+        [api.id[..12].to_owned(), format!("{}.web.lab.example", &api.id[..12]), "api.web.lab.example".to_owned()]
+    {
         assert_eq!(ask(&name, RecordType::A), found(&[api.ipv4]), "{name}");
+        assert_eq!(host.json(&["dns", "query", &name, "--as", "asker-web"])["answers"][0]["ttl"], 7, "{name}");
     }
-    for (name, port) in [("_http._tcp.api", 80), ("_80._tcp.api.web.fabric.internal", 80), ("_domain._udp.api", 53)] {
-        let records = vec![format!("0 1 {port} api.web.fabric.internal")];
+    assert_ne!(ask("api.web.fabric.internal", RecordType::A).code, 0, "what is set takes the place of the domain");
+    for (name, port) in [("_http._tcp.api", 80), ("_80._tcp.api.web.lab.example", 80), ("_domain._udp.api", 53)] {
+        let records = vec![format!("0 1 {port} api.web.lab.example")];
         assert_eq!(ask(name, RecordType::Srv), Answer { code: 0, records }, "{name}");
     }
     assert_eq!(ask("_8080._tcp.api", RecordType::Srv), no_such_name(), "the port in the container counts");
