@@ -229,8 +229,10 @@ fn another_name_then_pruning() {
 }
 
 #[test]
-fn a_network_that_is_made_then_pruned() {
-    let scenario = [vec!["network", "create", SPARE], vec!["network", "prune", "-f", "--filter", "name=spare"]];
+fn a_network_that_is_made_then_removed_and_one_that_is_pruned() {
+    let create = || vec!["network", "create", SPARE];
+    let prune = vec!["network", "prune", "-f", "--filter", "name=spare"];
+    let scenario = [create(), vec!["network", "rm", SPARE], create(), prune];
     crash_after_each_step(&[], &scenario, 8);
 }
 
@@ -265,6 +267,19 @@ fn a_disconnection_from_the_network_with_the_default_route() {
     let networks = ["--network", "web", "--network", "back:gw-priority=1"];
     let run = [&["run", "-d", "--name", "victim", "-p", "8081:80"], &networks[..], &SERVER[..]].concat();
     crash_after_each_step(&[run], &[vec!["network", "disconnect", "back", "victim"]], 8);
+}
+
+#[test]
+fn a_container_that_does_not_run_and_changes_its_networks_until_it_is_removed() {
+    let create = ["create", "--name", "victim", "--network", "web", "-p", "8081:80"];
+    let scenario = [
+        vec!["network", "connect", "--gw-priority", "1", "back", "victim"],
+        vec!["start", "victim"],
+        vec!["stop", "-t", "0", "victim"],
+        vec!["network", "disconnect", "back", "victim"],
+        vec!["rm", "victim"],
+    ];
+    crash_after_each_step(&[[&create, &SERVER[..]].concat()], &scenario, 15);
 }
 
 #[test]
