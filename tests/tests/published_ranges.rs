@@ -54,7 +54,11 @@ fn every_port_there_is_can_be_published_at_once() {
     let host = Host::new();
     let lan = host.lan();
     host.ok(&["network", "create", "web"]);
+    host.run("one", "web", &["-p", "1:1"], &WAIT);
+    let of_one = host.holdings();
+    host.ok(&["rm", "-f", "one"]);
     let all = host.run("all", "web", &["-p", "1-65535:1-65535"], &WAIT);
+    assert_eq!(host.holdings(), of_one, "no process, mount or group for each port");
     serve(&host, &all, "all", 31_337);
     fetch(&lan.namespace, lan.host_address, 31_337, "hostname").expect("published");
     host.ok(&["exec", "all", "nslookup", "all"]);
