@@ -50,6 +50,20 @@ fn files(root: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
+/// What bash, once it has loaded `script`, offers for the last of `words`.
+fn completed_by_bash(script: &Path, words: &[&str]) -> Vec<String> {
+    const COMPLETE: &str = r#"
+source "$0"
+function=$(complete -p fabric | grep -o -- '-F [^ ]*')
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+"${function#-F }" fabric "${@: -1}" "${@: -2:1}"
+printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    // Without the settings of whoever runs the test.
+    let offered = run(bash.args(["--norc", "--noprofile", "-euc", COMPLETE]).arg(script).args(words));
+    offered.lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn it_installs_and_a_purge_leaves_nothing() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -91,6 +105,8 @@ fn it_installs_and_a_purge_leaves_nothing() {
     assert!(group.lines().any(|line| line.starts_with("fabric:")), "{group}");
     let version = run(Command::new(root.join("usr/bin/fabric")).arg("--version"));
     assert!(version.starts_with("fabric "), "{version}");
+    let completions = root.join("usr/share/bash-completion/completions/fabric");
+    assert_eq!(completed_by_bash(&completions, &["fabric", "network", "cre"]), ["create"]);
 
     // What netd would have made there.
     fs::create_dir_all(root.join("var/lib/fabric/images")).expect("the directory is ours");
