@@ -14,6 +14,29 @@ fn run(host: &Host, name: &str, network: &str) -> Ipv4Addr {
     host.run(name, network, &[], &["sleep", "1000"]).ipv4
 }
 
+/// What lies between the end of a container and its next beginning.
+#[derive(Debug, Clone, Copy)]
+enum Between {
+    Nothing,
+    Restart,
+    Kill,
+}
+
+impl Between {
+    const ALL: [Self; 3] = [Self::Nothing, Self::Restart, Self::Kill];
+
+    fn pass(self, host: &Host) {
+        match self {
+            Self::Nothing => {}
+            Self::Restart => host.restart(),
+            Self::Kill => {
+                host.kill();
+                host.start();
+            }
+        }
+    }
+}
+
 fn usage(host: &Host) -> [u64; 4] {
     let usage = &host.json(&["network", "inspect", "web"])["usage"];
     assert_eq!(usage["leaked"], serde_json::json!([]));
@@ -27,24 +50,16 @@ fn usage(host: &Host) -> [u64; 4] {
 fn a_name_keeps_its_address_however_the_daemon_ends_and_no_other_gets_it() {
     let host = host_with("10.9.1.0/24");
     let db = run(&host, "db", "web");
-    let ways: [(&str, &dyn Fn()); 3] = [
-        ("at once", &|| ()),
-        ("after a restart", &|| host.restart()),
-        ("after kill -9", &|| {
-            host.kill();
-            host.start();
-        }),
-    ];
-    for (number, (when, between)) in ways.into_iter().enumerate() {
+    for (number, between) in Between::ALL.into_iter().enumerate() {
         let others = number as u64;
         host.ok(&["rm", "-f", "db"]);
-        between();
-        assert_eq!(usage(&host), [253, others, 1, 252 - others], "{when}");
+        between.pass(&host);
+        assert_eq!(usage(&host), [253, others, 1, 252 - others], "{between:?}");
         assert!(host.ok(&["network", "inspect", "web"]).contains(&format!("{others} of 253 used, 1 resting")));
         let other = run(&host, &format!("other{number}"), "web");
-        assert_ne!(other, db, "{when}");
-        assert_eq!(run(&host, "db", "web"), db, "{when}");
-        assert_eq!(usage(&host), [253, others + 2, 0, 251 - others], "{when}");
+        assert_ne!(other, db, "{between:?}");
+        assert_eq!(run(&host, "db", "web"), db, "{between:?}");
+        assert_eq!(usage(&host), [253, others + 2, 0, 251 - others], "{between:?}");
     }
     host.ok(&["network", "disconnect", "web", "db"]);
     assert_eq!(host.ok(&["network", "connect", "web", "db"]).trim(), db.to_string());
@@ -52,6 +67,25 @@ fn a_name_keeps_its_address_however_the_daemon_ends_and_no_other_gets_it() {
     host.ok(&["rm", "-f", "store"]);
     assert_ne!(run(&host, "db", "web"), db, "what it was called last counts");
     assert_eq!(run(&host, "store", "web"), db);
+    host.assert_healthy();
+}
+
+#[test]
+fn a_name_keeps_its_addresses_of_both_families() {
+    let host = Host::with_config("upstreams = []\nnamespace_pool = 0");
+    host.ok(&["network", "create", "web", "--subnet", "10.9.1.0/24", "--subnet", "fd09::/64"]);
+    run(&host, "db", "web");
+    let db = host.addresses("db");
+    for (number, between) in Between::ALL.into_iter().enumerate() {
+        host.ok(&["rm", "-f", "db"]);
+        between.pass(&host);
+        let other = format!("other{number}");
+        run(&host, &other, "web");
+        let others = host.addresses(&other);
+        assert!(others.iter().all(|address| !db.contains(address)), "{between:?}: {others:?} and {db:?}");
+        run(&host, "db", "web");
+        assert_eq!(host.addresses("db"), db, "{between:?}");
+    }
     host.assert_healthy();
 }
 
