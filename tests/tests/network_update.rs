@@ -283,3 +283,18 @@ fn networks_follow_the_mtu_of_the_uplink_and_fixed_ones_do_not() {
     assert!(!host.ok(&["doctor"]).contains("MTU"), "what stays inside is nobody's concern");
     host.assert_healthy();
 }
+
+#[test]
+fn networks_follow_the_default_route_to_another_uplink() {
+    let host = Host::new();
+    let (first, second) = (host.lan(), host.lan());
+    host.namespace().run(&["ip", "link", "set", "lan1", "mtu", "1350"]);
+    host.ok(&["network", "create", "web"]);
+    let container = host.run("container", "web", &[], &SLEEP);
+    assert_eq!(mtus(&host, "web", &container), ["1500"; 4]);
+    for (gateway, expected) in [(second.address, "1350"), (first.address, "1500")] {
+        host.namespace().run(&["ip", "route", "replace", "default", "via", &gateway.to_string()]);
+        eventually("the network follows", || (mtus(&host, "web", &container) == [expected; 4]).then_some(()));
+    }
+    host.assert_healthy();
+}
