@@ -1,7 +1,7 @@
 //! Documents that say who may talk to whom, and what they say of a connection.
 //!
-//! This crate reads documents, in two forms, into one model of rules, and evaluates that. It enforces nothing and touches
-//! nothing: files are read by its caller, and time is an argument.
+//! This crate reads documents, in two forms, into one model of rules, evaluates that, and compiles it to what nftables could
+//! enforce ([`compile`]). It enforces nothing and touches nothing: files are read by its caller, and time is an argument.
 //!
 //! # When a connection is allowed
 //!

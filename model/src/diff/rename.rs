@@ -24,12 +24,11 @@ pub(super) fn rename(desired: &State, observed: &State, changes: &mut Vec<Change
     renamed
 }
 
-/// Whether something that is to stand is in this place.
+/// Whether a pair that is to stand has an end in this place, where no sub-interface is to be.
 fn is_taken(place: &Place, desired: &State, observed: &State) -> bool {
     let stays = |name: &IfName| desired.veths.contains_key(name);
     let mut ends = observed.veths.iter().filter(|(name, _)| stays(name)).filter_map(|(_, veth)| veth.inside.as_ref());
     ends.any(|end| end.place() == *place)
-        || observed.sub_interfaces.contains_key(place) && desired.sub_interfaces.contains_key(place)
 }
 
 #[cfg(test)]
