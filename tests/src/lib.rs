@@ -32,7 +32,7 @@ pub use lan::Lan;
 pub use namespace::Namespace;
 pub use outcome::Outcome;
 pub use packet::{ALL, Frame, Mac, Wire};
-pub use ping::{Ping, PingReport};
+pub use ping::{Ping, PingReport, pings};
 pub use router::advertise_router;
 pub use snapshot::{difference, without_carrier};
 pub use steps::{Course, Scenario, crash_after_each, kind};

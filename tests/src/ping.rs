@@ -16,6 +16,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Namespace, PATIENCE, within};
 
+/// Whether one packet is answered within ten seconds.
+pub fn pings(from: &Namespace, to: impl ToString) -> bool {
+    from.try_run(&["ping", "-n", "-c", "1", "-W", "10", &to.to_string()]).code == 0
+}
+
 /// With fewer answers than these nothing is shown.
 const ENOUGH: usize = 5;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tests::{Answer, Flow, Host, Namespace, Ping, RecordType, Wire, ask, difference, eventually, fetch, serve};
+use tests::{Answer, Flow, Host, Namespace, Ping, RecordType, Wire, ask, difference, eventually, fetch, pings, serve};
 
 /// A host with some networks: `a` is 10.9.1.0/24, `b` 10.9.2.0/24, and so on.
 fn host_with(networks: &[&str]) -> Host {
@@ -43,11 +43,6 @@ fn default_routes(namespace: &Namespace) -> Vec<(String, String)> {
 
 fn by(gateway: &str, interface: &str) -> Vec<(String, String)> {
     vec![(gateway.to_owned(), interface.to_owned())]
-}
-
-/// Whether it is answered. Who does not know where to send it hears that from the kernel sooner.
-fn pings(from: &Namespace, to: Ipv4Addr) -> bool {
-    from.try_run(&["ping", "-n", "-c", "1", "-W", "10", &to.to_string()]).code == 0
 }
 
 fn conntrack(host: &Host, address: Ipv4Addr) -> usize {

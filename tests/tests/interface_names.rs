@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tests::{Host, Namespace, eventually, fetch};
+use tests::{Host, Namespace, eventually, fetch, pings};
 
 /// A server with an interface of either kind, each with a name of its own, and one that got what was free.
 const NAMED: [&str; 4] = ["--network", "back", "--network", "wire:ifname=lan.0"];
@@ -29,10 +29,6 @@ fn links(namespace: &Namespace) -> Vec<String> {
 fn way(namespace: &Namespace, to: &str) -> String {
     let route = namespace.run(&["ip", "route", "get", to]);
     route.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap_or_default().to_owned()
-}
-
-fn pings(namespace: &Namespace, to: &str) -> bool {
-    namespace.try_run(&["ping", "-n", "-c", "1", "-W", "10", to]).code == 0
 }
 
 /// The field of the container's endpoints, in their order.
@@ -62,8 +58,8 @@ fn interfaces_have_the_names_that_were_chosen_and_packets_go_by_them() {
     let works = |what: &str, inside: &Namespace| {
         assert_eq!(links(inside), ["eth0", "lan.0", "up0"], "{what}");
         assert_eq!(way(inside, "198.51.100.1"), "up0", "{what}: the default route");
-        assert!(pings(host.namespace(), &api.ipv4.to_string()), "{what}: from the host");
-        assert!(pings(inside, &neighbour.ipv4.to_string()), "{what}: to a neighbour");
+        assert!(pings(host.namespace(), api.ipv4), "{what}: from the host");
+        assert!(pings(inside, neighbour.ipv4), "{what}: to a neighbour");
         assert_eq!(way(inside, &neighbour.ipv4.to_string()), "eth0", "{what}");
         assert!(inside.try_run(&["ping", "-6", "-n", "-c", "1", "-W", "10", "fd09:1::1"]).code == 0, "{what}: by IPv6");
         let [_, _, on_lan] = <[String; 3]>::try_from(told(&host, "api", "ipv4")).expect("three");
@@ -118,7 +114,7 @@ fn what_a_container_does_to_a_name_is_undone() {
     let restored = |what: &str| {
         host.ok(&["doctor", "--fix"]);
         assert_eq!(links(&inside), ["up0"], "{what}");
-        assert!(pings(&inside, "10.9.1.1") && pings(host.namespace(), &api.ipv4.to_string()), "{what}");
+        assert!(pings(&inside, "10.9.1.1") && pings(host.namespace(), api.ipv4), "{what}");
         host.assert_healthy();
     };
     inside.run(&["sh", "-c", "ip link set up0 down; ip link set up0 name eth0"]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Host, Lan, Namespace, eventually, within};
+use tests::{Host, Lan, Namespace, eventually, pings, within};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
 /// Beyond the neighbour of the host.
@@ -16,10 +16,6 @@ fn reach_beyond(host: &Host, lan: &Lan) {
         host.namespace().run(&["ip", "route", "add", address, "via", &by]);
     }
     lan.namespace.run(&["ip", "link", "set", "lo", "up"]);
-}
-
-fn pings(namespace: &Namespace, to: &str) -> bool {
-    namespace.try_run(&["ping", "-n", "-c", "1", "-W", "1", to]).code == 0
 }
 
 /// Fabric's routes by a gateway in a namespace, of both families.
@@ -45,7 +41,7 @@ fn containers_reach_by_routes_what_no_default_route_leads_to() {
     let works = |what: &str, inside: &Namespace| {
         assert_eq!(routes(inside), expected, "{what}");
         assert!(BEYOND.iter().all(|beyond| pings(inside, beyond)), "{what}");
-        assert!(!pings(inside, &lan.address.to_string()), "{what}: nothing else leads out");
+        assert!(!pings(inside, lan.address), "{what}: nothing else leads out");
         host.assert_healthy();
     };
     works("new", &inside);
