@@ -65,7 +65,7 @@ fn written(config: &Config) -> String {
     }
     put("domain", text(domain));
     if let Some(pools) = pools {
-        put("pools", pools.iter().map(|pool| text(pool)).collect::<Vec<_>>().into());
+        put("pools", pools.iter().map(|pool| text(&pool.range())).collect::<Vec<_>>().into());
     }
     if let Some(limit) = connection_limit {
         put("connection_limit", number(*limit as usize));

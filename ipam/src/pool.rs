@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::Family;
+use model::{Family, Subnet, SubnetError};
 
 use crate::{
     IpamError,
@@ -21,9 +21,12 @@ pub struct Pool {
 /// Why a range and a prefix length are not a pool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// Bits are set behind the range's prefix.
-    #[error("{range} is not a network address; did you mean {aligned}?", range = .0, aligned = .0.trunc())]
-    HostBits(IpNet),
+    /// Not even one subnet is to be had from it.
+    #[error("{0} has no room for a subnet; use a prefix of /{longest} or shorter", longest = longest_prefix(.0))]
+    TooSmall(IpNet),
+    /// Containers cannot live in some of it, or bits are set behind its prefix.
+    #[error(transparent)]
+    Range(#[from] SubnetError),
     /// The subnets would be larger than the pool, or too small for a gateway and a container.
     #[error("{range} cannot be cut into subnets of /{prefix}: expected /{shortest} to /{longest}", shortest = .range.prefix_len(), longest = longest_prefix(.range))]
     Prefix {
@@ -40,13 +43,20 @@ impl Pool {
     /// # Errors
     /// [`PoolError`] says which of the two is unusable.
     pub fn new(range: IpNet, prefix: u8) -> Result<Self, PoolError> {
-        if range.addr() != range.network() {
-            return Err(PoolError::HostBits(range));
+        if range.prefix_len() > longest_prefix(&range) {
+            return Err(PoolError::TooSmall(range));
         }
+        // What is no subnet as a whole would yield one that is none.
+        Subnet::new(range, None)?;
         if prefix < range.prefix_len() || prefix > longest_prefix(&range) {
             return Err(PoolError::Prefix { range, prefix });
         }
         Ok(Self { range, prefix })
+    }
+
+    /// What its subnets are cut from.
+    pub fn range(&self) -> IpNet {
+        self.range
     }
 
     /// The family of its subnets.

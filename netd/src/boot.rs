@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipnet::IpNet;
+use ipam::Pool;
 use jiff::Timestamp;
-use model::{ContainerId, Network, Scope};
+use model::{ContainerId, Family, Network, Scope};
 use sha2::{Digest, Sha256};
 use store::Store;
 use tokio::{
@@ -102,7 +102,7 @@ async fn serve(
 /// Opens everything the daemon works with; changes nothing yet.
 async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<Arc<Daemon>, StartError> {
     let steps = Steps::from_environment().map_err(|source| StartError::Steps("NETD_STEP_LOG", source))?;
-    let pools = pools(config.pools.as_deref().unwrap_or_default())?;
+    let pools = pools(config.pools.as_deref());
     let store = store::Embedded::open(directories.data())?;
     let world = load(&store).await?;
     let images = image::Images::open(&directories.images(), image::Limits::default())?;
@@ -153,13 +153,12 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
 }
 
 /// The pools that automatic subnets are cut from: those configured, and Fabric's own if none of them is of IPv4.
-fn pools(ranges: &[IpNet]) -> Result<Vec<ipam::Pool>, ipam::PoolError> {
-    let configured = ranges.iter().map(|range| {
-        let prefix = if range.addr().is_ipv4() { 24 } else { 64 };
-        ipam::Pool::new(*range, range.prefix_len().max(prefix))
-    });
-    let own = if ranges.iter().any(|range| range.addr().is_ipv4()) { Vec::new() } else { ipam::default_pools().into() };
-    configured.chain(own.into_iter().map(Ok)).collect()
+fn pools(configured: Option<&[Pool]>) -> Vec<Pool> {
+    let mut pools = configured.unwrap_or_default().to_vec();
+    if pools.iter().all(|pool| pool.family() != Family::Ipv4) {
+        pools.extend(ipam::default_pools());
+    }
+    pools
 }
 
 /// The world as the store has it.

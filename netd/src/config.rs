@@ -1,13 +1,17 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
+use ipam::{Pool, PoolError};
 use ipnet::IpNet;
-use model::{NameServer, Switch};
+use model::{NameServer, Switch, nearest};
 use serde::{Deserialize, Deserializer, de::Error};
+use tracing::level_filters::LevelFilter;
 
 /// The daemon's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,12 +36,12 @@ pub(crate) struct Config {
     pub(crate) domain: dns::Domain,
     /// Ranges that automatic subnets are cut from; none of a family means Fabric's own.
     #[serde(deserialize_with = "pools")]
-    pub(crate) pools: Option<Vec<IpNet>>,
+    pub(crate) pools: Option<Vec<Pool>>,
     /// How many connections an address of a container may have open at once; 0 is any number, none an eighth of what the
     /// host's table holds.
     pub(crate) connection_limit: Option<u32>,
-    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`: `info`, `netd=debug,info`.
-    pub(crate) log: String,
+    /// What is logged: `info`, `netd=debug,warn`.
+    pub(crate) log: LogFilter,
     /// How many network namespaces are kept ready for the next containers.
     #[serde(deserialize_with = "namespace_pool")]
     pub(crate) namespace_pool: usize,
@@ -58,7 +62,7 @@ impl Default for Config {
             domain: dns::Domain::default(),
             pools: None,
             connection_limit: None,
-            log: "info".to_owned(),
+            log: LogFilter::default(),
             namespace_pool: 4,
             shortcut: Switch::On,
         }
@@ -73,13 +77,27 @@ fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Switch, D::Error
     Ok(if bool::deserialize(deserializer)? { Switch::On } else { Switch::Off })
 }
 
-fn pools<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
-    let pools = Vec::deserialize(deserializer)?;
+fn pools<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Pool>>, D::Error> {
+    let pools = Vec::<PoolRange>::deserialize(deserializer)?;
     if pools.is_empty() {
         let reason = "`pools` is empty, so no network could get a subnet; name a range, or leave the key out";
         return Err(D::Error::custom(reason));
     }
-    Ok(Some(pools))
+    Ok(Some(pools.into_iter().map(|range| range.0).collect()))
+}
+
+/// A range that automatic subnets are cut from: of IPv4 /24, of IPv6 /64; a smaller one is a subnet itself.
+#[derive(Deserialize)]
+#[serde(try_from = "IpNet")]
+struct PoolRange(Pool);
+
+impl TryFrom<IpNet> for PoolRange {
+    type Error = PoolError;
+
+    fn try_from(range: IpNet) -> Result<Self, PoolError> {
+        let prefix = if range.addr().is_ipv4() { 24 } else { 64 };
+        Pool::new(range, range.prefix_len().max(prefix)).map(Self)
+    }
 }
 
 fn namespace_pool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
@@ -118,6 +136,85 @@ impl TryFrom<String> for HostListener {
             return Err(format!("`{text}` is not a loopback address: names of containers are told to this host only"));
         }
         Ok(Self(address))
+    }
+}
+
+/// What is logged: one level for everything, and others for what is named. A word that is neither would be taken for a
+/// name, and all else be silenced, so it is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct LogFilter {
+    /// Of what has no level of its own.
+    pub(crate) rest: LevelFilter,
+    /// By where it comes from: a crate, or the path of a module in it.
+    pub(crate) targets: BTreeMap<String, LevelFilter>,
+}
+
+/// The levels, by the least that they let pass.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The daemon's own crates that log. Libraries do so, too.
+const OWN: [&str; 6] = ["netd", "dns", "image", "kernel", "runtime", "store"];
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self { rest: LevelFilter::INFO, targets: BTreeMap::new() }
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut filter = Self::default();
+        let mut directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
+        if directives.peek().is_none() {
+            return Err("`log` names no level; `off` logs nothing, and without the key it is `info`".to_owned());
+        }
+        for directive in directives {
+            match directive.split_once('=') {
+                Some((target, named)) => {
+                    drop(filter.targets.insert(self::target(target.trim())?, level(named.trim())?))
+                }
+                // All that it tells.
+                None if OWN.contains(&directive) => {
+                    drop(filter.targets.insert(directive.to_owned(), LevelFilter::TRACE));
+                }
+                None => filter.rest = level(directive)?,
+            }
+        }
+        Ok(filter)
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.targets.iter().try_for_each(|(target, level)| write!(f, "{target}={level},"))?;
+        write!(f, "{}", self.rest)
+    }
+}
+
+fn level(name: &str) -> Result<LevelFilter, String> {
+    let lower = name.to_ascii_lowercase();
+    if LEVELS.contains(&&*lower)
+        && let Ok(level) = lower.parse()
+    {
+        return Ok(level);
+    }
+    let meant = nearest(&lower, LEVELS).map(|level| format!("; did you mean `{level}`?")).unwrap_or_default();
+    Err(format!("`{name}` is no level, which is one of {}, and no part of netd{meant}", LEVELS.join(", ")))
+}
+
+/// A path of modules, which begins with the name of a crate. One that is almost our own is a slip of the finger.
+fn target(path: &str) -> Result<String, String> {
+    let begin = path.split("::").next().unwrap_or_default();
+    let is_named = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !path.split("::").all(is_named) {
+        return Err(format!("`{path}` is not the name of a part of netd, such as `dns` or `netd::doctor`"));
+    }
+    match nearest(begin, OWN) {
+        Some(meant) if meant != begin => Err(format!("`{begin}` is no part of netd; did you mean `{meant}`?")),
+        _ => Ok(path.to_owned()),
     }
 }
 
@@ -176,6 +273,11 @@ mod tests {
             "domain = 'A b'",
             "domain = ''",
             "pools = ['x']",
+            "log = ''",
+            "log = ','",
+            "log = '=info'",
+            "log = 'netd='",
+            "log = 'dns[query]=debug'",
             "upstreams = ['x']",
             "namespace_pool = 1000",
             "connection_limit = -1",
@@ -197,6 +299,18 @@ mod tests {
             ("upstream = []", "unknown field `upstream`", 1),
             ("pools = []", "`pools` is empty", 9),
             ("pools = ['x']", "invalid IP address syntax", 10),
+            ("pools = ['10.9.0.0/16', '10.0.0.1/24']", "did you mean 10.0.0.0/24?", 25),
+            ("pools = ['127.0.0.0/8']", "127.0.0.0/8 cannot be routed to: it overlaps loopback", 10),
+            ("pools = ['0.0.0.0/0']", "0.0.0.0/0 cannot be routed to", 10),
+            ("pools = ['10.0.0.0/30']", "10.0.0.0/30 has no room for a subnet; use a prefix of /29 or shorter", 10),
+            ("pools = ['10.0.0.1/32']", "10.0.0.1/32 has no room for a subnet", 10),
+            ("pools = ['fd00::/65']", "fd00::/65 has no room for a subnet; use a prefix of /64 or shorter", 10),
+            ("log = 'debgu'", "`debgu` is no level", 7),
+            ("log = 'debgu'", "did you mean `debug`?", 7),
+            ("log = 'loud=very'", "`very` is no level, which is one of off, error, warn, info, debug, trace", 7),
+            ("log = 'netd=wran,info'", "did you mean `warn`?", 7),
+            ("log = 'nted=debug,info'", "`nted` is no part of netd; did you mean `netd`?", 7),
+            ("log = 'netd::=debug'", "`netd::` is not the name of a part of netd", 7),
             ("namespace_pool = 257", "`namespace_pool` is at most 256", 18),
             ("namespace_pool = -1", "invalid value", 18),
             ("dns_ttl = 3601", "`dns_ttl` is at most 3600 s", 11),
@@ -213,5 +327,31 @@ mod tests {
         for line in ["namespace_pool = 256", "dns_ttl = 3600", "dns_query_log = 100000"] {
             assert!(parse(line).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_filter_does_not_name_is_logged_as_ever() {
+        for (text, meant) in [
+            ("info", "info"),
+            ("WARN", "warn"),
+            ("netd=debug", "netd=debug,info"),
+            ("netd=debug, warn", "netd=debug,warn"),
+            ("off,dns", "dns=trace,off"),
+            ("error,netd::doctor=trace,hyper_util=debug,", "hyper_util=debug,netd::doctor=trace,error"),
+        ] {
+            let filter = parse(&format!("log = '{text}'")).unwrap_or_else(|error| panic!("{text}: {error:?}")).log;
+            assert_eq!(filter.to_string(), meant, "{text}");
+            assert_eq!(LogFilter::try_from(filter.to_string()), Ok(filter), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_smaller_than_a_subnet_is_one() {
+        let config = parse("pools = ['10.9.0.0/16', '10.8.7.128/25', '10.8.6.8/29', 'fd09::/48']").expect("valid");
+        let pools: Vec<_> = config.pools.expect("given").iter().map(ToString::to_string).collect();
+        assert_eq!(
+            pools,
+            ["10.9.0.0/16 (in /24)", "10.8.7.128/25 (in /25)", "10.8.6.8/29 (in /29)", "fd09::/48 (in /64)"]
+        );
     }
 }

@@ -46,7 +46,7 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{arguments::Arguments, boot::StartError, config::Config, directories::Directories};
 
@@ -71,10 +71,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), StartError> {
     let config = Config::load(arguments.config.as_deref())?;
-    let filter: EnvFilter =
-        config.log.parse().map_err(|source| StartError::Log { filter: config.log.clone(), source })?;
-    let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    let filter = Targets::new().with_targets(config.log.targets.clone()).with_default(config.log.rest);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(filter).with(lines).init();
     // Held until the end: while what is made is removed again, nobody else is to find it.
     let (directories, traces) = Directories::claim(&arguments.data_dir, &arguments.run_dir)?;
     let ran = serve(config, directories);

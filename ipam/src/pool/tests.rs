@@ -22,6 +22,14 @@ fn pools_are_aligned_and_larger_than_their_subnets() {
         ("fd00:1::/48", 64, true),
         ("fd00:1::/64", 64, true),
         ("fd00:1::/64", 65, false),
+        // Nobody lives there, or in a part of it.
+        ("127.0.0.0/8", 24, false),
+        ("224.0.0.0/4", 24, false),
+        ("0.0.0.0/0", 24, false),
+        ("10.0.0.0/30", 30, false),
+        ("10.0.0.1/32", 32, false),
+        ("fd00::/65", 65, false),
+        ("fe80::/16", 64, false),
     ] {
         assert_eq!(Pool::new(net(range), prefix).is_ok(), ok, "{range} in /{prefix}");
     }
@@ -74,6 +82,8 @@ fn exhaustion_names_the_pools_and_what_is_in_them() {
 
 #[test]
 fn the_end_of_the_address_space_is_no_special_place() {
+    // No pool is there.
+    let pool = |range, prefix| Pool { range: net(range), prefix };
     let pools = [pool("255.255.255.0/24", 25)];
     assert_eq!(
         choose_subnet(&pools, Family::Ipv4, &[net("255.255.255.0/26")]).expect("room"),

@@ -9,12 +9,6 @@ use crate::{config::ConfigError, directories::DirectoryError, record::RecordErro
 pub(crate) enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("`log = \"{filter}\"` in the configuration is not a log filter")]
-    Log {
-        filter: String,
-        #[source]
-        source: tracing_subscriber::filter::ParseError,
-    },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
@@ -33,8 +27,6 @@ pub(crate) enum StartError {
     Kernel(#[from] kernel::KernelError),
     #[error(transparent)]
     Image(#[from] image::ImageError),
-    #[error("`pools` in the configuration cannot be used")]
-    Pools(#[from] ipam::PoolError),
     #[error("NOTIFY_SOCKET names no socket of a service manager")]
     Notify(#[source] io::Error),
     #[error("cannot open {} for crash tests", .0)]
