@@ -30,14 +30,15 @@ impl Daemon {
                 return Err(Failure::AlreadyRunning { name: record.container.name.to_string() });
             }
             (ContainerState::Exited { .. }, goal) => {
-                let otherwise = record.restarts;
+                let otherwise = record.restarts.without_request();
                 self.start_again(record, &life, goal, Restarts::default(), otherwise).await?;
             }
         }
         Ok(id)
     }
 
-    /// Stops a container as [`Daemon::stop_container`] does, and starts it again; one that has ended is started.
+    /// Stops a container as [`Daemon::stop_container`] does, and starts it again; one that does not run is started. That
+    /// is remembered before it is stopped: if this daemon dies in between, the next one starts it.
     pub(crate) async fn restart_container(
         self: Arc<Self>,
         reference: &str,
@@ -48,9 +49,30 @@ impl Daemon {
         if container.auto_remove {
             return Err(Failure::EndsOnce { name: container.name.to_string() });
         }
-        // Not remembered as a stop: a daemon that dies in between leaves the rest to the restart policy.
-        self.end_container(&id, &life, reference, timeout_seconds).await?;
-        self.start_container(id.as_str(), Goal::Running).await
+        // What would keep it from coming up again is told while it runs.
+        let zygote = self.runtime.check_zygote(&id);
+        zygote.map_err(|source| runtime_failure("restart", &container, source))?;
+        self.binds.check(&container.confinement.binds).await?;
+        self.image_of(&container).await?;
+        let run = life.run();
+        let is_noted = self.note_restart(&id, &life).await?;
+        let ended = self.end_container(&id, &life, reference, timeout_seconds).await;
+        let restarted = match ended {
+            Ok(()) => self.start_container(id.as_str(), Goal::Running).await,
+            Err(failure) => Err(failure),
+        };
+        match restarted {
+            // Its restart policy was quicker.
+            Err(Failure::AlreadyRunning { .. }) if life.run() != run => Ok(id),
+            Err(failure) => {
+                if is_noted {
+                    let _work = life.work().await;
+                    self.unnote_restart(&id).await;
+                }
+                Err(failure)
+            }
+            restarted => restarted,
+        }
     }
 
     async fn start_waiting(self: &Arc<Self>, mut record: Record) -> Result<(), Failure> {

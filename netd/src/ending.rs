@@ -9,7 +9,7 @@ use store::Durability;
 use crate::{daemon::Daemon, failure::Failure, life::Life, record::Record};
 
 impl Daemon {
-    /// Ends the container, and keeps its restart policy from starting it again.
+    /// Ends the container, and keeps its restart policy from starting it again. One that never began stays as it is.
     pub(crate) async fn stop_container(
         self: &Arc<Self>,
         reference: &str,
@@ -24,7 +24,7 @@ impl Daemon {
     }
 
     /// Asks the container to stop with its stop signal, ends it with SIGKILL after so many seconds, or its own number of
-    /// them, and returns when it has ended. One that has ended already is a success.
+    /// them, and returns when it has ended. One that has ended already, or never began, is a success.
     pub(crate) async fn end_container(
         &self,
         id: &ContainerId,
@@ -33,12 +33,14 @@ impl Daemon {
         timeout_seconds: Option<u32>,
     ) -> Result<(), Failure> {
         const SIGKILL: i32 = 9;
-        let policy = self.live_record(id, reference)?.container.stop;
+        let record = self.live_record(id, reference)?;
+        let policy = record.container.stop;
         let patience = Duration::from_secs(timeout_seconds.unwrap_or(policy.timeout_seconds).into());
         let ended = || life.wait(|seen| matches!(seen.state, ContainerState::Exited { .. }));
         match life.state() {
             ContainerState::Exited { .. } => return Ok(()),
             ContainerState::Running { .. } => self.ask_to_end(id, reference, policy.signal.number().into()).await?,
+            ContainerState::Created if !record.has_begun() => return Ok(()),
             // Its first process has not executed anything that could understand a signal.
             ContainerState::Created => self.ask_to_end(id, reference, SIGKILL).await?,
         }

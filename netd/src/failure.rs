@@ -191,7 +191,7 @@ pub(crate) enum Failure {
     },
     #[error("container `{name}` is running")]
     StillRunning { name: String },
-    #[error("container `{name}` has ended, and is about to be started again by its restart policy")]
+    #[error("container `{name}` has ended, and is about to be started again")]
     Restarting { name: String },
     #[error("a container that is removed when it ends cannot have restart policy `{policy}`")]
     RemovedAndRestarted { policy: RestartPolicy },

@@ -62,12 +62,21 @@ pub(crate) struct Restarts {
     pub(crate) in_a_row: u32,
     /// A person stopped it, and that counts more.
     pub(crate) stopped: bool,
+    /// A person wants it to end and to be started again, which is not done yet, and counts most.
+    #[serde(default)]
+    pub(crate) requested: bool,
 }
 
 impl Restarts {
     /// The same once it was started again, or that was tried.
     pub(crate) fn again(self) -> Self {
-        Self { count: self.count.saturating_add(1), in_a_row: self.in_a_row.saturating_add(1), ..self }
+        let (count, in_a_row) = (self.count.saturating_add(1), self.in_a_row.saturating_add(1));
+        Self { count, in_a_row, ..self.without_request() }
+    }
+
+    /// The same for what is not to be started for a person any more.
+    pub(crate) fn without_request(self) -> Self {
+        Self { requested: false, ..self }
     }
 }
 
@@ -83,10 +92,11 @@ impl Record {
         self.leaving.extend(self.container.endpoints.extract_if(.., leaves));
     }
 
-    /// Whether it has ended, and its restart policy is to start it again.
+    /// Whether it has ended and is to be started again, by its restart policy or because a person asked for that.
     pub(crate) fn awaits_restart(&self) -> bool {
-        let wants = |exit: Exit| self.container.restart.wants(exit.exit_code, self.restarts.count);
-        self.goal == Goal::Running && !self.restarts.stopped && self.exit.is_some_and(wants)
+        let Restarts { count, stopped, requested, .. } = self.restarts;
+        let wants = |exit: Exit| requested || !stopped && self.container.restart.wants(exit.exit_code, count);
+        self.goal == Goal::Running && self.exit.is_some_and(wants)
     }
 
     /// The same, or that is being done; of use while it does not run.
@@ -110,6 +120,11 @@ impl Record {
             self.restarts.in_a_row = 0;
         }
         self.exit = Some(Exit { started_at, ..exit });
+    }
+
+    /// Whether its program runs, or is about to.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.goal == Goal::Running && self.exit.is_none()
     }
 
     /// Whether it is, or is about to be, attached to its networks.

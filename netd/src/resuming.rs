@@ -49,7 +49,7 @@ impl Daemon {
                 }
                 self.publish_names(&record.container)?;
                 self.keep_listening_inside(&record.container).await;
-                if record.restarts.stopped {
+                if record.restarts.stopped || record.restarts.requested {
                     self.finish_stop(id, &life);
                 }
                 Ok(())

@@ -85,6 +85,10 @@ impl Daemon {
             }
         };
         let read = parts.read_buf.to_vec();
+        let begun = match &target {
+            Target::Attach => "client attached",
+            Target::Exec { .. } => "program begun",
+        };
         let connecting = async {
             match target {
                 Target::Attach => self.runtime.attach(id, client, read).await,
@@ -101,6 +105,8 @@ impl Daemon {
             let failed = Frame::Failed { code, message };
             // Who has gone away need not be told.
             let _ = std::io::Write::write_all(&mut &ours, &failed.encode());
+        } else {
+            self.steps.after(begun);
         }
     }
 }

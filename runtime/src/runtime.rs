@@ -50,6 +50,17 @@ impl Runtime {
         self.zygote.has_ended()
     }
 
+    /// Whether the container could be made now, as far as that depends on the zygote.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ZygoteGone`] when it has ended.
+    pub fn check_zygote(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        if self.has_lost_zygote() {
+            return Err(RuntimeError::ZygoteGone { id: id.clone(), source: io::ErrorKind::BrokenPipe.into() });
+        }
+        Ok(())
+    }
+
     /// Has the kernel do ahead what a creation would wait for. Returns at once, and is of use when something else, of
     /// some milliseconds, is to be done before [`Runtime::create`]; must be called within a tokio runtime.
     pub fn expect_create(&self) {

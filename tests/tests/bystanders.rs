@@ -167,6 +167,9 @@ fn without_its_zygote_netd_says_so_and_another_one_goes_on() {
     assert!(told.stdout.contains("no container can be started") && told.stdout.contains("restart netd"), "{told}");
     let refused = host.fabric(&["run", "--rm", "--network", "web", "busybox", "true"]).expect_code(125);
     assert!(refused.stderr.contains("restart netd"), "{refused}");
+    let refused = host.fabric(&["restart", "-t", "0", "api"]).expect_code(1);
+    assert!(refused.stderr.contains("cannot restart container `api`"), "{refused}");
+    assert!(refused.stderr.contains("hint: restart netd, which ends no container"), "{refused}");
     assert_eq!(host.attached("api"), api, "what runs goes on");
     host.restart();
     assert_eq!(host.attached("api"), api);

@@ -154,6 +154,11 @@ fn crash_after_each_step(setup: &[Vec<&str>], scenario: &[Vec<&str>], least: usi
             let ended = || host.fabric(&["inspect", "victim", "--format", "{{.state}}"]).stdout.trim() == "exited";
             assert!(within(PATIENCE, || ended().then_some(())).is_some(), "{when}: it was to be stopped");
         }
+        if taken.iter().any(|step| step == "restart intended") && !taken.iter().any(|step| step == "start intended") {
+            let actions = || host.ok(&["events", "--filter", "name=victim", "--format", "{{.action}}"]);
+            let again = || actions().ends_with("exit\nstart").then_some(());
+            assert!(within(PATIENCE, again).is_some(), "{when}: it was to be started again");
+        }
         assert_whole_or_gone(&host, &when, scenario);
         if host.fabric(&["inspect", "sharer"]).code == 0 {
             host.ok(&["rm", "-f", "sharer"]);
@@ -213,6 +218,13 @@ fn a_stop_that_a_restart_policy_heeds() {
     let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80", "--restart", "unless-stopped"];
     let run = [&run[..], &["--stop-timeout", "0"], &SERVER].concat();
     crash_after_each_step_of(&[run, vec!["stop", "victim"]]);
+}
+
+#[test]
+fn a_restart_without_a_policy_and_another_program_in_it() {
+    let run = ["run", "-d", "--name", "victim", "--network", "web", "-p", "8081:80", "--stop-timeout", "0"];
+    let exec = vec!["exec", "victim", "true"];
+    crash_after_each_step_of(&[[&run, &SERVER[..]].concat(), vec!["restart", "victim"], exec]);
 }
 
 #[test]

@@ -253,6 +253,23 @@ fn a_container_is_stopped_as_it_or_its_maker_wants() {
 }
 
 #[test]
+fn stopping_what_never_ran_changes_nothing() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let create = ["create", "--name", "api", "--network", "web", "--restart", "always", "-p", "8080:80"];
+    host.ok(&[&create[..], &["busybox", "sleep", "1000"]].concat());
+    let before = host.json(&["inspect", "api"]);
+    assert_eq!(host.ok(&["stop", "api"]), "api");
+    assert_eq!(host.json(&["inspect", "api"]), before);
+    assert_eq!(host.ok(&["events", "--filter", "name=api", "--format", "{{.action}}"]), "create");
+    host.restart();
+    assert_eq!(host.json(&["inspect", "api"])["state"], "created");
+    host.ok(&["restart", "-t", "0", "api"]);
+    assert_eq!(host.json(&["inspect", "api"])["state"], "running");
+    assert_eq!(host.ok(&["events", "--filter", "name=api", "--format", "{{.action}}"]), "create\nstart");
+}
+
+#[test]
 fn who_waits_is_told_that_the_daemon_ended() {
     let host = Host::new();
     host.ok(&["run", "-d", "--name", "api", "busybox", "sh", "-c", "echo up; sleep 1000"]);

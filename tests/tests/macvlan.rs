@@ -164,7 +164,8 @@ fn a_parent_that_is_passed_through_has_one_container_and_is_given_back() {
         second.expect_code(125).stderr,
         "error: network `wire` cannot take another container in: container `api` is on its parent `lan0`, which one can \
          have to itself only\n\
-         hint: `fabric stop api` frees it; containers share a parent on networks with another mode than passthru\n"
+         hint: `fabric stop api` frees it, or `fabric rm api` if it was never started; containers share a parent on \
+         networks with another mode than passthru\n"
     );
     host.ok(&["run", "-d", "--name", "second", "busybox", "sleep", "1000"]);
     host.fabric(&["network", "connect", "wire", "second"]).expect_code(1);

@@ -175,7 +175,7 @@ fn a_person_counts_more_also_during_a_pause() {
     assert!(taken.stderr.contains("already published by container `failing`"), "its port waits for it: {taken}");
     assert_eq!(
         refused.stderr,
-        "error: container `failing` has ended, and is about to be started again by its restart policy\n\
+        "error: container `failing` has ended, and is about to be started again\n\
          hint: stop it first with `fabric stop failing`, or use `fabric rm -f failing`\n"
     );
     end_in_a_pause(&host, "failing", &["stop", "failing"], || drop(host.ok(&["start", "failing"])));

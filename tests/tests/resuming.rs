@@ -82,6 +82,43 @@ fn a_restart_policy_outlives_a_crash_right_after_the_start() {
 }
 
 #[test]
+fn a_restart_outlives_a_crash_before_the_start() {
+    let host = Host::new();
+    let run = ["run", "-d", "--name", "service", "--stop-timeout", "0", "busybox", "sleep", "10000"];
+    let actions = || host.ok(&["events", "--filter", "name=service", "--format", "{{.action}}"]);
+    for step in ["restart intended", "exit recorded", "container released"] {
+        host.ok(&run);
+        let before = host.attached("service").pid;
+        die_after(&host, step, &["restart", "service"]);
+        host.start();
+        let again = || Some(host.json(&["inspect", "service"])["pid"].as_i64()? != before).filter(|it| *it);
+        eventually(&format!("it runs again, which was to be done after {step}"), again);
+        assert!(actions().ends_with("create\nstart\nexit\nstart"), "{}", actions());
+        assert_eq!(host.json(&["inspect", "service"])["restart_count"], 0, "no policy did that");
+        host.assert_healthy();
+        // What was asked for is done, and not done once more.
+        host.ok(&["stop", "service"]);
+        host.restart();
+        assert_eq!(host.json(&["inspect", "service"])["state"], "exited", "{step}");
+        host.ok(&["rm", "service"]);
+    }
+}
+
+#[test]
+fn a_restart_that_is_refused_leaves_the_container_running() {
+    let host = Host::new();
+    let (source, away) = (host.path("source"), host.path("away"));
+    fs::create_dir(&source).expect("the directory is ours");
+    let mount = format!("{}:/data", source.display());
+    host.ok(&["run", "-d", "--name", "service", "-v", &mount, "busybox", "sleep", "10000"]);
+    let before = host.json(&["inspect", "service"]);
+    fs::rename(&source, &away).expect("the directory is ours");
+    let refused = host.fabric(&["restart", "-t", "0", "service"]).expect_code(1);
+    assert!(refused.stderr.contains("cannot be mounted"), "{refused}");
+    assert_eq!(host.json(&["inspect", "service"]), before);
+}
+
+#[test]
 fn what_is_in_the_way_at_a_start_is_waited_for_and_the_container_watched() {
     let host = Host::new();
     host.ok(&["network", "create", "web"]);

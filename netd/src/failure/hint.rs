@@ -78,8 +78,9 @@ impl Failure {
                 _ => "look what there is now, and try again".into(),
             },
             Self::PortTaken { publish, holder, .. } => format!(
-                "choose another host port, or leave the choice to Fabric: `-p {}`; `fabric stop {holder}` frees it",
-                without_host_ports(publish)
+                "choose another host port, or leave the choice to Fabric: `-p {}`; {}",
+                without_host_ports(publish),
+                freeing(holder)
             ),
             Self::PublishedTwice { .. } => "publish each host port once".into(),
             Self::PortInUse { publish, .. } => format!(
@@ -110,7 +111,8 @@ impl Failure {
             }
             Self::ParentMtu { mtu, .. } => format!("leave the MTU out, or give {mtu} or less"),
             Self::ParentTaken { holder, .. } => {
-                format!("`fabric stop {holder}` frees it; containers share a parent on networks with another mode than passthru")
+                let freeing = freeing(holder.as_str());
+                format!("{freeing}; containers share a parent on networks with another mode than passthru")
             }
             Self::ParentHeld { holder, .. } => format!(
                 "an interface of the host carries macvlan or ipvlan, and ipvlan in one mode and with one flag: choose another \
@@ -173,6 +175,11 @@ impl Failure {
             Self::File { path, source, .. } => cause::of_file(path, source),
         })
     }
+}
+
+/// What makes a container let go of what it holds while it is attached.
+fn freeing(holder: &str) -> String {
+    format!("`fabric stop {holder}` frees it, or `fabric rm {holder}` if it was never started")
 }
 
 /// The publish as a person would write it to leave the host ports to Fabric.

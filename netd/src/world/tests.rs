@@ -371,7 +371,7 @@ fn ports_stay_with_a_container_that_waits_to_be_started_again() {
     world.forget_container(&b, None);
     world.forget_stop(&a).expect("its port is free");
     assert!(is_taken(&mut world), "it waits again");
-    let restarts = Restarts { count: 1, in_a_row: 1, stopped: false };
+    let restarts = Restarts { count: 1, in_a_row: 1, ..Default::default() };
     let namespace = Some("ns-y".parse().expect("literal"));
     world.revive_container(&a, Goal::Running, namespace, "boot".to_owned(), restarts).expect("nothing is taken");
     assert!(is_taken(&mut world), "it lives");
