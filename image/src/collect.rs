@@ -8,7 +8,8 @@ use crate::{
     ImageError, Images, Removed,
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
-    spool::Spool,
+    shape,
+    spool::{self, Spool},
     step::Step,
 };
 
@@ -29,7 +30,7 @@ pub(crate) fn collect(
         images.after(Step::Forgotten);
         removed.images.push(digest);
     }
-    for (path, record) in files::records::<LayerRecord>(&images.directory.join("layers"))? {
+    for (path, record) in files::records::<LayerRecord>(&images.directory, "layers")? {
         if !chains.contains(&path) {
             files::remove(&path)?;
             images.after(Step::LayerForgotten);
@@ -37,7 +38,7 @@ pub(crate) fn collect(
             removed.octets += record.size;
         }
     }
-    for path in files::entries(&images.directory.join("blobs/sha256"))? {
+    for path in shape::own(&images.directory, "blobs/sha256")? {
         if !blobs.contains(&path) {
             files::remove(&path)?;
             images.after(Step::DocumentRemoved);
@@ -56,12 +57,12 @@ struct Needed {
 
 impl Needed {
     fn of(images: &Images, in_use: &BTreeSet<Digest>) -> Result<Self, ImageError> {
-        let named: BTreeSet<Digest> = files::records::<NameRecord>(&images.directory.join("names"))?
+        let named: BTreeSet<Digest> = files::records::<NameRecord>(&images.directory, "names")?
             .into_iter()
             .map(|(_, name)| name.digest)
             .collect();
         let mut needed = Self { unnamed: Vec::new(), blobs: BTreeSet::new(), chains: BTreeSet::new() };
-        for (path, record) in files::records::<NameRecord>(&images.directory.join("images"))? {
+        for (path, record) in files::records::<NameRecord>(&images.directory, "images")? {
             if !named.contains(&record.digest) && !in_use.contains(&record.digest) {
                 needed.unnamed.push((path, record.digest));
                 continue;
@@ -78,31 +79,32 @@ impl Needed {
     }
 }
 
-/// What [`collect`] would remove, `tmp` apart.
+/// What [`Images::tidy`] would remove.
 pub(crate) fn unneeded(images: &Images, in_use: &BTreeSet<Digest>) -> Result<Vec<PathBuf>, ImageError> {
     let Needed { unnamed, blobs, chains } = Needed::of(images, in_use)?;
     let mut found: Vec<PathBuf> = unnamed.into_iter().map(|(path, _)| path).collect();
     let mut kept = BTreeSet::new();
-    for (path, record) in files::records::<LayerRecord>(&images.directory.join("layers"))? {
+    for (path, record) in files::records::<LayerRecord>(&images.directory, "layers")? {
         kept.insert(images.directory.join("l").join(record.directory));
         if !chains.contains(&path) {
             found.push(path);
         }
     }
     for (directory, needed) in [("blobs/sha256", &blobs), ("l", &kept)] {
-        let entries = files::entries(&images.directory.join(directory))?;
+        let entries = shape::own(&images.directory, directory)?;
         found.extend(entries.into_iter().filter(|path| !needed.contains(path)));
     }
+    found.extend(spool::abandoned(&images.directory)?);
     Ok(found)
 }
 
 /// Moves directories of layers that have no record to `spool`.
 pub(crate) fn strays(images: &Images, spool: &Spool) -> Result<(), ImageError> {
-    let kept: BTreeSet<String> = files::records::<LayerRecord>(&images.directory.join("layers"))?
+    let kept: BTreeSet<String> = files::records::<LayerRecord>(&images.directory, "layers")?
         .into_iter()
         .map(|(_, layer)| layer.directory)
         .collect();
-    for path in files::entries(&images.directory.join("l"))? {
+    for path in shape::own(&images.directory, "l")? {
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| kept.contains(name)) {
             let target = spool.fresh();
             fs::rename(&path, &target).map_err(|cause| ImageError::storage("remove", &path, cause))?;

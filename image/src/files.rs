@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use model::{Digest, ImageName};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::ImageError;
+use crate::{ImageError, shape};
 
 /// `names/HEX.json` and `images/HEX.json`: a manifest and the name it was imported as.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,10 +78,10 @@ pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>,
         .map_err(|cause| ImageError::Damaged { path: path.to_owned(), reason: cause.to_string() })
 }
 
-/// Every record in `directory`, with its file.
-pub(crate) fn records<T: DeserializeOwned>(directory: &Path) -> Result<Vec<(PathBuf, T)>, ImageError> {
+/// Every record in `directory` of the store, with its file.
+pub(crate) fn records<T: DeserializeOwned>(store: &Path, directory: &str) -> Result<Vec<(PathBuf, T)>, ImageError> {
     let mut found = Vec::new();
-    for path in entries(directory)? {
+    for path in shape::own(store, directory)? {
         if let Some(record) = read_record(&path)? {
             found.push((path, record));
         }

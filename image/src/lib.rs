@@ -36,6 +36,7 @@ mod meter;
 mod parents;
 mod pax;
 mod remove;
+mod shape;
 mod snapshot;
 mod sparse;
 mod spool;

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{ImageError, files, remove_tree, tree::Tree};
+use crate::{ImageError, remove_tree, shape, tree::Tree};
 
 /// A directory below `tmp`, removed when dropped. It is held by an flock, which ends with the process that holds it.
 #[derive(Debug)]
@@ -68,11 +68,14 @@ impl Drop for Spool {
 
 /// Removes what nobody holds.
 pub(crate) fn sweep(store: &Path) -> Result<(), ImageError> {
-    for path in files::entries(&store.join("tmp"))? {
-        let file = File::open(&path);
-        if !file.as_ref().is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockExclusive).is_err()) {
-            remove_tree(&path)?;
-        }
-    }
-    Ok(())
+    abandoned(store)?.iter().try_for_each(|path| remove_tree(path))
+}
+
+/// Those that nobody holds.
+pub(crate) fn abandoned(store: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let mut found = shape::own(store, "tmp")?;
+    // Asked for together with others: who begins just now and waits for it alone is not told that it is taken.
+    let is_held = |file: &File| flock(file, FlockOperation::NonBlockingLockShared).is_err();
+    found.retain(|path| !File::open(path).as_ref().is_ok_and(is_held));
+    Ok(found)
 }

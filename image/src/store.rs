@@ -17,6 +17,7 @@ use crate::{
     Image, ImageError, Limits,
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
+    shape,
     spool::{self, Spool},
     step::{Observer, Step},
     wire::{Configuration, Manifest},
@@ -49,7 +50,7 @@ impl Images {
     /// Opens the store in `directory`, made where it does not exist, and sweeps away what interrupted imports left.
     pub fn open(directory: &Path, limits: Limits) -> Result<Self, ImageError> {
         let images = Self { directory: directory.to_owned(), limits, observer: Observer::default() };
-        for part in ["", "blobs/sha256", "images", "names", "layers", "l", "tmp"] {
+        for part in shape::DIRECTORIES {
             let path = directory.join(part);
             DirBuilder::new()
                 .recursive(true)
@@ -84,7 +85,7 @@ impl Images {
     pub fn list(&self) -> Result<Vec<Image>, ImageError> {
         let _lock = self.lock(FlockOperation::LockShared)?;
         let mut images = Vec::new();
-        for (_, record) in files::records::<NameRecord>(&self.directory.join("names"))? {
+        for (_, record) in files::records::<NameRecord>(&self.directory, "names")? {
             images.push(self.load(&record)?);
         }
         images.sort_by(|a, b| a.name.cmp(&b.name));
@@ -125,7 +126,7 @@ impl Images {
         let Some(record) = files::read_record::<NameRecord>(&path)? else {
             return Err(ImageError::NotFound { name });
         };
-        let names = files::records::<NameRecord>(&self.directory.join("names"))?;
+        let names = files::records::<NameRecord>(&self.directory, "names")?;
         let only = !names.iter().any(|(_, other)| other.digest == record.digest && other.name != name);
         if only && in_use.contains(&record.digest) {
             return Err(ImageError::InUse { name, digest: record.digest });

@@ -172,16 +172,16 @@ impl TryFrom<String> for LogFilter {
             return Err("`log` names no level; `off` logs nothing, and without the key it is `info`".to_owned());
         }
         for directive in directives {
-            match directive.split_once('=') {
-                Some((target, named)) => {
-                    drop(filter.targets.insert(self::target(target.trim())?, level(named.trim())?))
-                }
+            let (target, level) = match directive.split_once('=') {
+                Some((target, named)) => (self::target(target.trim())?, level(named.trim())?),
                 // All that it tells.
-                None if OWN.contains(&directive) => {
-                    drop(filter.targets.insert(directive.to_owned(), LevelFilter::TRACE));
+                None if OWN.contains(&directive) => (directive.to_owned(), LevelFilter::TRACE),
+                None => {
+                    filter.rest = level(directive)?;
+                    continue;
                 }
-                None => filter.rest = level(directive)?,
-            }
+            };
+            filter.targets.insert(target, level);
         }
         Ok(filter)
     }
@@ -299,12 +299,12 @@ mod tests {
             ("upstream = []", "unknown field `upstream`", 1),
             ("pools = []", "`pools` is empty", 9),
             ("pools = ['x']", "invalid IP address syntax", 10),
-            ("pools = ['10.9.0.0/16', '10.0.0.1/24']", "did you mean 10.0.0.0/24?", 25),
-            ("pools = ['127.0.0.0/8']", "127.0.0.0/8 cannot be routed to: it overlaps loopback", 10),
-            ("pools = ['0.0.0.0/0']", "0.0.0.0/0 cannot be routed to", 10),
-            ("pools = ['10.0.0.0/30']", "10.0.0.0/30 has no room for a subnet; use a prefix of /29 or shorter", 10),
-            ("pools = ['10.0.0.1/32']", "10.0.0.1/32 has no room for a subnet", 10),
-            ("pools = ['fd00::/65']", "fd00::/65 has no room for a subnet; use a prefix of /64 or shorter", 10),
+            ("pools = ['10.9.0.0/16', '10.0.0.1/24']", "did you mean 10.0.0.0/24?", 9),
+            ("pools = ['127.0.0.0/8']", "127.0.0.0/8 cannot be routed to: it overlaps loopback", 9),
+            ("pools = ['0.0.0.0/0']", "0.0.0.0/0 cannot be routed to", 9),
+            ("pools = ['10.0.0.0/30']", "10.0.0.0/30 has no room for a subnet; use a prefix of /29 or shorter", 9),
+            ("pools = ['10.0.0.1/32']", "10.0.0.1/32 has no room for a subnet", 9),
+            ("pools = ['fd00::/65']", "fd00::/65 has no room for a subnet; use a prefix of /64 or shorter", 9),
             ("log = 'debgu'", "`debgu` is no level", 7),
             ("log = 'debgu'", "did you mean `debug`?", 7),
             ("log = 'loud=very'", "`very` is no level, which is one of off, error, warn, info, debug, trace", 7),

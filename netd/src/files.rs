@@ -17,7 +17,7 @@ use model::{Endpoint, ExtraHost, HostAddress, Hostname, Network, ResolverSetting
 use crate::inside_dns;
 
 /// In a container's directory, beside the files: what Fabric wrote into them last.
-const NOTE: &str = "written-by-fabric";
+pub(crate) const NOTE: &str = "written-by-fabric";
 
 /// What the content of the files depends on.
 #[derive(Clone, Copy)]

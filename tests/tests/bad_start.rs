@@ -18,8 +18,8 @@ fn refused(host: &Host, command: &mut Command) -> String {
 fn settings_that_make_no_sense() {
     for (settings, expected) in [
         ("pools = []", &["netd.toml", "line 1, column 9", "`pools` is empty", "leave the key out"][..]),
-        ("pools = ['10.0.0.0/30']", &["netd.toml", "line 1, column 10", "10.0.0.0/30 has no room for a subnet"]),
-        ("pools = ['127.0.0.0/8']", &["netd.toml", "line 1, column 10", "127.0.0.0/8 cannot be routed to"]),
+        ("pools = ['10.0.0.0/30']", &["netd.toml", "line 1, column 9", "10.0.0.0/30 has no room for a subnet"]),
+        ("pools = ['127.0.0.0/8']", &["netd.toml", "line 1, column 9", "127.0.0.0/8 cannot be routed to"]),
         ("pools = ['ten']", &["netd.toml", "line 1"]),
         ("log = 'loud=very'", &["netd.toml", "line 1, column 7", "`very` is no level"]),
         ("log = 'debgu'", &["netd.toml", "line 1, column 7", "did you mean `debug`?"]),

@@ -118,7 +118,7 @@ fn repairs_by_the_doctor() {
         }
         let store = host.data_dir().join("images");
         fs::write(store.join("blobs/sha256").join("0".repeat(64)), "x").expect("root may");
-        fs::create_dir(store.join("l/stray")).expect("nothing is there");
+        fs::create_dir(store.join("l").join("0".repeat(24))).expect("nothing is there");
         host.namespace().run(&["ip", "address", "flush", "dev", &bridge]);
         host.namespace().run(&["ip", "link", "set", &bridge, "mtu", "1300"]);
     };
@@ -158,7 +158,8 @@ fn repairs_by_the_doctor() {
 fn a_restart_that_the_restart_policy_brings_to_its_end() {
     let host = Host::with_config(CONFIG);
     host.ok(&["network", "create", "web"]);
-    host.run("service", "web", &["--restart", "always", "-p", "8080:80"], &["sleep", "10000"]);
+    let options = ["--restart", "always", "-p", "8080:80", "--stop-timeout", "0"];
+    host.run("service", "web", &options, &["sleep", "10000"]);
     host.assert_healthy();
     let holdings = host.holdings();
     let requests = [vec!["restart", "-t", "0", "service"]];
@@ -174,6 +175,10 @@ fn a_restart_that_the_restart_policy_brings_to_its_end() {
             let Course { steps, .. } = scenario.play(&host, Some(step));
             let when = format!("after step {step}, {:?}", steps.last());
             host.start();
+            let is_owed = ["restart intended", "start intended"].map(|step| steps.iter().any(|taken| taken == step));
+            let actions = || host.ok(&["events", "--filter", "name=service", "--format", "{{.action}}"]);
+            let again = || (is_owed != [true, false] || actions().ends_with("exit\nstart")).then_some(());
+            eventually(&format!("{when}: it is restarted"), again);
             let runs = || host.fabric(&["inspect", "service", "--format", "{{.state}}"]).stdout.trim() == "running";
             eventually(&format!("{when}: it runs"), || runs().then_some(()));
             host.assert_healthy();

@@ -122,7 +122,7 @@ fn files_of_a_running_container_that_are_of_before() {
 fn images_that_are_damaged_or_left_over() {
     let host = Host::new();
     let images = host.data_dir().join("images");
-    let (blob, layer) = (images.join("blobs/sha256").join("0".repeat(64)), images.join("l/stray"));
+    let (blob, layer) = (images.join("blobs/sha256").join("0".repeat(64)), images.join("l").join("0".repeat(24)));
     // What the daemon itself tidies up when it starts is over once these are gone.
     host.kill();
     fs::write(&blob, "x").expect("root may");
@@ -144,6 +144,62 @@ fn images_that_are_damaged_or_left_over() {
     assert!(told.stdout.contains("import it again"), "{told}");
     fs::rename(&away, &layer).expect("one file system");
     host.assert_healthy();
+}
+
+#[test]
+fn what_nobody_made_is_named_and_in_nobodys_way() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let api = host.run("api", "web", &[], &["sleep", "1000"]);
+    let data = host.data_dir();
+    // Made where each could be taken for one of Fabric's own, and before a start, which reads them all.
+    host.terminate();
+    let directories = ["images/layers/stray", "images/names/stray", "images/blobs/sha256/stray", "images/tmp/stray"];
+    let files = ["images/l/stray", "images/images/stray.json", "images/stray", "stray.redb"];
+    let in_container = format!("containers/{}/stray", api.id);
+    for directory in directories {
+        fs::create_dir(data.join(directory)).expect("root may");
+    }
+    let files: Vec<&str> = files.into_iter().chain([&*in_container]).collect();
+    for file in &files {
+        fs::write(data.join(file), "x").expect("root may");
+    }
+    host.start();
+    let told = host.fabric(&["doctor", "--fix"]).expect_code(0);
+    assert!(!told.stdout.contains("mended"), "{told}");
+    for stray in directories.iter().chain(&files) {
+        let path = data.join(stray);
+        let line = format!("{}: is nothing that Fabric makes", path.display());
+        assert!(told.stdout.contains(&line) && path.exists(), "`{line}` is named, and it is left alone\n{told}");
+    }
+    assert_eq!(told.stdout.matches("hint: it is in nobody's way; move it away by hand").count(), 2, "{told}");
+    host.ok(&["run", "--rm", "busybox", "true"]);
+    host.ok(&["image", "import", &tests::busybox_tar().to_string_lossy(), "other"]);
+    host.ok(&["image", "rm", "other"]);
+    // Each hint works.
+    for stray in directories {
+        fs::remove_dir(data.join(stray)).expect("it is the test's");
+    }
+    for stray in files {
+        fs::remove_file(data.join(stray)).expect("it is the test's");
+    }
+    assert!(!host.fabric(&["doctor"]).expect_code(0).stdout.contains("warning"));
+    assert_eq!(host.attached("api"), api, "the container itself went on");
+}
+
+#[test]
+fn what_is_left_of_an_import_is_named_and_mended() {
+    let host = Host::new();
+    let (half_made, held) =
+        (host.data_dir().join("images/tmp/.tmpAb12Cd"), host.data_dir().join("images/tmp/.tmpEf34Gh"));
+    fs::create_dir_all(half_made.join("1/etc")).expect("root may");
+    // One that an import works on.
+    fs::create_dir(&held).expect("root may");
+    let import = fs::File::open(&held).expect("it is there");
+    rustix::fs::flock(&import, rustix::fs::FlockOperation::LockExclusive).expect("nobody holds it");
+    named_and_mended(&host, &half_made.display().to_string(), "belongs to no image");
+    assert!(!half_made.exists() && held.exists());
+    fs::remove_dir(held).expect("it is empty");
 }
 
 #[test]

@@ -88,10 +88,11 @@ fn a_restart_outlives_a_crash_before_the_start() {
     let actions = || host.ok(&["events", "--filter", "name=service", "--format", "{{.action}}"]);
     for step in ["restart intended", "exit recorded", "container released"] {
         host.ok(&run);
-        let before = host.attached("service").pid;
+        let pid = || host.json(&["inspect", "service"])["pid"].as_i64();
+        let before = pid().expect("it runs");
         die_after(&host, step, &["restart", "service"]);
         host.start();
-        let again = || Some(host.json(&["inspect", "service"])["pid"].as_i64()? != before).filter(|it| *it);
+        let again = || pid().is_some_and(|pid| pid != before).then_some(());
         eventually(&format!("it runs again, which was to be done after {step}"), again);
         assert!(actions().ends_with("create\nstart\nexit\nstart"), "{}", actions());
         assert_eq!(host.json(&["inspect", "service"])["restart_count"], 0, "no policy did that");

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -12,14 +12,31 @@ use ipam::Lease;
 use model::{ContainerId, Digest, EndpointId, NetworkId};
 use store::{Key, Revision, Transaction};
 
-use super::{FIX, check, failed};
+use super::{FIX, MANY, check, failed};
 use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
+    files,
     images::blocking,
     record,
     world::leases,
 };
+
+/// What is in the data directory. A file system of its own has `lost+found` (mke2fs(8)).
+const OF_DATA: [&str; 9] = [
+    "containers",
+    "events.jsonl",
+    "events.new",
+    "images",
+    "lost+found",
+    "netd.lock",
+    "state.redb",
+    "state.redb.new",
+    "state.reserve",
+];
+
+/// What is in a container's data directory, besides what `runtime` has there.
+const OF_CONTAINER: [&str; 6] = ["hostname", "hosts", "resolv.conf", "upper", "work", files::NOTE];
 
 /// Leases that are not as they should be.
 #[derive(Default)]
@@ -133,27 +150,22 @@ impl Daemon {
         };
         let differences: Vec<Difference> =
             strays.iter().flat_map(|(id, paths)| paths.iter().map(move |path| (id, path.clone()))).map(stray).collect();
-        let unknown = self.unknown_files();
-        let mut check = check("files", FINE, differences);
-        if check.differences.is_empty() && !unknown.is_empty() {
-            check.result = CheckResult::Warning;
-            check.message = "there are files that Fabric did not make".to_owned();
-        }
-        check.differences.extend(unknown);
-        check
+        with_foreign(check("files", FINE, differences), self.foreign_files())
     }
 
-    fn unknown_files(&self) -> Vec<Difference> {
-        let mut found = Vec::new();
+    /// What is in directories of the daemon's and was not made by it.
+    fn foreign_files(&self) -> Vec<PathBuf> {
+        let is_container = |name: &str| name.parse::<ContainerId>().is_ok();
+        let is_part = |name: &str| OF_CONTAINER.contains(&name) || runtime::Directories::is_own_file(name);
+        let mut found = foreign(self.directories.data(), |name| OF_DATA.contains(&name));
+        // Both directories may be one, or one in the other.
+        found.retain(|path| !self.directories.run().starts_with(path));
         for directory in [self.directories.containers(), self.directories.running()] {
-            let entries = fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
-            let unknown = entries
-                .filter(|entry| entry.file_name().to_str().is_none_or(|name| name.parse::<ContainerId>().is_err()));
-            found.extend(unknown.map(|entry| Difference {
-                object: entry.path().display().to_string(),
-                difference: "is nothing that Fabric makes".to_owned(),
-                remedy: "move it away by hand, if nobody needs it there".to_owned(),
-            }));
+            found.extend(foreign(&directory, is_container));
+        }
+        let containers: Vec<_> = self.world().records().map(|record| record.container.id.clone()).collect();
+        for id in containers {
+            found.extend(foreign(&self.directories.containers().join(id.as_str()), is_part));
         }
         found
     }
@@ -178,8 +190,33 @@ impl Daemon {
             difference: "belongs to no image".to_owned(),
             remedy: FIX.to_owned(),
         });
-        check("images", "every image is whole, and nothing is left of others", damaged.chain(strays).collect())
+        let found =
+            check("images", "every image is whole, and nothing is left of others", damaged.chain(strays).collect());
+        with_foreign(found, audit.foreign)
     }
+}
+
+/// The entries of a directory whose names are not its owner's. One that cannot be listed is told by who works in it.
+fn foreign(directory: &Path, is_own: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
+    let foreign = entries.filter(|entry| !entry.file_name().to_str().is_some_and(&is_own));
+    let mut paths: Vec<_> = foreign.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The check, which also names what somebody else has put there. That alone is no problem: it is in nobody's way.
+fn with_foreign(mut check: Check, foreign: Vec<PathBuf>) -> Check {
+    if check.differences.is_empty() && !foreign.is_empty() {
+        check.result = CheckResult::Warning;
+        check.message = "there are files that Fabric did not make".to_owned();
+    }
+    check.differences.extend(foreign.into_iter().take(MANY).map(|path| Difference {
+        object: path.display().to_string(),
+        difference: "is nothing that Fabric makes".to_owned(),
+        remedy: "it is in nobody's way; move it away by hand, if nobody needs it there".to_owned(),
+    }));
+    check
 }
 
 /// What one lease has in common with no other.
