@@ -65,6 +65,15 @@ pub(crate) fn make_directory(root: &Root, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Refuses a link where a file system of the container's own is to be mounted. libcontainer follows one at `/dev` from the
+/// host: what it mounts is inside, but the links that it makes there and the `ptmx` that it removes would be the host's.
+pub(crate) fn refuse_link(root: &Root, path: &Path) -> io::Result<()> {
+    match root.readlink(path) {
+        Ok(target) => Err(io::Error::other(format!("the image has a link to {} there", target.display()))),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Makes sure that a file can be mounted at `path`, which libcontainer refuses where an image has a link to nowhere, such
 /// as `/etc/resolv.conf` to what systemd would have made. The mount hides the link anyway.
 pub(crate) fn replace_dangling_link(root: &Root, path: &Path) -> io::Result<()> {

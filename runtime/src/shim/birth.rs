@@ -61,6 +61,9 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
         kind: FailureKind::UnknownUser,
         ..Failure::new("find the user to run as", &error)
     })?;
+    for own in ["/dev", "/proc", "/sys"].map(Path::new) {
+        rootfs::refuse_link(&inside, own).map_err(Failure::at(format!("mount something at {}", own.display())))?;
+    }
     let directory = &spec.command.working_directory;
     rootfs::make_directory(&inside, directory)
         .map_err(Failure::at(format!("make the working directory {}", directory.display())))?;
