@@ -1,6 +1,8 @@
 //! `kill -9` of the daemon in the middle of imports and removals of images, of the doctor's repairs, and of a restart: what it
 //! said to be done is done, what it did not is whole or gone, and nothing is left over.
 
+#[path = "state/lease.rs"]
+mod lease;
 mod state;
 
 use std::{
@@ -9,7 +11,8 @@ use std::{
     process::Command,
 };
 
-use state::{commit, keys, leaked};
+use lease::leaked;
+use state::{commit, keys};
 use store::Transaction;
 use tests::{Course, Host, Scenario, busybox_tar, crash_after_each, eventually};
 

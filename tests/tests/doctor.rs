@@ -1,5 +1,7 @@
 //! `fabric doctor [--fix]`: each kind of damage is named on its object, mended, and gone afterwards.
 
+#[path = "state/lease.rs"]
+mod lease;
 mod state;
 
 use std::{
@@ -8,7 +10,8 @@ use std::{
     process::Command,
 };
 
-use state::{commit, keys, leaked};
+use lease::leaked;
+use state::{commit, keys};
 use store::Transaction;
 use tests::{Host, eventually, within};
 
