@@ -1,7 +1,8 @@
 //! What keeps the daemon from starting: it says what, on which object, and changes nothing.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
+use redb::{ReadableDatabase, ReadableTable};
 use tests::Host;
 
 /// Runs the daemon, which must refuse to start, and returns what it said.
@@ -152,4 +153,85 @@ fn a_state_file_of_a_later_release_is_never_overwritten() {
     fs::write(&path, &whole).expect("root may");
     host.start();
     assert_eq!(host.json(&["network", "ls"])[0]["name"], "web");
+}
+
+/// Key to the numbers of two revisions and the value.
+const ENTRIES: redb::TableDefinition<'static, &[u8], (u64, u64, &[u8])> = redb::TableDefinition::new("fabric_entries");
+
+type Entries = BTreeMap<Vec<u8>, (u64, u64, Vec<u8>)>;
+
+/// All that a state file holds.
+fn entries(path: &Path) -> Entries {
+    let database = redb::Database::open(path).expect("no daemon holds it");
+    let transaction = database.begin_read().expect("it is readable");
+    let table = transaction.open_table(ENTRIES).expect("the table");
+    table
+        .iter()
+        .expect("it is readable")
+        .map(|row| {
+            let (key, value) = row.expect("it is readable");
+            let (created, modified, octets) = value.value();
+            (key.value().to_vec(), (created, modified, octets.to_vec()))
+        })
+        .collect()
+}
+
+/// Puts another value in the place of an entry's.
+fn replace(path: &Path, key: &[u8], value: &[u8]) {
+    let database = redb::Database::open(path).expect("no daemon holds it");
+    let transaction = database.begin_write().expect("nobody else writes");
+    transaction.open_table(ENTRIES).expect("the table").insert(key, (1, 1, value)).expect("inserts");
+    transaction.commit().expect("commits");
+}
+
+#[test]
+fn a_state_file_with_one_record_that_cannot_be_read_is_never_overwritten() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    for name in ["first", "second"] {
+        host.ok(&["create", "--name", name, "--network", "web", "busybox", "true"]);
+    }
+    host.ok(&["rm", "second"]);
+    host.terminate();
+    let path = host.data_dir().join("state.redb");
+    let (whole, good) = (fs::read(&path).expect("netd made it"), entries(&path));
+    for kind in ["networks/", "containers/", "leases/", "formers/"] {
+        let (key, (.., value)) =
+            good.iter().find(|(key, _)| key.starts_with(kind.as_bytes())).unwrap_or_else(|| panic!("no {kind}"));
+        let text = String::from_utf8_lossy(value);
+        // What a later release might write: a word that this one does not know where it expects one of a few.
+        let later = [("\"bridge\"", "\"teleport\""), ("\"created\"", "\"suspended\""), ("10.9.8.", "somewhere.")];
+        let later = later.iter().fold(text.to_string(), |text, (known, unknown)| text.replace(known, unknown));
+        let mut bad = vec![
+            b"\xff\xfe\0".to_vec(),
+            Vec::new(),
+            b"{}".to_vec(),
+            b"[1, 2]".to_vec(),
+            value[..value.len() / 2].to_vec(),
+            [&value[..], b"x"].concat(),
+        ];
+        bad.extend((later != text).then(|| later.into_bytes()));
+        for value in bad {
+            replace(&path, key, &value);
+            let before = entries(&path);
+            let shown = String::from_utf8_lossy(&value).into_owned();
+            let said = refused(&host, &mut host.netd_command());
+            let last = said.rsplit("error: ").next().unwrap_or_default();
+            let key = String::from_utf8_lossy(key);
+            for word in [&*key, "hint: ", "nothing of it was changed"] {
+                assert!(last.contains(word), "`{word}`, with {shown:?} in {key}:\n{said}");
+            }
+            assert_eq!(entries(&path), before, "with {shown:?} in {key}");
+            fs::write(&path, &whole).expect("root may");
+        }
+    }
+    // A key that nobody can have written.
+    replace(&path, b"containers/\xff", b"{}");
+    let before = entries(&path);
+    let said = refused(&host, &mut host.netd_command());
+    assert!(said.contains("state.redb") && said.contains("hint: "), "{said}");
+    assert_eq!(entries(&path), before);
+    fs::write(&path, &whole).expect("root may");
+    host.start();
+    assert_eq!(host.json(&["ps", "-a"])[0]["name"], "first");
 }
