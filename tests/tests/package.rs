@@ -64,6 +64,16 @@ printf '%s\n' "${COMPREPLY[@]}""#;
     offered.lines().map(str::to_owned).collect()
 }
 
+/// A page as a terminal shows it, and what groff warns of.
+fn rendered(page: &Path) -> (String, String) {
+    let mut groff = Command::new("sh");
+    // All warnings there are; without colours and overstriking.
+    groff.args(["-c", "zcat \"$0\" | groff -man -ww -Tutf8 -P-cbou"]).arg(page);
+    let output = groff.output().expect("sh runs");
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
 #[test]
 fn it_installs_and_a_purge_leaves_nothing() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -107,6 +117,18 @@ fn it_installs_and_a_purge_leaves_nothing() {
     assert!(version.starts_with("fabric "), "{version}");
     let completions = root.join("usr/share/bash-completion/completions/fabric");
     assert_eq!(completed_by_bash(&completions, &["fabric", "network", "cre"]), ["create"]);
+
+    let pages: Vec<_> = files(&root).into_iter().filter(|path| path.starts_with("usr/share/man")).collect();
+    assert!(pages.len() > 40, "a page for each command: {pages:#?}");
+    for page in pages {
+        let (rendered, warnings) = rendered(&root.join(&page));
+        assert_eq!(warnings, "", "{}", page.display());
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION"] {
+            assert!(rendered.lines().any(|line| line == section), "{section} in {}:\n{rendered}", page.display());
+        }
+        let leftover = rendered.lines().find(|line| line.starts_with('.') || line.contains("\\f"));
+        assert_eq!(leftover, None, "{} shows what was meant for groff", page.display());
+    }
 
     // What netd would have made there.
     fs::create_dir_all(root.join("var/lib/fabric/images")).expect("the directory is ours");
