@@ -28,6 +28,33 @@ fn the_socket_is_for_root_and_the_group_fabric() {
     assert_eq!(socket.gid(), fabric.unwrap_or(0));
 }
 
+/// In a mount namespace of the daemon's own, whose `/etc/group` is not the machine's.
+#[test]
+fn the_socket_belongs_to_the_group_fabric_where_there_is_one() {
+    for (groups, gid) in [
+        ("root:x:0:\nfabric:x:64123:\nusers:x:100:\n", 64123),
+        ("fabric:!:64124:somebody,else", 64124),
+        ("root:x:0:\n", 0),
+        ("root:x:0:\nfabrics:x:64125:\nnot-fabric:x:64126:fabric\n", 0),
+        ("fabric:x:many:\nfabric\nfabric:x\n", 0),
+    ] {
+        let host = Host::stopped("");
+        let file = host.path("group");
+        fs::write(&file, groups).expect("the directory is ours");
+        let netd = host.netd_command();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-euc", "mount --bind \"$0\" /etc/group; exec \"$@\""]).arg(&file);
+        command.arg(netd.get_program()).args(netd.get_args());
+        command.stderr(fs::File::options().append(true).open(host.path("netd.log")).expect("it was made"));
+        host.spawn(&mut command);
+        host.wait_until_ready();
+        let socket = fs::metadata(host.run_dir().join("netd.sock")).expect("the daemon made it");
+        let owned = (socket.uid(), socket.gid(), socket.permissions().mode() & 0o7777);
+        assert_eq!(owned, (0, gid, 0o660), "{groups:?}");
+        host.terminate();
+    }
+}
+
 #[test]
 fn somebody_else_gets_no_answer() {
     let host = Host::new();
