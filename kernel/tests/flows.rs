@@ -156,6 +156,16 @@ fn flows_of_a_removed_endpoint_are_forgotten() {
     });
 }
 
+/// Tells a thread that writes without end to stop, also where the test fails before it comes to that.
+#[derive(Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 #[test]
 fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
     lab::run(|lab| {
@@ -179,8 +189,8 @@ fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
             }
         });
         let mut stream = lab.at(Place::Lan, || TcpStream::connect((HOST, 8080)).expect("the port is published"));
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let stop = Stop::default();
+        let stopped = stop.0.clone();
         let client = thread::spawn(move || {
             let data: Vec<u8> = (0..=255).cycle().take(1 << 14).collect();
             let mut sent = 0;
@@ -203,7 +213,7 @@ fn a_connection_keeps_every_byte_while_everything_is_reconciled_and_reopened() {
             let changes = lab.reconcile(Scope::Everything, &intent);
             assert_eq!(changes.len(), usize::from(round % 4 == 0), "{changes:?}");
         }
-        stop.store(true, Relaxed);
+        drop(stop);
         let sent = client.join().expect("the client did not panic");
         assert_eq!(server.join().expect("the server did not panic"), sent);
     });
