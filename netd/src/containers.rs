@@ -12,6 +12,7 @@ use model::{
 use crate::{
     daemon::Daemon,
     failure::{Failure, Noun},
+    images::is_called,
     life::Life,
     ports,
     record::{self, Goal, Record, Restarts},
@@ -39,6 +40,9 @@ impl Daemon {
         self.binds.check(&request.confinement.binds).await?;
         let using = self.image_use.read().await;
         let image = self.find_image(&request.image).await.map_err(Failure::wanted)?;
+        if !is_called(&image.name, &request.image) {
+            request.image = image.name.clone();
+        }
         let exposed: BTreeSet<ContainerPort> =
             image.config.exposed_ports.iter().chain(&request.expose).copied().collect();
         request.publish = ports::requested(request.publish, exposed.iter().filter(|_| request.publish_all).copied());

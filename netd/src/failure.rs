@@ -66,6 +66,8 @@ pub(crate) enum Failure {
     },
     #[error("image `{name}` is in use by {}", listed(.containers))]
     ImageInUse { name: ImageName, containers: Vec<String> },
+    #[error("image `{reference}` has more than one name: {}", .names.join(", "))]
+    ImageWithNames { reference: ImageName, names: Vec<String> },
     #[error("network `{network}` cannot do without {}", addresses_of(.held))]
     AddressesHeld { network: NetworkName, held: Vec<(IpAddr, String)> },
     #[error("network `{network}` cannot have subnet {range}")]

@@ -70,20 +70,39 @@ impl Daemon {
         Ok(blocking(move || images.list()).await?)
     }
 
-    /// The image of that name.
-    pub(crate) async fn find_image(&self, name: &ImageName) -> Result<Image, Failure> {
-        let (images, wanted) = (self.images.clone(), name.clone());
+    /// The image that a person means by its name, its digest, or a beginning of the digest that no other has; by digest, it has
+    /// the first of its names.
+    pub(crate) async fn find_image(&self, reference: &ImageName) -> Result<Image, Failure> {
+        let (images, wanted) = (self.images.clone(), reference.clone());
         if let Some(image) = blocking(move || images.find(&wanted)).await? {
             return Ok(image);
         }
         let known = self.list_images().await?;
-        let known = known.iter().map(|image| as_written(image.name.as_str(), name.as_str()));
-        Err(Failure::unknown(Noun::Image, name.as_str(), known))
+        if let Some(beginning) = beginning_of_digest(reference.as_str()) {
+            let mut found = known.iter().filter(|image| image.digest.hex().starts_with(beginning));
+            if let Some(first) = found.next() {
+                let is_the_one = found.all(|other| other.digest == first.digest);
+                let ambiguous = || Failure::Ambiguous { noun: Noun::Image, reference: reference.to_string() };
+                return is_the_one.then(|| first.clone()).ok_or_else(ambiguous);
+            }
+        }
+        let known = known.iter().map(|image| as_written(image.name.as_str(), reference.as_str()));
+        Err(Failure::unknown(Noun::Image, reference.as_str(), known))
     }
 
     /// Removes the name, and the image with it if that was its last and no container was made from it.
-    pub(crate) async fn remove_image(self: Arc<Self>, name: ImageName) -> Result<(), Failure> {
-        let image = self.find_image(&name).await?;
+    pub(crate) async fn remove_image(self: Arc<Self>, reference: ImageName) -> Result<(), Failure> {
+        let image = self.find_image(&reference).await?;
+        let name = image.name.clone();
+        if !is_called(&name, &reference) {
+            // A digest does not say which of several names is to be taken away.
+            let all = self.list_images().await?;
+            let own = all.iter().filter(|other| other.digest == image.digest);
+            let names: Vec<String> = own.map(|other| other.name.to_string()).collect();
+            if names.len() > 1 {
+                return Err(Failure::ImageWithNames { reference, names });
+            }
+        }
         let _removing = self.image_use.write().await;
         let in_use: BTreeSet<Digest> = self.world().image_digests().cloned().collect();
         let images = self.images.clone();
@@ -97,6 +116,20 @@ impl Daemon {
         self.events.tell(events::of_image(&image, EventAction::Remove));
         Ok(())
     }
+}
+
+/// Whether somebody who writes `reference` writes an image's name, which always has its tag, and not its digest.
+pub(crate) fn is_called(name: &ImageName, reference: &ImageName) -> bool {
+    as_written(name.as_str(), reference.as_str()) == reference.as_str()
+}
+
+/// The hexadecimal digits that a digest is to begin with, written with or without the name of the hash.
+fn beginning_of_digest(reference: &str) -> Option<&str> {
+    // Shorter beginnings are more often a name that was mistyped or is gone.
+    const LEAST: usize = 4;
+    let digits = reference.strip_prefix("sha256:").unwrap_or(reference);
+    let are_digits = digits.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'));
+    (are_digits && digits.len() >= LEAST).then_some(digits)
 }
 
 /// The known name as somebody writes it who writes `wanted`: `latest` is what names without a tag are stored with, and seven
@@ -149,6 +182,32 @@ mod tests {
             let failure = Failure::unknown(Noun::Image, wanted, known.into_iter());
             let told = failure.problem().hint.filter(|hint| hint.starts_with("did you mean"));
             assert_eq!(told, meant.map(|name| format!("did you mean `{name}`?")), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_told_from_a_name() {
+        for (reference, digits) in [
+            ("0a1b", Some("0a1b")),
+            ("sha256:0a1b2c", Some("0a1b2c")),
+            ("sha256:0a1", None),
+            ("0a1", None),
+            ("busybox", None),
+            ("beef", Some("beef")),
+            ("beef:latest", None),
+            ("team/0a1b", None),
+        ] {
+            assert_eq!(beginning_of_digest(reference), digits, "{reference}");
+        }
+        for (name, reference, is) in [
+            ("busybox:latest", "busybox", true),
+            ("busybox:latest", "busybox:latest", true),
+            ("busybox:1", "busybox:1", true),
+            ("busybox:latest", "0a1b", false),
+            ("busybox:latest", "sha256:0a1b", false),
+        ] {
+            let [name, reference] = [name, reference].map(|text| text.parse().expect("a name"));
+            assert_eq!(is_called(&name, &reference), is, "{name} {reference}");
         }
     }
 

@@ -215,6 +215,42 @@ fn what_nobody_refers_to_any_more_goes() {
 }
 
 #[test]
+fn an_image_is_meant_by_its_digest_or_the_beginning_of_it() {
+    let host = Host::new();
+    let digest = host.json(&["image", "ls"])[0]["digest"].as_str().expect("a text").to_owned();
+    let hex = digest.strip_prefix("sha256:").expect("its hash has a name");
+    for reference in [&digest, hex, &hex[..12], &hex[..4], &format!("sha256:{}", &hex[..12])] {
+        host.ok(&["run", "--name", "one", reference, "true"]);
+        assert_eq!(host.json(&["inspect", "one"])["image"], "busybox:latest", "what it was made from has a name");
+        host.ok(&["rm", "one"]);
+    }
+    for reference in [&hex[..3], "sha256:00000000", "0000"] {
+        let refused = host.fabric(&["run", "--rm", reference, "true"]).expect_code(125);
+        assert!(refused.stderr.contains(&format!("there is no image `{reference}`")), "{refused}");
+    }
+    let state = || host.json(&["image", "ls"]).to_string();
+    let before = state();
+    host.ok(&["run", "-d", "--name", "user", "busybox", "sleep", "1000"]);
+    let refused = host.fabric(&["image", "rm", &hex[..12]]).expect_code(1);
+    assert!(refused.stderr.contains("in use by container user"), "{refused}");
+    host.ok(&["rm", "-f", "user"]);
+    host.ok(&["image", "import", &busybox_tar().to_string_lossy(), "second:1"]);
+    let refused = host.fabric(&["image", "rm", &hex[..12]]).expect_code(1);
+    assert!(refused.stderr.contains("has more than one name: busybox:latest, second:1"), "{refused}");
+    host.ok(&["image", "rm", "second:1"]);
+    assert_eq!(state(), before);
+    // A name that looks like the beginning of a digest is a name first.
+    let tree = host.path("tree");
+    fs::create_dir(&tree).expect("the directory is ours");
+    fs::write(tree.join("file"), "another").expect("the directory is ours");
+    host.ok(&["image", "import", &tree.to_string_lossy(), &hex[..6]]);
+    host.ok(&["image", "rm", &hex[..6]]);
+    assert_eq!(state(), before);
+    host.ok(&["image", "rm", &hex[..12]]);
+    assert_eq!(host.ok(&["image", "ls", "-q"]), "");
+}
+
+#[test]
 fn an_import_whose_client_goes_away_once_it_has_sent_all_is_told_as_any_other() {
     let host = Host::stopped("");
     host.start();

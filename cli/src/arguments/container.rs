@@ -92,7 +92,7 @@ pub(crate) struct CreateArguments {
     /// How long it may take to stop before SIGKILL [default: 10].
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
-    /// The image's name.
+    /// The image's name, or its digest or the beginning of that.
     pub(crate) image: ImageName,
     /// What to run in place of the image's command.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

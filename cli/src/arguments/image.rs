@@ -43,7 +43,7 @@ pub(crate) struct ListImagesArguments {
 /// `fabric image rm`.
 #[derive(Debug, Args)]
 pub(crate) struct RemoveImagesArguments {
-    /// The images' names.
+    /// The images' names, or their digests or the beginnings of those.
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<ImageName>,
 }

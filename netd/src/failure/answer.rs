@@ -17,6 +17,7 @@ impl Failure {
             | Self::NameTaken { .. }
             | Self::NetworkInUse { .. }
             | Self::ImageInUse { .. }
+            | Self::ImageWithNames { .. }
             | Self::AddressesHeld { .. }
             | Self::Range { .. }
             | Self::NoRange { .. }

@@ -39,6 +39,7 @@ impl Failure {
             Self::NetworkInUse { .. } | Self::ImageInUse { .. } => {
                 "remove them first with `fabric rm`; stopped ones count, `fabric ps -a` shows them".into()
             }
+            Self::ImageWithNames { .. } => "take one away after the other, by name; with the last the image goes".into(),
             Self::HalfMade { network, .. } => format!(
                 "free what it lacks, then `fabric doctor --fix`; or remove who is on it, and `fabric network rm {network}`"
             ),

@@ -88,6 +88,7 @@ every! {
     NetworkInUse { network: parsed("web"), containers: vec!["api".into()] }
     HalfMade { network: parsed("web"), containers: vec!["api".into()], source: Failure::TracedInit.into() }
     ImageInUse { name: parsed("busybox"), containers: vec!["api".into()] }
+    ImageWithNames { reference: parsed("0a1b"), names: vec!["busybox:1".into(), "busybox:latest".into()] }
     AddressesHeld { network: parsed("web"), held: vec![(address(), "api".into())] }
     Range { network: parsed("web"), range: parsed("10.9.1.0/24"), source: overlap() }
     NoRange { network: parsed("web"), source: overlap() }
