@@ -25,7 +25,7 @@ pub struct Event {
     /// Of a container: its image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Of a container: the networks it is on.
+    /// Of a container: the networks it is on, or the one that it was connected to or disconnected from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
     /// Of a container that exited: its exit code.
@@ -120,6 +120,10 @@ words! {
         Exit = "exit",
         /// A network's settings changed.
         Update = "update",
+        /// A container was connected to a network.
+        Connect = "connect",
+        /// A container was disconnected from a network.
+        Disconnect = "disconnect",
         /// It has another name from now on.
         Rename = "rename",
         /// Nothing of it is left.
@@ -146,7 +150,8 @@ mod tests {
         let error = "explode".parse::<EventAction>().expect_err("no such action");
         assert_eq!(
             error.to_string(),
-            "`explode` is not what an event can be: expected create, start, restart, exit, update, rename, remove, import"
+            "`explode` is not what an event can be: expected create, start, restart, exit, update, connect, \
+             disconnect, rename, remove, import"
         );
     }
 }

@@ -30,7 +30,8 @@ pub(crate) async fn attend(daemon: Arc<Daemon>, mut watch: Watch) {
         }
         let Some(scope) = daemon.scope_of(&notice) else { continue };
         tracing::debug!(?notice, "looking at what another program changed");
-        if let Err(failure) = daemon.reconcile("restore networks", scope).await {
+        let is_worked_on = daemon.is_worked_on(&notice);
+        if let Err(failure) = daemon.put_back(scope, |_| !is_worked_on).await {
             tracing::warn!(failure = chain(&failure), "this host's network is not as it should be");
         }
     }
@@ -45,6 +46,16 @@ impl Daemon {
             Notice::Uplink => None,
             Notice::Everything => Some(Scope::Everything),
             Notice::Interface(name) => self.scope_of_interface(name),
+        }
+    }
+
+    /// Whether what the notice is about is just being changed by a request, which may look like damage.
+    fn is_worked_on(&self, notice: &Notice) -> bool {
+        let Notice::Interface(name) = notice else { return false };
+        let world = self.world();
+        match world.attachment_of_port(name) {
+            Some(attachment) => world.life_at(&attachment.endpoint.id).is_some_and(|life| life.is_worked_on()),
+            None => self.editing.try_lock().is_err(),
         }
     }
 

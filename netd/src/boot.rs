@@ -9,7 +9,7 @@ use std::{
 
 use ipam::Pool;
 use jiff::Timestamp;
-use model::{ContainerId, Family, Network, Scope};
+use model::{Change, ContainerId, Family, Network, Scope};
 use sha2::{Digest, Sha256};
 use store::Store;
 use tokio::{
@@ -149,6 +149,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         listening: Default::default(),
         deaf: Mutex::default(),
         binds: Default::default(),
+        mended: Default::default(),
     }))
 }
 
@@ -179,22 +180,25 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
 }
 
 impl Daemon {
-    /// Whether the host's network is not what it should be, seen without making requests wait. Whatever cannot be seen
-    /// clearly counts as damage.
-    async fn is_damaged(&self) -> bool {
+    /// In what the host's network is not what it should be, seen without making requests wait; none if it is. Whatever
+    /// cannot be seen clearly counts as damage, of which nothing is known.
+    async fn damage(&self) -> Option<Vec<Change>> {
         /// Longer than what a request changes stays half done.
         const SETTLING: Duration = Duration::from_millis(200);
         let look = || self.kernel.look(Scope::Everything, self.desired(Scope::Everything));
         let first = look().await;
         if first.as_ref().is_ok_and(Vec::is_empty) {
-            return false;
+            return None;
         }
         tokio::time::sleep(SETTLING).await;
-        match (first, look().await) {
-            (Ok(first), Ok(second)) => second.iter().any(|change| first.contains(change)),
-            (Err(_), Ok(second)) => !second.is_empty(),
-            (_, Err(_)) => true,
+        let mut second = match look().await {
+            Ok(second) => second,
+            Err(_) => return Some(Vec::new()),
+        };
+        if let Ok(first) = first {
+            second.retain(|change| first.contains(change));
         }
+        (!second.is_empty()).then_some(second)
     }
 
     /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails is
@@ -296,12 +300,13 @@ async fn look_again(daemon: Arc<Daemon>) {
         if let Err(failure) = daemon.follow_uplink().await {
             tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
         }
-        if daemon.is_damaged().await {
+        if let Some(damage) = daemon.damage().await {
             daemon.hold_namespaces().await;
-            if let Err(failure) = daemon.reconcile("restore networks", Scope::Everything).await {
+            if let Err(failure) = daemon.put_back(Scope::Everything, |change| damage.contains(change)).await {
                 tracing::warn!(failure = chain(&failure), "this host's network is not as it should be");
             }
         }
+        daemon.mended.tell_the_rest();
         daemon.fill_pool();
         pause = INTERVAL.max(SHARE * start.elapsed());
     }

@@ -14,8 +14,8 @@ use store::{Revision, Store, Transaction};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::{
-    binds::Binds, config::Config, directories::Directories, events::Events, failure::Failure, metrics::Metrics,
-    namespaces::Purpose, step::Steps, world::World,
+    binds::Binds, config::Config, directories::Directories, events::Events, failure::Failure, mended::Mended,
+    metrics::Metrics, namespaces::Purpose, step::Steps, world::World,
 };
 
 /// How long nobody may have to wait for the pool of namespaces to be filled before it is.
@@ -51,6 +51,7 @@ pub(crate) struct Daemon {
     /// Where DNS should be answered and is not, and why; for the doctor.
     pub(crate) deaf: Mutex<BTreeMap<SocketAddr, String>>,
     pub(crate) binds: Binds,
+    pub(crate) mended: Mended,
 }
 
 impl Daemon {
@@ -84,6 +85,16 @@ impl Daemon {
         scope: Scope,
         removal: Removal,
     ) -> Result<(), Failure> {
+        self.bring_about(doing, scope, removal).await.map(drop)
+    }
+
+    /// The same, and tells what it changed within the scope.
+    pub(crate) async fn bring_about(
+        &self,
+        doing: impl Into<String>,
+        scope: Scope,
+        removal: Removal,
+    ) -> Result<Vec<model::Change>, Failure> {
         let begun = Instant::now();
         let steps = self.steps.clone();
         let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
@@ -105,7 +116,7 @@ impl Daemon {
             let restored = self.kernel.reconcile(Scope::Firewall, Removal::Awaited, all, after).await;
             restored.map(drop).map_err(fail)?;
         }
-        Ok(())
+        Ok(report.changes)
     }
 
     /// The desired state of the host within `scope`, computed when called.

@@ -14,7 +14,8 @@ use api::{Check, CheckResult, Difference, Doctor};
 use model::{Change, Container, ContainerId, ContainerState, Scope};
 use runtime::Observed;
 
-use self::kernel::{Owners, Part};
+use self::kernel::Part;
+pub(crate) use self::kernel::{Owners, differences};
 use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
@@ -118,7 +119,7 @@ impl Daemon {
         let owners = Owners::of(&self.world());
         let mut found: BTreeMap<Part, Vec<Difference>> = BTreeMap::new();
         for change in changes.iter().filter(|change| !unfinished(change)) {
-            for (part, difference) in kernel::differences(change, &owners) {
+            for (part, difference) in differences(change, &owners) {
                 found.entry(part).or_default().push(difference);
             }
         }

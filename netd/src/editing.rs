@@ -111,6 +111,7 @@ impl Daemon {
             {
                 tracing::warn!(failure = chain(&failure), "a network does not follow the uplink");
             }
+            self.events.tell(events::of_network(new, EventAction::Update));
         }
         Ok(())
     }

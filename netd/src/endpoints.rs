@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use api::EndpointCreate;
+use api::{EndpointCreate, EventAction};
 use model::{ContainerId, EndpointId, NetworkName};
 use store::Durability;
 
@@ -41,6 +41,7 @@ impl Daemon {
                 return Err(failure);
             }
         }
+        self.tell_endpoint(&record.container, &endpoint, EventAction::Connect);
         self.steps.after("endpoint intended");
         let made = self.settle(&id).await;
         if let Err(failure) = made {
@@ -105,6 +106,9 @@ impl Daemon {
         let forgotten = self.world().release(record::forget_leaving(record), &record.leaving, &container.name);
         let doing = format!("forget what container `{}` was disconnected from", container.name);
         let freed = self.commit(doing, forgotten).await?;
+        for endpoint in &record.leaving {
+            self.tell_endpoint(container, endpoint, EventAction::Disconnect);
+        }
         self.steps.after("endpoint forgotten");
         self.world().forget_leaving(&container.id, freed);
         Ok(())

@@ -15,7 +15,7 @@ use std::{
 use api::{Event, EventAction, EventKind, EventsQuery};
 use axum::body::{Body, Bytes};
 use jiff::Timestamp;
-use model::{Container, Label, Labels, Network};
+use model::{Container, Endpoint, Label, Labels, Network};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -258,6 +258,16 @@ pub(crate) fn of_image(image: &image::Image, action: EventAction) -> Event {
 }
 
 impl Daemon {
+    /// Remembers that a container was connected to a network, or disconnected from it.
+    pub(crate) fn tell_endpoint(&self, container: &Container, endpoint: &Endpoint, action: EventAction) {
+        let world = self.world();
+        let Some(network) = world.network(&endpoint.network) else { return };
+        let networks = vec![network.name.to_string()];
+        let event = Event { networks, ..of_container(&world, container, action, None) };
+        drop(world);
+        self.events.tell(event);
+    }
+
     /// Remembers what happened to a container.
     pub(crate) fn tell_container(&self, container: &Container, action: EventAction, exit_code: Option<i32>) {
         let event = of_container(&self.world(), container, action, exit_code);

@@ -38,6 +38,11 @@ impl Life {
         self.work.clone().lock_owned().await
     }
 
+    /// Whether somebody works on the container.
+    pub(crate) fn is_worked_on(&self) -> bool {
+        self.work.try_lock().is_err()
+    }
+
     pub(crate) fn state(&self) -> ContainerState {
         self.seen.borrow().state
     }

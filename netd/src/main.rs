@@ -21,6 +21,7 @@ mod inside_dns;
 mod life;
 mod lifecycle;
 mod logs;
+mod mended;
 mod metrics;
 mod names;
 mod namespaces;

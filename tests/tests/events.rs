@@ -53,6 +53,38 @@ fn everything_that_happens_is_told_in_order_and_remembered_over_a_crash() {
 }
 
 #[test]
+fn connections_and_changes_of_networks_are_told() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "back"]);
+    host.run("api", "web", &[], &["sleep", "1000"]);
+    host.ok(&["network", "connect", "back", "api"]);
+    host.ok(&["network", "update", "back", "--mtu", "1400"]);
+    host.ok(&["network", "disconnect", "web", "api"]);
+    host.fabric(&["network", "disconnect", "web", "api"]).expect_code(1);
+    host.fabric(&["network", "connect", "nowhere", "api"]).expect_code(1);
+    let events = |filter: &str| {
+        let format = "{{.kind}} {{.action}} {{.name}} {{.networks}}";
+        host.ok(&[
+            "events",
+            "--filter",
+            "action=*nect",
+            "--filter",
+            "action=update",
+            "--filter",
+            filter,
+            "--format",
+            format,
+        ])
+    };
+    let [connect, disconnect] = [r#"container connect api ["back"]"#, r#"container disconnect api ["web"]"#];
+    assert_eq!(events("network=back"), format!("{connect}\nnetwork update back -"));
+    assert_eq!(events("network=web"), disconnect);
+    let line = host.ok(&["events", "--filter", "action=connect"]);
+    assert!(line.contains(" container connect api (") && line.ends_with(", network=back)"), "{line}");
+}
+
+#[test]
 fn between_the_past_and_what_follows_nothing_is_missing_or_told_twice() {
     const CYCLES: usize = 40;
     let host = Host::new();

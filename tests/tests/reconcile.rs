@@ -83,6 +83,34 @@ fn rules_flushed_while_the_daemon_runs_are_told_and_come_back() {
 }
 
 #[test]
+fn what_netd_puts_back_by_itself_is_told() {
+    let (host, _) = host_with_a_server();
+    let (bridge, port) = (host.interface("fb-"), host.interface("fe-"));
+    let is_told = |what: &str| {
+        let log = std::fs::read_to_string(host.path("netd.log")).expect("netd writes it");
+        let told = |line: &str| line.contains(" INFO ") && line.contains("put back on this host's network: ");
+        log.lines().any(|line| told(line) && line.contains(what))
+    };
+    let damages: [(&[&str], String); 3] = [
+        (&["ip", "link", "set", &port, "down"], format!("interface {port} of container `api`: should have up")),
+        // Soon after the first, these are told with the next look at everything.
+        (
+            &["ip", "address", "flush", "dev", &bridge],
+            format!("interface {bridge} of network `web`: lacks the address"),
+        ),
+        (&["nft", "flush", "ruleset"], "table inet fabric or bridge fabric: is missing or was altered".to_owned()),
+    ];
+    for (damage, what) in &damages {
+        assert!(!is_told(what), "the control: {what}");
+        host.namespace().run(damage);
+    }
+    for (_, what) in &damages {
+        eventually(what, || is_told(what).then_some(()));
+    }
+    host.assert_healthy();
+}
+
+#[test]
 fn what_is_not_ours_is_not_touched() {
     let host = Host::stopped("");
     let namespace = host.namespace();

@@ -11,7 +11,7 @@ const REMEDY: &str = "mend it with `fabric doctor --fix`; netd does so by itself
 
 /// What of the kernel a difference is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Interfaces, their addresses, routes and settings.
     Links,
     /// Network namespaces.
@@ -50,10 +50,10 @@ impl Part {
 
 /// Whose interfaces and namespaces are whose.
 #[derive(Debug, Default)]
-pub(super) struct Owners(BTreeMap<String, String>);
+pub(crate) struct Owners(BTreeMap<String, String>);
 
 impl Owners {
-    pub(super) fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         let bridges =
             world.networks().map(|network| (network.bridge().to_string(), format!("network `{}`", network.name)));
         let ends = world.endpoints().flat_map(|(endpoint, container)| {
@@ -62,6 +62,11 @@ impl Owners {
             [(endpoint.host_interface().to_string(), owner)].into_iter().chain(namespace)
         });
         Self(bridges.chain(ends).collect())
+    }
+
+    /// Whether the interface or namespace is of a network or container that there is.
+    pub(crate) fn knows(&self, subject: &str) -> bool {
+        self.0.contains_key(subject)
     }
 
     pub(super) fn name(&self, kind: &str, subject: &str) -> String {
@@ -73,7 +78,7 @@ impl Owners {
 }
 
 /// The differences that `change` would do away with.
-pub(super) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Difference)> {
+pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Difference)> {
     let one = |part, object: String, difference: String| {
         vec![(part, Difference { object, difference, remedy: REMEDY.to_owned() })]
     };

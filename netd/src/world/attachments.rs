@@ -1,6 +1,6 @@
 //! A container's endpoints as the kernel is told of them: where its default routes and its host ports lead.
 
-use std::{cmp::Reverse, collections::BTreeSet, ops::RangeInclusive, str::FromStr};
+use std::{cmp::Reverse, collections::BTreeSet, ops::RangeInclusive, str::FromStr, sync::Arc};
 
 use model::{
     Announcement, Attachment, Container, Endpoint, EndpointId, Family, IfName, Network, NetworkId, NetworkMode, Route,
@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::World;
-use crate::failure::Failure;
+use crate::{failure::Failure, life::Life};
 
 /// The identifiers that an interface's name can have been made of: it holds their first 12 digits.
 fn beginning<T: FromStr>(name: &IfName, prefix: &str) -> Option<RangeInclusive<T>> {
@@ -102,6 +102,11 @@ impl World {
             let own = |attachment: &Attachment| attachment.endpoint.host_interface() == *name;
             self.attachments(&record.container).into_iter().find(own)
         })
+    }
+
+    /// What is known of the processes of the endpoint's container.
+    pub(crate) fn life_at(&self, endpoint: &EndpointId) -> Option<&Arc<Life>> {
+        self.life(self.holders.get(endpoint)?)
     }
 
     /// All that the kernel has of the container, endpoints that it is leaving included; none of one that lives in the
