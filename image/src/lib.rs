@@ -35,6 +35,7 @@ mod limits;
 mod meter;
 mod parents;
 mod pax;
+mod recent;
 mod remove;
 mod shape;
 mod snapshot;

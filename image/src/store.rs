@@ -17,6 +17,7 @@ use crate::{
     Image, ImageError, Limits,
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
+    recent::Recent,
     shape,
     spool::{self, Spool},
     step::{Observer, Step},
@@ -31,6 +32,7 @@ pub struct Images {
     pub(crate) directory: PathBuf,
     pub(crate) limits: Limits,
     observer: Observer,
+    recent: Recent,
 }
 
 /// What [`Images::remove`] did.
@@ -49,9 +51,10 @@ pub struct Removed {
 impl Images {
     /// Opens the store in `directory`, made where it does not exist, and sweeps away what interrupted imports left.
     pub fn open(directory: &Path, limits: Limits) -> Result<Self, ImageError> {
-        let images = Self { directory: directory.to_owned(), limits, observer: Observer::default() };
+        let directory = directory.to_owned();
+        let images = Self { directory, limits, observer: Observer::default(), recent: Recent::default() };
         for part in shape::DIRECTORIES {
-            let path = directory.join(part);
+            let path = images.directory.join(part);
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -94,9 +97,20 @@ impl Images {
 
     /// The image that `name` means; `busybox` is `busybox:latest`.
     pub fn find(&self, name: &ImageName) -> Result<Option<Image>, ImageError> {
+        let name = with_tag(name);
         let _lock = self.lock(FlockOperation::LockShared)?;
-        let record: Option<NameRecord> = files::read_record(&self.name_path(&with_tag(name)))?;
-        record.map(|record| self.load(&record)).transpose()
+        let path = self.name_path(&name);
+        let Some(record) = files::read_record::<NameRecord>(&path)? else { return Ok(None) };
+        let mut sources = vec![path];
+        let image = self.read(&record, &mut sources)?;
+        self.recent.note(name, &image, sources);
+        Ok(Some(image))
+    }
+
+    /// The image that `name` means as [`Images::find`] found it, if none of the files it was read from has changed since.
+    /// Reads none of them, and waits for no import.
+    pub fn recall(&self, name: &ImageName) -> Option<Image> {
+        self.recent.find(&with_tag(name))
     }
 
     /// The manifest that `name` means, of an image that may be damaged.
@@ -144,10 +158,16 @@ impl Images {
 
     /// The image of a record, with everything it needs read and found to be there.
     pub(crate) fn load(&self, record: &NameRecord) -> Result<Image, ImageError> {
+        self.read(record, &mut Vec::new())
+    }
+
+    /// The same, which tells as well what was read besides the record.
+    fn read(&self, record: &NameRecord, sources: &mut Vec<PathBuf>) -> Result<Image, ImageError> {
         let (manifest, configuration) = self.documents(&record.digest)?;
         if manifest.layers.len() != configuration.rootfs.diff_ids.len() {
             return Err(self.damaged(&manifest.config.digest, "it lists another number of layers than its manifest"));
         }
+        sources.extend([&record.digest, &manifest.config.digest].map(|digest| self.blob_path(digest)));
         let mut layers = Vec::new();
         let mut size = 0;
         for chain in chain_ids(&configuration.rootfs.diff_ids) {
@@ -155,6 +175,7 @@ impl Images {
             let Some(layer) = files::read_record::<LayerRecord>(&path)? else {
                 return Err(ImageError::Damaged { path, reason: "the layer is missing".to_owned() });
             };
+            sources.push(path);
             size += layer.size;
             if layer.opaque {
                 layers.clear();

@@ -31,27 +31,25 @@ fn note(run_dir: &Path, family: Family) -> PathBuf {
 
 /// The settings of the host that say whether it forwards; each reconcile asks.
 pub(crate) struct ForwardingSettings {
-    ipv4: Option<Held>,
-    ipv6: Option<Held>,
+    ipv4: Held,
+    ipv6: Held,
+}
+
+impl Default for ForwardingSettings {
+    fn default() -> Self {
+        let [ipv4, ipv6] = Family::ALL.map(|family| Setting::Forwarding(family).held());
+        Self { ipv4, ipv6 }
+    }
 }
 
 impl ForwardingSettings {
-    /// Those of the namespace that the thread is in.
-    pub(crate) fn open() -> Result<Self, KernelError> {
-        let [ipv4, ipv6] = Family::ALL.map(|family| Setting::Forwarding(family).hold());
-        Ok(Self { ipv4: ipv4?, ipv6: ipv6? })
-    }
-
     /// Whether the host forwards packets of a family, and by whose will.
-    pub(crate) fn observe(&self, run_dir: &Path, family: Family) -> Result<Forwarding, KernelError> {
+    pub(crate) fn observe(&mut self, run_dir: &Path, family: Family) -> Result<Forwarding, KernelError> {
         let setting = match family {
-            Family::Ipv4 => &self.ipv4,
-            Family::Ipv6 => &self.ipv6,
+            Family::Ipv4 => &mut self.ipv4,
+            Family::Ipv6 => &mut self.ipv6,
         };
-        match setting {
-            Some(setting) if setting.is_on()? => willed(run_dir, family),
-            _ => Ok(Forwarding::Off),
-        }
+        if setting.is_on()? { willed(run_dir, family) } else { Ok(Forwarding::Off) }
     }
 }
 

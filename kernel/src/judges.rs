@@ -4,7 +4,7 @@
 //! (`net.bridge.bridge-nf-call-iptables`), so do those of IP families; and so do those at the ingress or egress of a port.
 //! A chain counts as soon as it holds a rule or drops by its policy: whom it means to judge is not worked out.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::path::Path;
 
 use model::Family;
 use netlink_packet_netfilter::{
@@ -18,7 +18,7 @@ use crate::{
     link::refused,
     netlink::{Message, Reply, Socket, attribute, attributes, string},
     structure::Vigil,
-    sysctl::Setting,
+    sysctl::{Held, Setting},
 };
 
 // `include/uapi/linux/netfilter.h`, `netfilter_bridge.h`
@@ -73,11 +73,16 @@ struct Judge {
 pub(crate) struct Judges {
     vigil: Vigil,
     found: Vec<Judge>,
+    /// Whether bridges have a family's packets judged, in the order of [`Family::ALL`].
+    calls: [Held; 2],
+    /// Whether there are rules that nftables knows nothing of, in the same order.
+    legacy: [Held; 2],
 }
 
 impl Default for Judges {
     fn default() -> Self {
-        Self { vigil: Vigil::over(concerns_judges), found: Vec::new() }
+        let calls = Family::ALL.map(|family| Setting::BridgesCall(family).held());
+        Self { vigil: Vigil::over(concerns_judges), found: Vec::new(), calls, legacy: LEGACY_IP.map(Held::new) }
     }
 }
 
@@ -98,16 +103,26 @@ impl Judges {
             self.found = look(netfilter)?;
             self.vigil.begin();
         }
-        let [ipv4, ipv6] = Family::ALL.map(|family| Setting::BridgesCall(family).is_on());
-        let (ipv4, ipv6) = (ipv4?, ipv6?);
+        let [of4, of6] = &mut self.calls;
+        let (ipv4, ipv6) = (of4.is_on()?, of6.is_on()?);
         let is_asked = |judge: &&Judge| match judge.sees {
             Sees::Frames => true,
             Sees::Packets { ipv4: of4, ipv6: of6 } => ipv4 && of4 || ipv6 && of6,
         };
         match self.found.iter().find(is_asked) {
             Some(judge) => Ok(Some(judge.shown.clone())),
-            None => legacy([ipv4, ipv6]),
+            None => self.legacy([ipv4, ipv6]),
         }
+    }
+
+    /// Rules that nftables knows nothing of. Of the kernel's module for frames nobody says what it holds.
+    fn legacy(&mut self, bridges_call: [bool; 2]) -> Result<Option<String>, KernelError> {
+        for (names, _) in self.legacy.iter_mut().zip(bridges_call).filter(|(_, called)| *called) {
+            if names.says_something()? {
+                return Ok(Some("iptables (legacy)".to_owned()));
+            }
+        }
+        Ok(LEGACY_BRIDGE.iter().find(|path| Path::new(path).exists()).map(|_| "ebtables (legacy)".to_owned()))
     }
 }
 
@@ -169,18 +184,4 @@ fn is_at_ports(hook: &[u8]) -> bool {
         let name = name.trim_end_matches('*');
         name.starts_with(PORT) || PORT.starts_with(name)
     })
-}
-
-/// Rules that nftables knows nothing of. Of the kernel's module for frames nobody says what it holds.
-fn legacy(bridges_call: [bool; 2]) -> Result<Option<String>, KernelError> {
-    let called = LEGACY_IP.into_iter().zip(bridges_call).filter(|(_, called)| *called);
-    for (path, _) in called {
-        match fs::read_to_string(path) {
-            Ok(names) if names.trim().is_empty() => {}
-            Ok(_) => return Ok(Some("iptables (legacy)".to_owned())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(source) => return Err(KernelError::File { action: "read", path: path.into(), source }),
-        }
-    }
-    Ok(LEGACY_BRIDGE.iter().find(|path| Path::new(path).exists()).map(|_| "ebtables (legacy)".to_owned()))
 }

@@ -16,21 +16,47 @@ use rustix::{
 
 use crate::KernelError;
 
-/// A setting's open file.
+/// A file below `/proc` that is read again and again, and opened once: it shows the network namespace of the thread that
+/// read it first.
 pub(crate) struct Held {
-    file: File,
     path: PathBuf,
+    file: Option<File>,
 }
 
 impl Held {
-    /// Whether its value is 1 now.
-    pub(crate) fn is_on(&self) -> Result<bool, KernelError> {
-        let mut text = [0; 16];
-        match self.file.read_at(&mut text, 0) {
-            Ok(length) => Ok(text[..length].trim_ascii() == b"1"),
-            Err(source) => Err(KernelError::File { action: "read", path: self.path.clone(), source }),
-        }
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), file: None }
     }
+
+    /// How it begins; none where the kernel does not have it, or not any more.
+    fn beginning(&mut self) -> Result<Option<[u8; 16]>, KernelError> {
+        let mut text = [0; 16];
+        let file = match self.file.take() {
+            Some(file) => Ok(file),
+            None => File::open(&self.path),
+        };
+        match file.and_then(|file| file.read_at(&mut text, 0).map(|_| file)) {
+            Ok(file) => self.file = Some(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(KernelError::File { action: "read", path: self.path.clone(), source }),
+        }
+        Ok(Some(text))
+    }
+
+    /// Whether its value is 1 now; where the kernel does not have it, it is not.
+    pub(crate) fn is_on(&mut self) -> Result<bool, KernelError> {
+        Ok(self.beginning()?.is_some_and(|text| words_of(&text) == b"1"))
+    }
+
+    /// Whether there is anything in it.
+    pub(crate) fn says_something(&mut self) -> Result<bool, KernelError> {
+        Ok(self.beginning()?.is_some_and(|text| !words_of(&text).is_empty()))
+    }
+}
+
+/// What was read into a buffer of zeros, without white space around it.
+fn words_of(text: &[u8]) -> &[u8] {
+    text.split(|octet| *octet == 0).next().unwrap_or_default().trim_ascii()
 }
 
 /// One setting.
@@ -82,14 +108,9 @@ impl Setting<'_> {
         Ok(self.read()?.is_some_and(|words| words == ["1"]))
     }
 
-    /// The setting of the namespace that the thread is in, to be read again and again from wherever; none where the
-    /// kernel does not have it.
-    pub(crate) fn hold(self) -> Result<Option<Held>, KernelError> {
-        match File::open(self.path()) {
-            Ok(file) => Ok(Some(Held { file, path: self.path() })),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.failed("open", source)),
-        }
+    /// The setting, to be read again and again.
+    pub(crate) fn held(self) -> Held {
+        Held::new(self.path())
     }
 
     /// Whether its value is 0.

@@ -75,7 +75,7 @@ impl Worker {
             home: Home::current()?,
             route: Socket::open(NETLINK_ROUTE)?,
             netfilter,
-            forwarding: host::ForwardingSettings::open()?,
+            forwarding: host::ForwardingSettings::default(),
             interfaces: Interfaces::open()?,
             vigil: structure::Vigil::over(concerns_rules),
             splice: Splice::open(terms)?,

@@ -73,6 +73,9 @@ impl Daemon {
     /// The image that a person means by its name, its digest, or a beginning of the digest that no other has; by digest, it has
     /// the first of its names.
     pub(crate) async fn find_image(&self, reference: &ImageName) -> Result<Image, Failure> {
+        if let Some(image) = self.images.recall(reference) {
+            return Ok(image);
+        }
         let (images, wanted) = (self.images.clone(), reference.clone());
         if let Some(image) = blocking(move || images.find(&wanted)).await? {
             return Ok(image);

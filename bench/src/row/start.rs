@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long an answer is waited for before the question is asked again: how exactly it is measured.
-const PAUSE: Duration = Duration::from_micros(250);
+const PAUSE: Duration = Duration::from_micros(100);
 /// A pool of four is full again by then.
 const REST: Duration = Duration::from_millis(200);
 

@@ -1,6 +1,6 @@
 //! Archives that mean harm, are damaged, or are none. Each refusal says what it refuses.
 
-use std::{fs, io, process::Command};
+use std::{collections::BTreeSet, fs, io, process::Command};
 
 use image::{ImageError, Images, Limits};
 use jiff::Timestamp;
@@ -243,4 +243,34 @@ fn a_file_of_the_store_that_was_altered_is_told() {
     let archive = Tape::default().file("a", b"2").end();
     images.import(archive.as_slice(), &image_name("test"), Timestamp::UNIX_EPOCH).expect("a good archive");
     assert_eq!(images.list().expect("readable").len(), 1);
+}
+
+/// What was read once is not read again, but whoever alters a file of it is not believed.
+#[test]
+fn an_image_is_recalled_as_long_as_its_files_are_as_they_were() {
+    let store = Store::new();
+    let (images, name) = (&store.images, image_name("test"));
+    let import = |content: &[u8]| {
+        let archive = Tape::default().raw(FILE, b"a", b"", 0o644, content).end();
+        store.import(&archive).expect("a good archive");
+    };
+    import(b"1");
+    let found = images.find(&name).expect("readable");
+    assert!(found.is_some() && images.recall(&name) == found && images.recall(&image_name("test:latest")) == found);
+    assert_eq!(images.recall(&image_name("other")), None);
+    for directory in ["names", "blobs/sha256", "layers"] {
+        for file in fs::read_dir(store.path().join(directory)).expect("listed") {
+            let path = file.expect("listed").path();
+            let content = fs::read(&path).expect("read");
+            assert!(images.find(&name).expect("readable").is_some() && images.recall(&name).is_some());
+            fs::write(&path, b"{}").expect("written");
+            assert_eq!(images.recall(&name), None, "{}", path.display());
+            fs::write(&path, &content).expect("written");
+        }
+    }
+    import(b"2");
+    let other = images.find(&name).expect("readable");
+    assert!(other != found && images.recall(&name) == other, "the name means another one");
+    images.remove(&name, &BTreeSet::new()).expect("removed");
+    assert_eq!(images.recall(&name), None);
 }
