@@ -1,6 +1,6 @@
 //! Starting what waits for its start, and what has ended once more.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use model::{ContainerId, ContainerState, NetworkMode};
 use runtime::Exit;
@@ -132,7 +132,7 @@ impl Daemon {
         self.steps.after("start intended");
         self.fill_pool();
         life.begin();
-        let mut made = self.bring_up(&record.container, &image).await;
+        let mut made = self.bring_up(&record.container, &image, ready(Ok(()))).await.map_err(Failure::from);
         if made.is_ok() && goal == Goal::Running {
             made = self.launch(&record.container).await;
         }

@@ -14,6 +14,7 @@ use crate::{
     failure::{Failure, Noun},
     images::is_called,
     life::Life,
+    lifecycle::Setback,
     ports,
     record::{self, Goal, Record, Restarts},
     world::{self, Readiness},
@@ -83,22 +84,33 @@ impl Daemon {
         let id = record.container.id.clone();
         let _work = life.work().await;
         let doing = format!("create container `{}`", record.container.name);
-        match self.commit(doing, record::create_container(&record)).await {
-            Ok(revision) => self.world().confirm_container(&id, revision),
+        let accepted = match self.submit(&doing, record::create_container(&record)).await {
+            Ok(accepted) => accepted,
             Err(failure) => {
                 let mut world = self.world();
                 world.forget_container(&id, None);
                 world.namespaces.return_unused(namespace);
                 return Err(failure);
             }
-        }
-        self.steps.after("container intended");
-        // Begun before anything is told: the kernel works meanwhile.
-        let told = async {
+        };
+        self.world().confirm_container(&id, accepted.revision);
+        let intended = async {
+            let settled = accepted.settled().await;
+            settled.map_err(|source| Failure::Commit { doing, source: source.into() })?;
+            self.steps.after("container intended");
+            // The kernel works meanwhile.
             self.tell_container(&record.container, EventAction::Create, None);
             self.fill_pool();
+            Ok(())
         };
-        let (mut made, ()) = tokio::join!(self.bring_up(&record.container, &image), told);
+        let mut made = match self.bring_up(&record.container, &image, intended).await {
+            Ok(()) => Ok(()),
+            Err(Setback::NotIntended(failure)) => {
+                self.take_back(&record.container).await;
+                return Err(failure);
+            }
+            Err(Setback::NotMade(failure)) => Err(failure),
+        };
         if made.is_ok() && goal == Goal::Running {
             made = self.launch(&record.container).await;
         }

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use kernel::Removal;
 use model::{Chain, EndpointId, NamespaceName, Network, Scope, Spare};
-use store::{Revision, Store, Transaction};
+use store::{Accepted, Revision, Store, Transaction};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::{
@@ -70,6 +70,12 @@ impl Daemon {
     pub(crate) async fn commit(&self, doing: impl Into<String>, transaction: Transaction) -> Result<Revision, Failure> {
         let committed = self.store.commit(transaction).await;
         committed.map_err(|source| Failure::Commit { doing: doing.into(), source: source.into() })
+    }
+
+    /// The same, which does not wait for the disk: what it returns does.
+    pub(crate) async fn submit(&self, doing: &str, transaction: Transaction) -> Result<Accepted, Failure> {
+        let accepted = self.store.submit(transaction).await;
+        accepted.map_err(|source| Failure::Commit { doing: doing.into(), source: source.into() })
     }
 
     /// Makes the kernel what the world says, as far as `scope` reaches. The desired state is computed when its turn

@@ -26,9 +26,39 @@ use crate::{
     retry,
 };
 
+/// Why a container could not be made.
+pub(crate) enum Setback {
+    /// Its record cannot be written: nothing but the kernel knows of it.
+    NotIntended(Failure),
+    /// Something else went wrong.
+    NotMade(Failure),
+}
+
+impl From<Failure> for Setback {
+    fn from(failure: Failure) -> Self {
+        Self::NotMade(failure)
+    }
+}
+
+impl From<Setback> for Failure {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::NotIntended(failure) | Setback::NotMade(failure) => failure,
+        }
+    }
+}
+
 impl Daemon {
     /// Makes the container, as far as the moment before its own program.
-    pub(crate) async fn bring_up(self: &Arc<Self>, container: &Container, image: &image::Image) -> Result<(), Failure> {
+    ///
+    /// `intended` ends once its record is where it lasts. The kernel's part, which is gone after a reboot and which a `netd`
+    /// that finds no record for it clears away, is not kept waiting for that; everything else is.
+    pub(crate) async fn bring_up(
+        self: &Arc<Self>,
+        container: &Container,
+        image: &image::Image,
+        intended: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Setback> {
         let attach = async {
             let begun = Instant::now();
             self.attach(container).await?;
@@ -36,15 +66,22 @@ impl Daemon {
             Ok(())
         };
         let namespace = container.mode.namespace().map(|name| self.directories.netns().join(name.as_str()));
-        if namespace.is_none_or(|namespace| namespace.exists()) {
-            // Neither needs the other: the namespace both work on was made ahead of time.
-            let create = async { self.create(container, &self.write_files(container, image).await?).await };
-            let (attached, created) = tokio::join!(attach, create);
-            attached.and(created)?;
-        } else {
-            let (attached, written) = tokio::join!(attach, self.write_files(container, image));
-            attached?;
-            self.create(container, &written?).await?;
+        let is_made = namespace.is_none_or(|namespace| namespace.exists());
+        let (attached, rest) = tokio::join!(attach, async {
+            intended.await.map_err(Setback::NotIntended)?;
+            let spec = self.write_files(container, image).await?;
+            if is_made {
+                // Neither needs the other: the namespace both work on was made ahead of time.
+                self.create(container, &spec).await?;
+            }
+            Ok(spec)
+        });
+        let spec = match rest {
+            Err(setback @ Setback::NotIntended(_)) => return Err(setback),
+            rest => attached.map_err(Setback::NotMade).and(rest)?,
+        };
+        if !is_made {
+            self.create(container, &spec).await?;
         }
         self.publish_names(container)?;
         self.listen_inside(container).await?;

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use api::EventAction;
-use model::ContainerId;
+use model::{Container, ContainerId};
 use store::Durability;
 
 use crate::{
@@ -64,6 +64,21 @@ impl Daemon {
             tracing::error!(container = id.short(), failure = chain(&failure), "it is removed as soon as it can be");
             self.take_down_later(id.clone());
         }
+    }
+
+    /// Takes back what the kernel has of a container whose record could not be written. What cannot be is cleared away with
+    /// everything else that nobody has a record of.
+    pub(crate) async fn take_back(&self, container: &Container) {
+        // It keeps its addresses until nobody can be reached under them.
+        self.world().change_container(&container.id, |record| record.goal = Goal::Removed);
+        let scope = self.world().scope_of(container);
+        let doing = format!("take back container `{}`", container.name);
+        if let Some(scope) = scope
+            && let Err(failure) = self.reconcile(doing, scope).await
+        {
+            tracing::error!(container = %container.name, failure = chain(&failure), "some of it is left in the kernel");
+        }
+        self.world().forget_container(&container.id, None);
     }
 
     /// Tries in the background until a container that is to go is gone: nobody who could ask for it again knows of it.

@@ -1,6 +1,6 @@
 //! Going on with a container where the last daemon, or a step that failed, left it.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use jiff::Timestamp;
 use model::ContainerId;
@@ -104,7 +104,7 @@ impl Daemon {
         cleared.map_err(|source| runtime_failure("clear", container, source))?;
         let image = self.image_of(container).await?;
         let mut made = match sources {
-            Ok(()) => self.bring_up(container, &image).await,
+            Ok(()) => self.bring_up(container, &image, ready(Ok(()))).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
         if made.is_ok() && record.goal == Goal::Running {

@@ -30,6 +30,7 @@ where
     an_entry_knows_its_creation_and_its_last_change(&*make().await).await;
     guards_hold_or_nothing_happens(&*make().await).await;
     no_key_is_written_twice_at_once(&*make().await).await;
+    what_is_accepted_is_committed_once_it_is_settled(&*make().await).await;
     a_transaction_is_one_revision(&*make().await).await;
     prefixes_are_plain_text(&*make().await).await;
     relaxed_commits_are_seen_at_once(&*make().await).await;
@@ -164,6 +165,26 @@ async fn no_key_is_written_twice_at_once(store: &dyn Store) {
         other => panic!("{other:?}"),
     }
     assert_eq!(list(store, "").await, before);
+}
+
+async fn what_is_accepted_is_committed_once_it_is_settled(store: &dyn Store) {
+    let first = store.submit(Transaction::durable().create(key("a"), "1")).await.expect("nothing is in its way");
+    // Decided already, whether it is on the disk or not.
+    let second = store.submit(Transaction::durable().create(key("a"), "2")).await;
+    assert!(matches!(&second, Err(CommitError::Conflict { key }) if key.as_str() == "a"), "{second:?}");
+    let third = store.submit(Transaction::durable().guard(Guard::Present(key("a"))).put(key("b"), "3")).await;
+    let third = third.expect("what it relies on is accepted");
+    let revision = first.revision;
+    assert!(third.revision > revision);
+    assert_eq!(first.settled().await.expect("the disk has room"), revision);
+    let found = entry(store, "a").await.expect("it is settled");
+    assert_eq!((&*found.value, found.modified), (b"1".as_slice(), revision));
+    // Nobody needs to wait for it.
+    drop(third);
+    commit(store, Transaction::durable().guard(Guard::Present(key("b"))).put(key("c"), "4")).await;
+    let relaxed = store.submit(Transaction::relaxed().delete(key("a"))).await.expect("it has no guard");
+    relaxed.settled().await.expect("memory has room");
+    assert_eq!(names(&list(store, "").await), ["b", "c"]);
 }
 
 async fn a_transaction_is_one_revision(store: &dyn Store) {

@@ -1,6 +1,6 @@
 //! What every backend offers.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -62,6 +62,37 @@ pub struct Listing {
     pub entries: Vec<(Key, Entry)>,
 }
 
+/// A transaction whose guards hold and whose place among all others is fixed, which is on its way to where it lasts.
+pub struct Accepted {
+    /// What its writes have, once it is [settled](Self::settled).
+    pub revision: Revision,
+    outcome: Pin<Box<dyn Future<Output = Result<Revision, CommitError>> + Send>>,
+}
+
+impl Accepted {
+    /// One that ends like this, for backends.
+    pub fn new(
+        revision: Revision,
+        outcome: impl Future<Output = Result<Revision, CommitError>> + Send + 'static,
+    ) -> Self {
+        Self { revision, outcome: Box::pin(outcome) }
+    }
+
+    /// Waits until it is committed, as [`Store::commit`] does.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing of it is there, and nothing that was accepted later relies on it.
+    pub async fn settled(self) -> Result<Revision, CommitError> {
+        self.outcome.await
+    }
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
 /// A revisioned key-value store.
 ///
 /// A prefix is plain text: `a` covers `a`, `a/b` and `ab`; `a/` covers `a/b` alone; the empty prefix covers everything.
@@ -90,6 +121,14 @@ pub trait Store: Send + Sync {
     /// [`CommitError::Conflict`] names the key whose guard failed. After [`CommitError::Store`] reads show nothing
     /// of the transaction, but after a restart it may turn out to have reached the disk.
     async fn commit(&self, transaction: Transaction) -> Result<Revision, CommitError>;
+
+    /// The same, which returns as soon as it is decided that the guards hold, and leaves the wait for the disk to
+    /// [`Accepted::settled`]: for whoever has something to do meanwhile that can be taken back. Nobody sees anything of the
+    /// transaction before it is settled, and a crash of the process until then may lose it.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    async fn submit(&self, transaction: Transaction) -> Result<Accepted, CommitError>;
 
     /// The changes of keys that start with `prefix`, from the first revision greater than `after` on.
     ///

@@ -12,6 +12,7 @@ mod watcher;
 mod writer;
 
 use std::{
+    future::{Future, ready},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::{
-    CommitError, Entry, Key, Listing, OpenError, Revision, Store, StoreError, Transaction, Watch,
+    Accepted, CommitError, Entry, Key, Listing, OpenError, Revision, Store, StoreError, Transaction, Watch,
     embedded::{
         file::StateFile,
         image::Shared,
@@ -73,6 +74,24 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// Gives the transaction to the writer and returns what becomes of it. `accepted` is told, or dropped if a guard fails.
+    fn hand_over(
+        &self,
+        transaction: Transaction,
+        accepted: Option<oneshot::Sender<Revision>>,
+    ) -> Result<impl Future<Output = Result<Revision, CommitError>> + Send + 'static, CommitError> {
+        let path = self.path.clone();
+        let closed = || StoreError::Closed { path };
+        let (reply, answer) = oneshot::channel();
+        let sent = self.jobs.as_ref().and_then(|jobs| jobs.send(Job { transaction, accepted, reply }).ok());
+        match sent {
+            Some(()) => Ok(async { answer.await.map_err(|_| closed())? }),
+            None => Err(closed().into()),
+        }
+    }
+}
+
 impl Drop for Embedded {
     fn drop(&mut self) {
         // The writer ends when its queue does.
@@ -97,11 +116,16 @@ impl Store for Embedded {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Revision, CommitError> {
-        let closed = || StoreError::Closed { path: self.path.clone() };
-        let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
-        jobs.send(Job { transaction, reply }).map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        self.hand_over(transaction, None)?.await
+    }
+
+    async fn submit(&self, transaction: Transaction) -> Result<Accepted, CommitError> {
+        let (accepted, acceptance) = oneshot::channel();
+        let outcome = self.hand_over(transaction, Some(accepted))?;
+        match acceptance.await {
+            Ok(revision) => Ok(Accepted::new(revision, outcome)),
+            Err(_) => outcome.await.map(|revision| Accepted::new(revision, ready(Ok(revision)))),
+        }
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, StoreError> {

@@ -13,7 +13,7 @@ mod key;
 mod transaction;
 mod watch;
 
-pub use contract::{Entry, Listing, Revision, Store};
+pub use contract::{Accepted, Entry, Listing, Revision, Store};
 pub use embedded::Embedded;
 pub use error::{Cause, CommitError, OpenError, StoreError};
 pub use key::{Key, ParseKeyError};

@@ -106,6 +106,7 @@ fn what_takes_space_is_refused_and_all_goes_on_once_there_is_some() {
     let host = &disk.host;
     let api = host.run("api", "web", &[], &["sh", "-c", "i=0; while sleep 0.1; do i=$((i + 1)); echo line $i; done"]);
     let before = networks_and_containers(host);
+    let ports = || host.namespace().run(&["ip", "-o", "link", "show"]).matches(" master fb-").count();
     let filler = disk.fill();
     let archive = tests::busybox_tar();
     for (request, code) in [
@@ -117,6 +118,7 @@ fn what_takes_space_is_refused_and_all_goes_on_once_there_is_some() {
         assert!(refused.stderr.to_lowercase().contains("no space left"), "{refused}");
         assert!(refused.stderr.contains(&*host.data_dir().to_string_lossy()), "it names the directory: {refused}");
         assert!(refused.stderr.contains("free "), "it says what to do: {refused}");
+        assert_eq!(ports(), 1, "what was made meanwhile is taken back: {request:?}");
     }
     let told = host.fabric(&["doctor"]).expect_code(1);
     let space = told.stdout.lines().find(|line| line.contains("is on a file system with ")).unwrap_or_default();

@@ -185,3 +185,26 @@ fn a_mount_that_does_not_answer_holds_up_neither_the_start_nor_other_containers(
     eventually("it is made", || (host.fabric(&["doctor"]).code == 0).then_some(()));
     assert_eq!(host.ok(&["start", "-a", "waits"]), "hello");
 }
+
+/// The kernel's part of a container is made while its record is on its way to the disk: what a crash of the host's disk or of
+/// `netd` loses in between must not be in anybody's way.
+#[test]
+fn what_no_record_tells_of_is_cleared_away() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    host.terminate();
+    let (state, before) = (host.data_dir().join("state.redb"), host.path("before"));
+    fs::copy(&state, &before).expect("nobody writes to it");
+    host.start();
+    let lost = host.run("lost", "web:ip=10.9.8.77", &["-p", "8080:80"], &["sleep", "1000"]);
+    let ports = || host.namespace().run(&["ip", "-o", "link", "show"]).matches(" master fb-").count();
+    assert_eq!((ports(), host.namespace().run(&["ping", "-n", "-c", "1", "10.9.8.77"]).is_empty()), (1, false));
+    host.kill();
+    fs::copy(&before, &state).expect("nobody writes to it");
+    host.start();
+    assert_eq!(host.json(&["ps", "-a"]), serde_json::json!([]));
+    eventually("its port is gone", || (ports() == 0).then_some(()));
+    let next = host.run("next", "web:ip=10.9.8.77", &["-p", "8080:80"], &["sleep", "1000"]);
+    assert_eq!((next.ipv4, ports()), (lost.ipv4, 1));
+    host.assert_healthy();
+}

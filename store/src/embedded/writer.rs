@@ -36,6 +36,8 @@ const RESERVE: u64 = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) transaction: Transaction,
+    /// Told before the wait for the disk, if its guards hold.
+    pub(super) accepted: Option<oneshot::Sender<Revision>>,
     pub(super) reply: oneshot::Sender<Result<Revision, CommitError>>,
 }
 
@@ -84,7 +86,7 @@ impl Writer {
         let mut durability = Durability::Relaxed;
         let mut on_full_disk = OnFullDisk::Fail;
         let mut answers = Vec::with_capacity(jobs.len());
-        for Job { transaction, reply } in jobs {
+        for Job { transaction, accepted, reply } in jobs {
             if transaction.durability == Durability::Durable {
                 durability = Durability::Durable;
             }
@@ -92,7 +94,12 @@ impl Writer {
             if transaction.on_full_disk == OnFullDisk::UseReserve {
                 on_full_disk = OnFullDisk::UseReserve;
             }
-            answers.push((reply, batch.apply(&self.shared.image(), transaction)));
+            let answer = batch.apply(&self.shared.image(), transaction);
+            if let (Some(accepted), Ok(revision)) = (accepted, &answer) {
+                // Whoever asked may have stopped waiting, here and below.
+                let _ = accepted.send(*revision);
+            }
+            answers.push((reply, answer));
         }
 
         let Batch { revision, changes, events } = batch;
@@ -114,7 +121,6 @@ impl Writer {
                 Ok(()) => answer,
                 Err(error) => Err(error.clone().into()),
             };
-            // Whoever asked may have stopped waiting.
             let _ = reply.send(answer);
         }
     }
