@@ -36,7 +36,7 @@ use crate::{life::Life, namespaces::SpareNamespaces, record::Record};
 pub(crate) struct World {
     networks: BTreeMap<NetworkId, NetworkEntry>,
     network_names: BTreeMap<NetworkName, NetworkId>,
-    containers: BTreeMap<ContainerId, ContainerEntry>,
+    containers: BTreeMap<ContainerId, Box<ContainerEntry>>,
     container_names: BTreeMap<ContainerName, ContainerId>,
     /// Host ports of live containers.
     published: Ports,

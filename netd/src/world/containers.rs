@@ -56,7 +56,7 @@ impl World {
         let life = Arc::new(Life::new());
         self.containers.insert(
             record.container.id.clone(),
-            ContainerEntry { record, arriving: None, committed, life: life.clone() },
+            Box::new(ContainerEntry { record, arriving: None, committed, life: life.clone() }),
         );
         life
     }
@@ -64,7 +64,8 @@ impl World {
     /// The container is gone, its addresses since `freed`, or it never came to be: its name, addresses and ports are free,
     /// and who waits for it is told.
     pub(crate) fn forget_container(&mut self, id: &ContainerId, freed: Option<Revision>) {
-        let Some(ContainerEntry { record, life, .. }) = self.containers.remove(id) else { return };
+        let Some(entry) = self.containers.remove(id) else { return };
+        let ContainerEntry { record, life, .. } = *entry;
         life.set_removed();
         if record.holds_ports() {
             self.release_ports(&record.container);
