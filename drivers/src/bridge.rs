@@ -28,8 +28,11 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
         Reach::Routed | Reach::Lan => None,
         Reach::Internal | Reach::Isolated => Some(Element::Internal(name.clone())),
     });
-    let gateways = network.gateways().map(|subnet| subnet.gateway_net().addr());
-    state.elements.extend(gateways.map(|address| Element::Gateway { bridge: name.clone(), address }));
+    let gateways: BTreeSet<_> = network.gateways().map(Subnet::gateway_net).collect();
+    let elements = gateways.iter().map(|net| Element::Gateway { bridge: name.clone(), address: net.addr() });
+    state.elements.extend(elements);
+    let ipv6 = if network.reach.has_gateway() && speaks(Family::Ipv6) { Ipv6::On } else { Ipv6::Off };
+    let link_local = (ipv6 == Ipv6::On).then(|| Bridge::link_local_of(network.gateway_mac));
     state.bridges.insert(
         name.clone(),
         Bridge {
@@ -37,8 +40,8 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             mac: network.gateway_mac,
             mtu: network.mtu,
             admin: Admin::Up,
-            addresses: network.gateways().map(Subnet::gateway_net).collect(),
-            ipv6: if network.reach.has_gateway() && speaks(Family::Ipv6) { Ipv6::On } else { Ipv6::Off },
+            addresses: gateways.into_iter().chain(link_local).collect(),
+            ipv6,
             loopback_routing: if segment.published_to_loopback { Switch::On } else { Switch::Off },
         },
     );

@@ -266,7 +266,7 @@ impl Worker {
 
 /// The elements that stand for a bridge's addresses.
 fn gateways(name: &IfName, bridge: &Bridge) -> impl Iterator<Item = Element> {
-    bridge.addresses.iter().map(|net| Element::Gateway { bridge: name.clone(), address: net.addr() })
+    bridge.gateways().map(|net| Element::Gateway { bridge: name.clone(), address: net.addr() })
 }
 
 fn bridge<'a>(link: &Link, addresses: impl Iterator<Item = &'a route::Address>) -> Option<Bridge> {

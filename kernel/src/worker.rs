@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Admin, Announcement, Change, Inside, Ipv6, Route, Scope, State, SubInterface, diff};
+use model::{Admin, Announcement, Change, IfName, Inside, Ipv6, Route, Scope, State, SubInterface, diff};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use crate::{
@@ -218,6 +218,21 @@ impl Worker {
         Ok((link.index, socket, announcer))
     }
 
+    /// Waits until frames pass a port, and tells the container behind it and the host where the other is. `socket` is of
+    /// the container's namespace, `index` that of its interface.
+    fn acquaint(&mut self, port: &IfName, inside: &Inside, index: u32, mut socket: Socket) -> Result<(), KernelError> {
+        let Some(bridge) = link::await_forwarding(&mut self.route, port)? else { return Ok(()) };
+        if inside.ipv6 != Ipv6::Off {
+            // With its carrier it gets its link-local address.
+            link::await_carrier(&mut socket, &inside.interface)?;
+        }
+        if let Some(mac) = bridge.mac {
+            neighbour::tell_container(&mut socket, index, inside, mac);
+        }
+        neighbour::tell_host(&mut self.route, bridge.index, inside);
+        Ok(())
+    }
+
     fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
         match change {
             Change::InstallFirewall { elements } => structure::install(&mut self.netfilter, &self.rules, elements),
@@ -260,25 +275,32 @@ impl Worker {
             }
             Change::ConfigureInside { name, inside, remove, leave, announcement } => {
                 let is_announced = inside.admin == Admin::Up && *announcement == Announcement::Due;
-                let (index, mut socket, announcer) = self.configure(inside, remove, leave, is_announced)?;
-                let bridge = link::await_forwarding(&mut self.route, name)?;
-                if let Some(bridge) = bridge {
-                    if inside.ipv6 != Ipv6::Off {
-                        // With its carrier it gets its link-local address.
-                        link::await_carrier(&mut socket, &inside.interface)?;
-                    }
-                    if let Some(mac) = bridge.mac {
-                        neighbour::tell_container(&mut socket, index, inside, mac);
-                    }
-                    neighbour::tell_host(&mut self.route, bridge.index, inside);
-                }
+                let (index, socket, announcer) = self.configure(inside, remove, leave, is_announced)?;
+                self.acquaint(name, inside, index, socket)?;
                 // Not before: a bridge drops what comes in by a port that does not forward yet.
                 if let Some(announcer) = announcer {
                     self.herald.announce(announcer, index, inside);
                 }
                 Ok(())
             }
-            Change::SetLink { name, settings } => link::set(&mut self.route, name, settings),
+            Change::Reacquaint { name, inside } => {
+                let namespace = self.namespaces.require(&inside.namespace)?;
+                let open = || {
+                    let mut socket = Socket::open(NETLINK_ROUTE)?;
+                    let link = link::find_ours(&mut socket, &inside.interface)?;
+                    Ok::<_, KernelError>((link.index, socket))
+                };
+                let (index, socket) = self.home.visit(&namespace, open)??;
+                self.acquaint(name, inside, index, socket)
+            }
+            Change::SetLink { name, settings } => {
+                link::set(&mut self.route, name, settings)?;
+                // A bridge that comes back: showing it brings its state up to date, see `link::await_forwarding`.
+                if settings.admin == Some(Admin::Up) && settings.fixed.is_none() {
+                    link::find(&mut self.route, name)?;
+                }
+                Ok(())
+            }
             Change::RemoveLink(name) => link::remove(&mut self.route, name),
             Change::AddAddress { name, address } => route::add_address(&mut self.route, name, *address),
             Change::RemoveAddress { name, address } => route::remove_address(&mut self.route, name, *address),

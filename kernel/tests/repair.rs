@@ -74,9 +74,16 @@ fn a_deleted_bridge() {
             "add address 10.89.1.1/24 to BRIDGE",
             "set BRIDGE alias",
             "set PORT master BRIDGE",
+            "reacquaint eth0 in c12",
             "set fe-",
+            "reacquaint eth0 in c13",
         ],
     );
+}
+
+#[test]
+fn a_port_that_is_down() {
+    repairs(|_| drop(sh(&format!("ip link set {} down", port()))), &["set PORT up", "reacquaint eth0 in c12"]);
 }
 
 #[test]

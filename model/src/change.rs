@@ -99,6 +99,14 @@ pub enum Change {
         /// Whether its neighbours are told of it.
         announcement: Announcement,
     },
+    /// Tell a container's end and its host of each other once more: with the carrier of a port that was down or in no
+    /// bridge went what they knew, and who asks before frames pass again asks the next time a second later.
+    Reacquaint {
+        /// The host's end of the veth pair.
+        name: IfName,
+        /// The container's end.
+        inside: Inside,
+    },
     /// Make an interface on one of the host's, down, in its namespace.
     CreateSubInterface(SubInterface),
     /// Address such an interface, bring it up, and set its default route, in one batch.
@@ -204,6 +212,7 @@ impl Change {
             | Self::OpenPassage { port: name, .. }
             | Self::ClosePassage(name)
             | Self::RenameInside { name, .. }
+            | Self::Reacquaint { name, .. }
             | Self::ConfigureInside { name, .. } => Some(name.as_str()),
         }
     }
@@ -222,7 +231,7 @@ impl Change {
             }
             Self::SetLink { settings, .. } => (settings.master.as_ref(), None),
             Self::RenameInside { place, .. } => (None, Some(&place.namespace)),
-            Self::ConfigureInside { inside, .. } => (None, Some(&inside.namespace)),
+            Self::ConfigureInside { inside, .. } | Self::Reacquaint { inside, .. } => (None, Some(&inside.namespace)),
             _ => (None, None),
         };
         let bridge = bridge.map(IfName::as_str);
@@ -304,6 +313,7 @@ impl fmt::Display for Change {
                 }
                 Ok(())
             }
+            Self::Reacquaint { inside, .. } => write!(f, "reacquaint {} with its host", inside.place()),
             Self::CreateSubInterface(SubInterface { parent, inside }) => {
                 write!(f, "create {} as {} on {}", inside.place(), parent.kind, parent.interface)?;
                 write!(f, "{} mtu {}", mac(inside), inside.mtu)

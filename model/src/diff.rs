@@ -5,8 +5,6 @@ mod shortcut;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
-
 use crate::{
     Admin, Announcement, Bridge, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings,
     Namespace, Observed, Place, State, Structure, SubInterface, Switch, Veth,
@@ -90,7 +88,7 @@ fn confine(wanted: &BTreeSet<Element>, observed: &State, changes: &mut Vec<Chang
         add_elements(Some(name), [element.clone()].into(), changes);
         confined.insert(element.clone());
         if matches!(element, Element::Internal(_)) {
-            let ranges = bridge.addresses.iter().map(IpNet::trunc);
+            let ranges = bridge.gateways().map(|net| net.trunc());
             changes.extend(ranges.map(Flows::Beyond).map(Change::ForgetFlows));
         }
     }
@@ -386,15 +384,17 @@ fn raise_veth(
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
+    let comes_back = settings.admin.is_some() || settings.master.is_some();
     set_link(name, settings, changes);
     silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
     // The container's end comes up last: it finds its carrier at once then, and can send from the first moment.
-    if let (Some(inside), Some(seen)) = (&desired.inside, &observed.inside)
-        && inside != seen
-    {
+    let (Some(inside), Some(seen)) = (&desired.inside, &observed.inside) else { return };
+    if inside != seen {
         let remove = seen.addresses.difference(&inside.addresses).copied().collect();
         let leave = &seen.all_routes() - &inside.all_routes();
         let (name, inside) = (name.clone(), inside.clone());
         changes.push(Change::ConfigureInside { name, inside, remove, leave, announcement });
+    } else if comes_back && inside.admin == Admin::Up {
+        changes.push(Change::Reacquaint { name: name.clone(), inside: inside.clone() });
     }
 }

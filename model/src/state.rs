@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 pub(crate) use shown::list;
 
@@ -117,7 +117,7 @@ pub struct Bridge {
     pub mtu: u32,
     /// Whether it was told to be up.
     pub admin: Admin,
-    /// Addresses that Fabric put on it, or should.
+    /// Addresses that Fabric put on it, or should: its gateways', and a link-local one if it speaks IPv6.
     pub addresses: BTreeSet<IpNet>,
     /// Whether it speaks IPv6.
     pub ipv6: Ipv6,
@@ -240,6 +240,18 @@ impl Bridge {
     /// The alias of a network's bridge.
     pub fn alias_of(network: &NetworkId) -> String {
         format!("fabric:network:{network}")
+    }
+
+    /// The link-local address of a bridge that speaks IPv6 and has this MAC address. The kernel would make the same, once,
+    /// but nobody would put it back; and a host without one does not ask where a neighbour is for whom it forwards
+    /// (`ndisc_send_ns` in `net/ipv6/ndisc.c`), so nobody outside would reach a container that it has forgotten.
+    pub fn link_local_of(mac: MacAddress) -> IpNet {
+        Ipv6Net::new_assert(mac.link_local(), 64).into()
+    }
+
+    /// Its addresses but for the link-local one.
+    pub fn gateways(&self) -> impl Iterator<Item = &IpNet> {
+        self.addresses.iter().filter(|net| !matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local()))
     }
 }
 

@@ -19,6 +19,7 @@ mod processes;
 mod router;
 mod snapshot;
 mod steps;
+mod stream;
 mod terminal;
 mod wait;
 
@@ -36,5 +37,6 @@ pub use ping::{Ping, PingReport, pings};
 pub use router::advertise_router;
 pub use snapshot::{difference, without_carrier};
 pub use steps::{Course, Scenario, crash_after_each, kind};
+pub use stream::Stream;
 pub use terminal::Terminal;
 pub use wait::{PATIENCE, eventually, within};

@@ -118,6 +118,7 @@ fn each_difference_of_the_hosts_network() {
         (ip(&format!("link set {bridge} address 02:00:00:00:00:77")), vec![of_web("should have mac ")]),
         (ip(&format!("address del 10.9.8.1/24 dev {bridge}")), vec![of_web("lacks the address 10.9.8.1/24")]),
         (ip(&format!("address del fd09::1/64 dev {bridge}")), vec![of_web("lacks the address fd09::1/64")]),
+        (ip(&format!("-6 address flush dev {bridge} scope link")), vec![of_web("lacks the address fe80::")]),
         (setting(&format!("ipv6/conf/{bridge}/accept_ra"), "2"), vec![of_web("should have ipv6 on")]),
         (setting(&format!("ipv4/conf/{bridge}/route_localnet"), "0"), vec![of_web("should have loopback routing on")]),
         (ip(&format!("link set {port} down")), vec![of_api("should have up")]),

@@ -208,18 +208,20 @@ fn what_is_left_of_an_import_is_named_and_mended() {
 #[test]
 fn links_rules_and_settings_are_named_or_restored_already() {
     let host = Host::new();
-    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24", "--subnet", "fd09::/64"]);
     host.run("api", "web", &["-p", "8080:80"], &["sleep", "1000"]);
     let (bridge, port) = (host.interface("fb-"), host.interface("fe-"));
     let bridge_of_web = format!("interface {bridge} of network `web`");
     let port_of_api = format!("interface {port} of container `api`");
-    let damages: [(&[&str], &str, &str); 6] = [
+    let damages: [(&[&str], &str, &str); 8] = [
         (&["ip", "link", "set", &bridge, "mtu", "1400"], &bridge_of_web, "should have mtu 1500"),
         (&["ip", "address", "del", "10.9.8.1/24", "dev", &bridge], &bridge_of_web, "lacks the address 10.9.8.1/24"),
+        (&["ip", "address", "del", "fd09::1/64", "dev", &bridge], &bridge_of_web, "lacks the address fd09::1/64"),
         (&["ip", "link", "set", &port, "down"], &port_of_api, "should have up"),
         (&["nft", "flush", "ruleset"], "table inet fabric or bridge fabric", "is missing or was altered"),
         (&["nft", "flush", "set", "inet", "fabric", "bridges"], "element bridge ", "is missing"),
         (&["sysctl", "-qw", "net.ipv4.ip_forward=0"], "net.ipv4.ip_forward", "is 0 and should be 1"),
+        (&["sysctl", "-qw", "net.ipv6.conf.all.forwarding=0"], "net.ipv6.conf.all.forwarding", "is 0 and should be 1"),
     ];
     let healthy = host.kernel_state();
     for (damage, object, difference) in damages {

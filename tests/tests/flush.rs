@@ -1,115 +1,115 @@
 //! What passes when another program flushes the host's rules, and for how long.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tests::{ALL, Frame, Host, Namespace, PATIENCE, Wire, eventually, within};
+use tests::{ALL, Frame, Host, Namespace, PATIENCE, Stream, Wire, eventually, within};
 
-/// What the longest window may be. Half of them must be shorter than 100 ms, as promised; a machine that also builds
-/// and tests other things keeps a process waiting now and then. The look at everything comes every 10 s; it must not be what
-/// closes one.
+/// What is promised, and kept 19 times of 20: a machine that also builds and tests other things keeps a process waiting
+/// now and then.
+const PROMISED: Duration = Duration::from_millis(100);
+/// What the longest window may be. The look at everything comes every 10 s; it must not be what closes one.
 const LONGEST: Duration = Duration::from_secs(8);
+/// How often what depends on the clock is measured at most: what is slow by itself is slow each time.
+const MEASUREMENTS: usize = 3;
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+const PORT: u16 = 7000;
 
-/// Datagrams that somebody sends every millisecond, and when they arrived.
-struct Stream {
-    stop: Arc<AtomicBool>,
-    sender: JoinHandle<()>,
-    receiver: UdpSocket,
-}
+/// How long something took each time, in order.
+struct Times(Vec<Duration>);
 
-impl Stream {
-    fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr, port: u16) -> Self {
-        let socket = from.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("free"));
-        Self::of(to, address, port, move || {
-            // An unreachable answer to an earlier one is told here; it does not matter.
-            let _ = socket.send_to(b"?", (address, port));
-        })
+impl Times {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        Self(times)
     }
 
-    fn of(to: &Namespace, address: Ipv4Addr, port: u16, send: impl Fn() + Send + 'static) -> Self {
-        let receiver = to.enter(|| UdpSocket::bind((address, port)).expect("free"));
-        receiver.set_read_timeout(Some(Duration::from_millis(1))).expect("not zero");
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let sender = std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                send();
-                std::thread::sleep(Duration::from_millis(1));
-            }
+    /// As long or shorter took this part of them, in hundredths.
+    fn percentile(&self, part: usize) -> Duration {
+        self.0[(self.0.len() * part).div_ceil(100) - 1]
+    }
+
+    fn print(&self, what: &str) {
+        let [half, most, all] = [50, 95, 100].map(|part| self.percentile(part));
+        println!("{what} {half:?} (median), {most:?} (95th percentile), {all:?} (longest of {})", self.0.len());
+    }
+}
+
+/// How long datagrams of each family arrived after each of several flushes.
+fn windows(host: &Host, streams: &[Stream; 2]) -> [Times; 2] {
+    const ROUNDS: usize = 40;
+    const QUIET: Duration = Duration::from_millis(150);
+    let mut windows = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        host.namespace().run(&["nft", "flush", "ruleset"]);
+        let flushed = Instant::now();
+        let arrivals = eventually("the window is closed", || {
+            let arrivals = streams.each_ref().map(|stream| stream.arrivals(begun));
+            let last = arrivals.iter().filter_map(|of_family| of_family.last()).copied().max();
+            (last.unwrap_or(flushed).max(flushed).elapsed() > QUIET).then_some(arrivals)
         });
-        Self { stop, sender, receiver }
-    }
-
-    /// When datagrams arrived, from now on, until none came for `quiet`.
-    fn arrivals(&self, quiet: Duration) -> Vec<Instant> {
-        let mut arrivals = Vec::new();
-        let mut last = Instant::now();
-        while last.elapsed() < quiet {
-            if self.receiver.recv(&mut [0; 8]).is_ok() {
-                last = Instant::now();
-                arrivals.push(last);
-            }
+        for (windows, arrivals) in windows.iter_mut().zip(&arrivals) {
+            let open = arrivals.first().zip(arrivals.last()).map(|(first, last)| last.duration_since(*first));
+            windows.push(open.unwrap_or_default());
         }
-        arrivals
     }
-
-    fn finish(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.sender.join().expect("sending does not panic");
-    }
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+    windows.map(Times::of)
 }
 
 #[test]
 fn rules_that_another_program_flushes_are_back_within_100_milliseconds() {
     let host = Host::new();
     let lan = host.lan();
-    host.ok(&["network", "create", "web"]);
-    host.ok(&["network", "create", "db"]);
-    let victim = host.run("victim", "db", &[], &["sleep", "1000"]);
-    let client = host.run("client", "web", &[], &["sleep", "1000"]);
-    let neighbour = host.run("neighbour", "db", &[], &["sleep", "1000"]);
-    let [from, to] = [&neighbour, &victim].map(|container| container.namespace().mac("eth0"));
-    let gateway = host.json(&["network", "inspect", "db"])["subnets"][0]["gateway"].as_str().map(str::parse);
-    let gateway: Ipv4Addr = gateway.expect("it has one").expect("an address");
-    let forged = Frame::udp(to, from, [gateway, victim.ipv4].map(IpAddr::from), [53, 7000]);
-    let wire = Arc::new(Wire::open(&neighbour.namespace(), "eth0", ALL));
-    let to_victim = |from: &Namespace| Stream::start(from, &victim.namespace(), victim.ipv4, 7000);
-    type Start<'a> = &'a dyn Fn() -> Stream;
+    lan.speak_ipv6(host.namespace());
+    host.ok(&["network", "create", "web", "--ipv6"]);
+    host.ok(&["network", "create", "db", "--ipv6"]);
+    let victim = host.run("victim", "db", &[], &["sleep", "1000"]).namespace();
+    let client = host.run("client", "web", &[], &["sleep", "1000"]).namespace();
+    let neighbour = host.run("neighbour", "db", &[], &["sleep", "1000"]).namespace();
+    let victims = host.addresses("victim");
+    let [from, to] = [&neighbour, &victim].map(|container| container.mac("eth0"));
+    let subnets = &host.json(&["network", "inspect", "db"])["subnets"];
+    let gateways: [IpAddr; 2] =
+        [0, 1].map(|family| subnets[family]["gateway"].as_str().expect("it has one").parse().expect("an address"));
+    let wire = Arc::new(Wire::open(&neighbour, "eth0", ALL));
+    // What is sent over the one family is heard at one port, over the other at the next.
+    let each =
+        |start: &dyn Fn(usize, u16) -> Stream| [(0, PORT), (1, PORT + 1)].map(|(family, port)| start(family, port));
+    let to_victim = |from: &Namespace| {
+        each(&|family, port| Stream::start(from, SocketAddr::new(victims[family], port), &victim, port))
+    };
+    type Start<'a> = &'a dyn Fn() -> [Stream; 2];
     let attacks: [(&str, Start<'_>); 3] = [
-        ("a container of another network", &|| to_victim(&client.namespace())),
+        ("a container of another network", &|| to_victim(&client)),
         ("the LAN", &|| to_victim(&lan.namespace)),
         ("a neighbour in the gateway's name", &|| {
-            let (wire, forged) = (Arc::clone(&wire), forged.clone());
-            Stream::of(&victim.namespace(), victim.ipv4, 7000, move || wire.send(&forged))
+            each(&|family, port| {
+                let forged = Frame::udp(to, from, [gateways[family], victims[family]], [53, port]);
+                let wire = Arc::clone(&wire);
+                Stream::of(&neighbour, &victim, port, Duration::from_millis(1), move || wire.send(&forged))
+            })
         }),
     ];
     for (who, start) in attacks {
-        let stream = start();
-        assert_eq!(stream.arrivals(Duration::from_millis(300)).len(), 0, "{who} is kept out");
-        let mut windows = Vec::new();
-        for _ in 0..20 {
-            host.namespace().run(&["nft", "flush", "ruleset"]);
-            let arrived = stream.arrivals(Duration::from_millis(150));
-            let open = arrived.first().zip(arrived.last()).map(|(first, last)| last.duration_since(*first));
-            windows.push(open.unwrap_or_default());
-        }
-        stream.finish();
-        let (most, half) = (windows.iter().copied().max().expect("twenty"), median(windows));
-        println!("{who} got through for {half:?} (median), {most:?} (longest) after `nft flush ruleset`");
-        assert!(half < Duration::from_millis(100), "{who}: {half:?}");
-        assert!(most < LONGEST, "{who}: {most:?}");
+        let begun = Instant::now();
+        let streams = start();
+        std::thread::sleep(Duration::from_millis(300));
+        let early = streams.each_ref().map(|stream| stream.arrivals(begun).len());
+        assert_eq!(early, [0; 2], "{who} is kept out");
+        let kept = (0..MEASUREMENTS).any(|_| {
+            let windows = windows(&host, &streams);
+            for (family, times) in FAMILIES.iter().zip(&windows) {
+                times.print(&format!("after `nft flush ruleset` {who} got through over {family} for"));
+                assert!(times.percentile(50) > Duration::ZERO, "{who}, {family}: the control: it does get through");
+                assert!(times.percentile(100) < LONGEST, "{who}, {family}");
+            }
+            windows.iter().all(|times| times.percentile(95) <= PROMISED)
+        });
+        assert!(kept, "{who}: more than {PROMISED:?} for more than one of twenty, each time");
     }
     host.assert_healthy();
 }
@@ -148,31 +148,59 @@ fn who_came_in_through_the_window_is_cut_off() {
 
 #[test]
 fn interfaces_that_another_program_takes_down_are_back_at_once() {
+    const ROUNDS: usize = 5;
     let host = Host::new();
-    host.ok(&["network", "create", "web"]);
-    let server = host.run("server", "web", &[], &["sleep", "1000"]);
+    let lan = host.lan();
+    let [_, host6] = lan.speak_ipv6(host.namespace());
+    host.ok(&["network", "create", "web", "--ipv6"]);
+    let server = host.run("server", "web", &["-p", "7000-7001:7000-7001/udp"], &["sleep", "1000"]).namespace();
     let (bridge, port) = (host.interface("fb-"), host.interface("fe-"));
-    let answers_within = |seconds: &str| {
-        let ping = ["ping", "-n", "-c", "1", "-W", seconds, &server.ipv4.to_string()];
-        host.namespace().try_run(&ping).code == 0
-    };
-    let answers = || answers_within("0.1");
-    assert!(answers_within("10"), "the control");
-    let damages: [&[&str]; 6] = [
+    let deaf = format!("net.ipv6.conf.{bridge}.disable_ipv6=1");
+    let damages: [&[&str]; 8] = [
         &["ip", "link", "set", &port, "down"],
         &["ip", "link", "set", &port, "nomaster"],
         &["ip", "link", "delete", &port],
         &["ip", "link", "set", &bridge, "down"],
         &["ip", "address", "flush", "dev", &bridge],
+        &["ip", "-6", "address", "flush", "dev", &bridge, "scope", "global"],
+        &["sysctl", "-qw", &deaf],
         &["ip", "link", "delete", &bridge],
     ];
+    // For whom it forwards the host finds nobody in its own name.
+    let streams = [(IpAddr::from(lan.host_address), PORT), (host6.into(), PORT + 1)]
+        .map(|(to, port)| Stream::start(&lan.namespace, SocketAddr::new(to, port), &server, port));
+    let arrive = || {
+        let lately = Instant::now() - Duration::from_millis(20);
+        streams.iter().all(|stream| !stream.arrivals(lately).is_empty()).then_some(())
+    };
+    eventually("the control: datagrams arrive", arrive);
+    let pauses = |damage: &[&str]| {
+        let mut pauses = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            host.namespace().run(damage);
+            // So that none is counted that arrived before.
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(within(LONGEST, arrive).is_some(), "{damage:?}");
+            streams.iter().zip(&mut pauses).for_each(|(stream, pauses)| pauses.push(stream.longest_pause(begun)));
+            let well = || (host.fabric(&["doctor"]).code == 0).then_some(());
+            assert!(within(PATIENCE, well).is_some(), "{damage:?}");
+        }
+        pauses.map(Times::of)
+    };
     for damage in damages {
-        host.namespace().run(damage);
-        // The look at everything comes every 10 s; it must not be what mended this.
-        let start = Instant::now();
-        assert!(within(Duration::from_secs(8), || answers().then_some(())).is_some(), "{damage:?}: not mended");
-        println!("{damage:?}: mended within {:?}", start.elapsed());
-        let well = || (host.fabric(&["doctor"]).code == 0).then_some(());
-        assert!(within(PATIENCE, well).is_some(), "{damage:?}");
+        let kept = (0..MEASUREMENTS).any(|_| {
+            let pauses = pauses(damage);
+            for (family, times) in FAMILIES.iter().zip(&pauses) {
+                times.print(&format!("after {damage:?} nothing arrived over {family} for"));
+                assert!(times.percentile(100) < LONGEST, "{damage:?}, {family}");
+            }
+            pauses.iter().all(|times| times.percentile(50) <= PROMISED)
+        });
+        assert!(kept, "{damage:?}: more than {PROMISED:?} as a rule, each time");
+        // Nor is it so only as long as it is remembered where the container is.
+        host.namespace().run(&["ip", "neighbour", "flush", "dev", &bridge]);
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(within(LONGEST, arrive).is_some(), "{damage:?}: it is not found anew");
     }
 }

@@ -1,20 +1,28 @@
 //! The kernel is brought to what was asked for, from wherever it is.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use tests::{Attached, Host, PATIENCE, difference, eventually, fetch, within, without_carrier};
 
 fn host_with_a_server() -> (Host, Attached) {
     let host = Host::new();
-    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let api = host.run("api", "web", &["-p", "8080:80"], &["httpd", "-f", "-p", "80", "-h", "/etc"]);
-    eventually("the server listens", || works(&host, &api).then_some(()));
+    eventually("the server listens", || works(&host).then_some(()));
     (host, api)
 }
 
-/// Whether the container is reached by its address, by its published port, and by its name from a neighbour.
-fn works(host: &Host, api: &Attached) -> bool {
-    let direct = fetch(host.namespace(), api.ipv4, 80, "hostname").is_ok();
+/// Tells whether the LAN, on a cable made now, reaches the published port over both families.
+fn from_outside(host: &Host) -> impl Fn() -> bool + use<> {
+    let lan = host.lan();
+    let [_, host6] = lan.speak_ipv6(host.namespace());
+    let on_lan = [IpAddr::from(lan.host_address), host6.into()];
+    move || on_lan.iter().all(|to| fetch(&lan.namespace, *to, 8080, "hostname").is_ok())
+}
+
+/// Whether the container is reached by its addresses, by its published port, and by its name from a neighbour.
+fn works(host: &Host) -> bool {
+    let direct = host.addresses("api").iter().all(|own| fetch(host.namespace(), *own, 80, "hostname").is_ok());
     let published = fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname").is_ok();
     let named = ["run", "--rm", "--network", "web", "busybox", "timeout", "3", "wget", "-qO-", "http://api/hostname"];
     direct && published && host.fabric(&named).code == 0
@@ -44,15 +52,27 @@ fn damage_from_outside_is_repaired_by_a_restart() {
         ("the firewall is flushed", Box::new(|_| ["nft", "flush", "ruleset"].map(str::to_owned).to_vec())),
         ("the bridge is gone", Box::new(move |host| words("ip link delete LINK", bridge(host)))),
         ("the bridge is down", Box::new(move |host| words("ip link set LINK down", bridge(host)))),
-        ("the gateway's address is gone", Box::new(move |host| words("ip address flush dev LINK", bridge(host)))),
+        ("the gateway's addresses are gone", Box::new(move |host| words("ip address flush dev LINK", bridge(host)))),
+        (
+            "the gateway's address of IPv6 is gone",
+            Box::new(move |host| words("ip -6 address flush dev LINK scope global", bridge(host))),
+        ),
+        (
+            "the bridge speaks no IPv6",
+            Box::new(move |host| words("sysctl -qw net.ipv6.conf.LINK.disable_ipv6=1", bridge(host))),
+        ),
         ("the port has left the bridge", Box::new(move |host| words("ip link set LINK nomaster", port(host)))),
         ("the port is down", Box::new(move |host| words("ip link set LINK down", port(host)))),
         ("the veth pair is gone", Box::new(move |host| words("ip link delete LINK", port(host)))),
         ("forwarding is off", Box::new(|_| ["sysctl", "-qw", "net.ipv4.ip_forward=0"].map(str::to_owned).to_vec())),
+        (
+            "forwarding of IPv6 is off",
+            Box::new(|_| ["sysctl", "-qw", "net.ipv6.conf.all.forwarding=0"].map(str::to_owned).to_vec()),
+        ),
     ];
     let (host, api) = host_with_a_server();
-    let lan = host.lan();
-    let outside = || fetch(&lan.namespace, lan.host_address, 8080, "hostname").is_ok();
+    let outside = from_outside(&host);
+    assert!(outside(), "the control: at first it is reached");
     for (what, damage) in damages {
         host.kill();
         let command = damage(&host);
@@ -61,7 +81,9 @@ fn damage_from_outside_is_repaired_by_a_restart() {
         // It is the start that repairs it, not a look some time later.
         host.spawn(host.netd_command().env("NETD_HANDS_OFF", "1"));
         host.wait_until_ready();
-        let again = || (works(&host, &api) && outside()).then_some(());
+        // What is remembered of who is where would do for a while.
+        host.namespace().run(&["ip", "neighbour", "flush", "all"]);
+        let again = || (works(&host) && outside()).then_some(());
         assert!(within(PATIENCE, again).is_some(), "{what}: not repaired\n{}", host.kernel_state());
         host.assert_healthy();
         assert_eq!(host.attached("api"), api, "{what}: the container itself went on");
@@ -70,15 +92,14 @@ fn damage_from_outside_is_repaired_by_a_restart() {
 
 #[test]
 fn rules_flushed_while_the_daemon_runs_are_told_and_come_back() {
-    let (host, api) = host_with_a_server();
-    let lan = host.lan();
-    let outside = || fetch(&lan.namespace, lan.host_address, 8080, "hostname").is_ok();
+    let (host, _) = host_with_a_server();
+    let outside = from_outside(&host);
     host.namespace().run(&["nft", "flush", "ruleset"]);
     let told = host.fabric(&["doctor"]);
     // The daemon may have looked just now; then there is nothing to tell.
     assert!(outside() || told.code == 1 && told.stdout.contains("table inet fabric"), "{told}");
     assert!(within(PATIENCE, || outside().then_some(())).is_some(), "{}", host.kernel_state());
-    eventually("all else works", || works(&host, &api).then_some(()));
+    eventually("all else works", || works(&host).then_some(()));
     host.assert_healthy();
 }
 

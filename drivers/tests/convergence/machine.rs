@@ -171,7 +171,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
         }
         Change::RemoveElements { elements } => state.elements.retain(|element| !elements.contains(element)),
-        Change::ForgetFlows(_) => {}
+        Change::ForgetFlows(_) | Change::Reacquaint { .. } => {}
         Change::AllowForwarding(Family::Ipv4) => state.forwarding = Forwarding::TurnedOn,
         Change::AllowForwarding(Family::Ipv6) => state.forwarding6 = Forwarding::TurnedOn,
         Change::InstallShortcut { passages } => {

@@ -146,7 +146,7 @@ pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
             strays.iter().flat_map(stray).collect()
         }
         // These follow from differences of the objects they belonged to.
-        Change::ForgetFlows(_) => Vec::new(),
+        Change::ForgetFlows(_) | Change::Reacquaint { .. } => Vec::new(),
     }
 }
 
