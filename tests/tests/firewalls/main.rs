@@ -3,12 +3,16 @@
 //! ufw and firewalld are Debian's, unpacked by `scripts/install-dependencies` and laid over `/usr` and `/etc` in mount
 //! namespaces of their own: they are not installed, and the machine's own firewall never hears of them.
 
+mod reload;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
+    panic::resume_unwind,
     path::Path,
     process::{Child, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -33,10 +37,14 @@ struct Site {
     host: Host,
     lan: Arc<Lan>,
     api: Attached,
+    /// The neighbour's addresses, the host's towards it, and the container's, of both families.
+    outside: [IpAddr; 2],
+    on_lan: [IpAddr; 2],
+    inside: [IpAddr; 2],
 }
 
 /// What gets through.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Passes {
     /// From the LAN to a published port.
     published: bool,
@@ -48,8 +56,11 @@ struct Passes {
     unpublished: bool,
 }
 
-const ALL: Passes = Passes { published: true, outgoing: true, names: true, unpublished: false };
-const NONE: Passes = Passes { published: false, outgoing: false, names: false, unpublished: false };
+// Of both families.
+const ALL: [Passes; 2] = [Passes { published: true, outgoing: true, names: true, unpublished: false }; 2];
+const NONE: [Passes; 2] = [Passes { published: false, outgoing: false, names: false, unpublished: false }; 2];
+const PUBLISHED: [Passes; 2] = [Passes { published: true, ..NONE[0] }; 2];
+const NOT_PUBLISHED: [Passes; 2] = [Passes { published: false, ..ALL[0] }; 2];
 
 impl Site {
     /// Fabric's table, but for which connections containers have had open lately.
@@ -63,35 +74,48 @@ impl Site {
         assert!(Path::new(FIREWALLS).join("complete").exists(), "run scripts/install-dependencies first");
         let host = Host::new();
         let lan = host.lan();
-        host.ok(&["network", "create", "web"]);
-        let api = host.run("api", "web", &["-p", "8080:80"], &["httpd", "-f", "-p", "80", "-h", "/etc"]);
-        let inside = api.namespace();
-        eventually("the server listens", || fetch(&inside, Ipv4Addr::LOCALHOST, 80, "hostname").ok());
-        let site = Self { host, lan, api };
+        let [lan6, host6] = lan.speak_ipv6(host.namespace());
+        host.ok(&["network", "create", "web", "--ipv6"]);
+        let publish = ["-p", "8080:80", "-p", "7000:7", "-p", "5300-5301:5300-5301/udp"];
+        let api = host.run("api", "web", &publish, &["httpd", "-f", "-p", "80", "-h", "/etc"]);
+        let namespace = api.namespace();
+        eventually("the server listens", || fetch(&namespace, Ipv4Addr::LOCALHOST, 80, "hostname").ok());
+        let (outside, on_lan) = ([lan.address.into(), lan6.into()], [lan.host_address.into(), host6.into()]);
+        let inside = host.addresses("api");
+        let site = Self { host, lan, api, outside, on_lan, inside };
         assert_eq!(site.passes(), ALL, "without a firewall");
         site
     }
 
-    fn passes(&self) -> Passes {
-        let Self { host, lan, api } = self;
-        let inside = api.namespace();
-        let published = fetch(&lan.namespace, lan.host_address, 8080, "hostname").is_ok();
-        let outside = serve(&lan.namespace, lan.address, 9000);
-        let outgoing = fetch(&inside, lan.address, 9000, "").is_ok();
+    /// What gets through, of each family.
+    fn passes(&self) -> [Passes; 2] {
+        thread::scope(|scope| {
+            let looks = [0, 1].map(|family| scope.spawn(move || self.passes_of(family)));
+            looks.map(|look| look.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    }
+
+    fn passes_of(&self, family: usize) -> Passes {
+        let (outside, inside) = (&self.lan.namespace, self.api.namespace());
+        let (neighbour, on_lan) = (self.outside[family], self.on_lan[family]);
+        let published = fetch(outside, on_lan, 8080, "hostname").is_ok();
+        let server = serve(outside, neighbour, 9000);
+        let outgoing = fetch(&inside, neighbour, 9000, "").is_ok();
         if !outgoing {
             // Nobody came, and the server waits for somebody.
-            fetch(host.namespace(), lan.address, 9000, "").expect("the host itself reaches the LAN");
+            fetch(self.host.namespace(), neighbour, 9000, "").expect("the host itself reaches the LAN");
         }
-        outside.join().expect("it served");
-        let subnets = host.json(&["network", "inspect", "web"])["subnets"].clone();
-        let gateway: IpAddr = subnets[0]["gateway"].as_str().and_then(|text| text.parse().ok()).expect("a gateway");
+        server.join().expect("it served");
+        let subnets = &self.host.json(&["network", "inspect", "web"])["subnets"];
+        let gateway: IpAddr = subnets[family]["gateway"].as_str().expect("it has one").parse().expect("an address");
         // Three times: what is dropped is so always, and a machine that stands still does not do so all the time.
         let ask = |_| ask_within(Duration::from_secs(2), &inside, (gateway, 53).into(), "api", RecordType::A).is_ok();
         let names = (0..3).any(ask);
-        let unpublished = fetch(&lan.namespace, api.ipv4, 80, "hostname").is_ok();
-        let passes = Passes { published, outgoing, names, unpublished };
-        fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8080, "hostname").expect("the host itself reaches it always");
-        passes
+        let unpublished = fetch(outside, self.inside[family], 80, "hostname").is_ok();
+        // Nothing can be published on ::1.
+        let own = if on_lan.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { on_lan };
+        fetch(self.host.namespace(), own, 8080, "hostname").expect("the host itself reaches it always");
+        Passes { published, outgoing, names, unpublished }
     }
 
     /// What the doctor says of other firewalls.
@@ -141,6 +165,7 @@ fn plain_nftables_is_asked() {
         chain input { type filter hook input priority filter; policy drop;
             iifname lo accept
             ct state established,related accept
+            meta l4proto ipv6-icmp accept
         }
         chain forward { type filter hook forward priority filter; policy drop;
             ct state established,related accept
@@ -149,13 +174,16 @@ fn plain_nftables_is_asked() {
     assert_eq!(site.passes(), NONE, "a drop of any table is final");
     site.assert_warns_of(&["table inet filter, chain forward", "table inet filter, chain input", "nft insert rule"]);
     nft("add rule inet filter forward oifname \"fb-*\" accept");
-    assert_eq!(site.passes(), Passes { published: true, ..NONE });
+    assert_eq!(site.passes(), PUBLISHED);
     nft("add rule inet filter forward iifname \"fb-*\" accept");
     nft("add rule inet filter input iifname \"fb-*\" meta l4proto { tcp, udp } th dport 53 accept");
     assert_eq!(site.passes(), ALL, "and what is not published stays closed by Fabric's own rules");
     assert_eq!(site.diagnosis().0, "ok");
-    nft(&format!("insert rule inet filter forward ip saddr {} tcp dport 80 drop", site.lan.address));
-    assert!(!site.passes().published, "who is kept out stays out; the rule sees the client and the container's port");
+    for (family, neighbour) in ["ip", "ip6"].iter().zip(site.outside) {
+        nft(&format!("insert rule inet filter forward {family} saddr {neighbour} tcp dport 80 drop"));
+    }
+    let said = "who is kept out stays out; the rule sees the client and the container's port";
+    assert_eq!(site.passes(), NOT_PUBLISHED, "{said}");
     nft("delete table inet filter");
 }
 
@@ -172,9 +200,7 @@ fn ufw_is_asked_and_reloads_without_harm() {
         "ufw allow in on fb-+ to any port 53",
     ];
     site.assert_warns_of(&remedies);
-    site.run(&["ufw", "route", "allow", "out", "on", "fb-+"]);
-    site.run(&["ufw", "route", "allow", "in", "on", "fb-+"]);
-    site.run(&["ufw", "allow", "in", "on", "fb-+", "to", "any", "port", "53"]);
+    site.open_ufw();
     assert_eq!(site.passes(), ALL);
     assert_eq!(site.diagnosis().0, "ok");
     let rules = || site.rules();
@@ -182,14 +208,12 @@ fn ufw_is_asked_and_reloads_without_harm() {
     site.run(&["ufw", "reload"]);
     assert_eq!(rules(), before);
     assert_eq!(site.passes(), ALL, "after a reload");
-    let lan = site.lan.address.to_string();
-    site.run(&["ufw", "route", "insert", "1", "deny", "proto", "tcp", "from", &lan, "to", "any", "port", "80"]);
-    assert!(!site.passes().published, "who is kept out stays out");
-    site.run(&["ufw", "disable"]);
-    assert_eq!(site.passes(), ALL, "without ufw");
-    for family in ["ip", "ip6"] {
-        site.host.namespace().run(&["nft", "delete", "table", family, "filter"]);
+    for neighbour in site.outside.map(|address| address.to_string()) {
+        let deny = ["ufw", "route", "prepend", "deny", "proto", "tcp", "from", &neighbour, "to", "any", "port", "80"];
+        site.run(&deny);
     }
+    assert_eq!(site.passes(), NOT_PUBLISHED, "who is kept out stays out");
+    site.disable_ufw();
 }
 
 /// A process that ends with the test, also with one that fails.
@@ -203,34 +227,70 @@ impl Drop for Ends {
     }
 }
 
+impl Site {
+    /// Lets ufw pass what containers send and are sent.
+    fn open_ufw(&self) {
+        self.run(&["ufw", "route", "allow", "out", "on", "fb-+"]);
+        self.run(&["ufw", "route", "allow", "in", "on", "fb-+"]);
+        self.run(&["ufw", "allow", "in", "on", "fb-+", "to", "any", "port", "53"]);
+    }
+
+    fn disable_ufw(&self) {
+        self.run(&["ufw", "disable"]);
+        assert_eq!(self.passes(), ALL, "without ufw");
+        for family in ["ip", "ip6"] {
+            self.host.namespace().run(&["nft", "delete", "table", family, "filter"]);
+        }
+    }
+
+    /// Starts firewalld and the bus that it is spoken to by.
+    fn start_firewalld(&self) -> [Ends; 2] {
+        let configuration = self.host.path("bus.conf");
+        fs::write(
+            &configuration,
+            format!(
+                "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+                 <policy context='default'><allow user='*'/><allow own='*'/><allow send_destination='*'/>\
+                 <allow receive_sender='*'/></policy></busconfig>",
+                self.bus().display()
+            ),
+        )
+        .expect("the directory is ours");
+        let start = |line: &[&str]| {
+            let mut command = self.command(line);
+            Ends(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("unshare runs"))
+        };
+        let file = format!("--config-file={}", configuration.display());
+        let bus = start(&["dbus-daemon", &file, "--nofork", "--nopidfile"]);
+        eventually("the bus is there", || self.bus().exists().then_some(()));
+        let firewalld = start(&["firewalld", "--nofork", "--nopid"]);
+        let is_up = || self.command(&["firewall-cmd", "--state"]).output().is_ok_and(|output| output.status.success());
+        eventually("firewalld runs", || is_up().then_some(()));
+        [firewalld, bus]
+    }
+
+    /// Lets firewalld pass what containers send and are sent, from its next reload on.
+    fn open_firewalld(&self) {
+        self.run(&["firewall-cmd", "--permanent", "--zone=trusted", "--add-interface=fb-+"]);
+    }
+
+    fn end_firewalld(&self, processes: [Ends; 2]) {
+        drop(processes);
+        let tables = self.host.namespace().run(&["nft", "list", "tables"]);
+        for table in tables.lines().filter(|table| table.ends_with(" firewalld")) {
+            self.host.namespace().run(&[&["nft", "delete"], &table.split(' ').collect::<Vec<_>>()[..]].concat());
+        }
+    }
+}
+
 #[test]
 fn firewalld_is_asked_and_reloads_without_harm() {
     let site = Site::new();
-    let configuration = site.host.path("bus.conf");
-    fs::write(
-        &configuration,
-        format!(
-            "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth><policy context='default'>\
-             <allow user='*'/><allow own='*'/><allow send_destination='*'/><allow receive_sender='*'/>\
-             </policy></busconfig>",
-            site.bus().display()
-        ),
-    )
-    .expect("the directory is ours");
-    let start = |line: &[&str]| {
-        let mut command = site.command(line);
-        Ends(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("unshare runs"))
-    };
-    let file = format!("--config-file={}", configuration.display());
-    let bus = start(&["dbus-daemon", &file, "--nofork", "--nopidfile"]);
-    eventually("the bus is there", || site.bus().exists().then_some(()));
-    let firewalld = start(&["firewalld", "--nofork", "--nopid"]);
-    let is_up = || site.command(&["firewall-cmd", "--state"]).output().is_ok_and(|output| output.status.success());
-    eventually("firewalld runs", || is_up().then_some(()));
+    let processes = site.start_firewalld();
     // firewalld itself lets pass what was led elsewhere by DNAT, whoever did it.
-    assert_eq!(site.passes(), Passes { published: true, ..NONE });
+    assert_eq!(site.passes(), PUBLISHED);
     site.assert_warns_of(&["table inet firewalld", "firewall-cmd --permanent --zone=trusted --add-interface=fb-+"]);
-    site.run(&["firewall-cmd", "--permanent", "--zone=trusted", "--add-interface=fb-+"]);
+    site.open_firewalld();
     let rules = || site.rules();
     let before = rules();
     site.run(&["firewall-cmd", "--reload"]);
@@ -238,9 +298,5 @@ fn firewalld_is_asked_and_reloads_without_harm() {
     assert_eq!(site.diagnosis().0, "ok");
     site.run(&["firewall-cmd", "--reload"]);
     assert_eq!((site.passes(), rules()), (ALL, before), "after another reload");
-    drop((firewalld, bus));
-    let tables = site.host.namespace().run(&["nft", "list", "tables"]);
-    for table in tables.lines().filter(|table| table.ends_with(" firewalld")) {
-        site.host.namespace().run(&[&["nft", "delete"], &table.split(' ').collect::<Vec<_>>()[..]].concat());
-    }
+    site.end_firewalld(processes);
 }
