@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, Result, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -44,9 +44,10 @@ impl Flow {
     /// Connects from `client` to the echo server in `server` by an address that leads there, and talks until
     /// [`Flow::finish`]; returns once the first number has come back.
     #[track_caller]
-    pub fn start(client: &Namespace, server: &Namespace, address: Ipv4Addr, port: u16) -> Self {
-        let connect = || TcpStream::connect_timeout(&SocketAddr::from((address, port)), PATIENCE);
-        let stream = client.enter(connect).unwrap_or_else(|error| panic!("{address}:{port}: {error}"));
+    pub fn start(client: &Namespace, server: &Namespace, address: impl Into<IpAddr>, port: u16) -> Self {
+        let to = SocketAddr::new(address.into(), port);
+        let connect = || TcpStream::connect_timeout(&to, PATIENCE);
+        let stream = client.enter(connect).unwrap_or_else(|error| panic!("{to}: {error}"));
         let (stop, echoed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&echoed));
         let ends = [client.clone(), server.clone()];

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
-    net::Ipv4Addr,
+    net::IpAddr,
     process::{Child, Stdio},
     sync::{
         Arc,
@@ -44,7 +44,8 @@ pub struct PingReport {
 impl Ping {
     /// Pings `address` from `namespace` until [`Ping::finish`], and returns once the first answer has come.
     #[track_caller]
-    pub fn start(namespace: &Namespace, address: Ipv4Addr) -> Self {
+    pub fn start(namespace: &Namespace, address: impl Into<IpAddr>) -> Self {
+        let address = address.into();
         let mut command = namespace.command("ping");
         command.args(["-n", "-i", "0.01", "-O", &address.to_string()]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("ping runs");

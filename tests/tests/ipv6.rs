@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Host, Namespace, eventually, fetch, serve};
+use tests::{Flow, Host, Namespace, Ping, difference, eventually, fetch, serve};
 
 #[track_caller]
 fn endpoint(host: &Host, container: &str, network: &str) -> Value {
@@ -225,6 +225,55 @@ fn each_familys_default_route_follows_priority_and_never_leads_through_an_intern
         let to: IpAddr = address(&host, "app", network).into();
         neighbour.run(&["ping", "-6", "-n", "-c", "1", "-W", "10", &to.to_string()]);
     }
+}
+
+#[test]
+fn networks_come_and_go_and_flows_of_ipv6_on_others_go_on() {
+    let host = Host::with_config("upstreams = []");
+    let lan = host.lan();
+    let [_, host6] = lan.speak_ipv6(host.namespace());
+    for (number, name) in (1..).zip(["web", "back"]) {
+        let subnets = [format!("--subnet=10.9.{number}.0/24"), format!("--subnet=fd09:{number}::/64")];
+        host.ok(&["network", "create", name, &subnets[0], &subnets[1]]);
+    }
+    let server = |name: &str, network: &str, more: &[&str]| {
+        host.run(name, network, more, &["httpd", "-f", "-p", "80", "-h", "/etc"]).namespace()
+    };
+    let (app, db) = (server("app", "web", &["-p", "8080:80"]), server("db", "back", &[]));
+    let echo = host.run("echo", "web", &[], &["nc", "-ll", "-p", "7", "-e", "cat"]).namespace();
+    let listening = || echo.run(&["ss", "-tlnH", "sport", "=", ":7"]);
+    eventually("the echo server listens", || (!listening().is_empty()).then_some(()));
+    let (echo6, db6) = (address(&host, "echo", "web"), address(&host, "db", "back"));
+    let (flow, ping) = (Flow::start(&app, &echo, echo6, 7), Ping::start(&app, echo6));
+    let published = || fetch(&lan.namespace, host6, 8080, "hostname").ok();
+    eventually("the published port answers", published);
+    let state = || host.kernel_state() + &host.kernel_state_inside();
+    let before = state();
+    let there: Ipv6Addr = "fd09:2::50".parse().expect("literal");
+    for round in 0..3 {
+        host.ok(&["network", "connect", "--ip6", "fd09:2::50", "--gw-priority", "1", "back", "app"]);
+        assert_eq!(default_route(&app, "-6"), "fd09:2::1 eth1", "round {round}: the default route moves");
+        eventually("db listens", || fetch(&app, db6, 80, "hostname").ok());
+        assert_eq!(fetch(&db, there, 80, "hostname").expect("at once"), "app");
+        assert_eq!(published().expect("the published port leads there"), "app");
+        assert!(flows(&host, there) > 0, "control: the published flow is known");
+        host.ok(&["exec", "app", "nslookup", "db"]);
+        host.assert_healthy();
+        if round == 1 {
+            host.restart();
+            host.assert_healthy();
+        }
+        host.ok(&["network", "disconnect", "back", "app"]);
+        assert_eq!(default_route(&app, "-6"), "fd09:1::1 eth0", "round {round}: the default route moves back");
+        assert_eq!(flows(&host, there), 0, "its flows are forgotten");
+        assert_eq!(published().expect("the published port leads back"), "app");
+        assert!(fetch(&db, there, 80, "hostname").is_err());
+        assert!(!host.ok(&["exec", "app", "cat", "/etc/hosts", "/etc/resolv.conf"]).contains("fd09:2::"));
+    }
+    assert_eq!(difference(&before, &state()), "");
+    flow.finish().assert_nothing_lost();
+    ping.finish().assert_nothing_lost();
+    host.assert_healthy();
 }
 
 #[test]

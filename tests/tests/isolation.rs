@@ -12,8 +12,8 @@ use tests::{ALL, Host, Namespace, Ping, RecordType, Wire, ask_within, eventually
 fn two_networks_do_not_reach_each_other() {
     let host = Host::new();
     // With a route between the namespaces' subnets, which every host has.
-    host.ok(&["network", "create", "web"]);
-    host.ok(&["network", "create", "db"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
+    host.ok(&["network", "create", "db", "--ipv6"]);
     let server = ["httpd", "-f", "-p", "80", "-h", "/etc"];
     let neighbour = host.run("neighbour", "web", &[], &server);
     let stranger = host.run("stranger", "db", &["-p", "8080:80"], &server);
@@ -22,13 +22,15 @@ fn two_networks_do_not_reach_each_other() {
         let listens = || fetch(&container.namespace(), Ipv4Addr::LOCALHOST, 80, "hostname").ok();
         eventually("the server listens", listens);
     }
-    fetch(&client, neighbour.ipv4, 80, "hostname").expect("the control: same network");
-    fetch(host.namespace(), stranger.ipv4, 80, "hostname").expect("the control: the server answers the host");
-    Ping::start(&client, neighbour.ipv4).finish();
-    let direct = fetch(&client, stranger.ipv4, 80, "hostname");
-    assert!(direct.is_err(), "a container of `web` reached one of `db`");
-    let ping = client.try_run(&["ping", "-n", "-c", "2", "-i", "0.1", "-W", "1", &stranger.ipv4.to_string()]);
-    assert_ne!(ping.code, 0, "{ping}");
+    for (neighbour, stranger) in host.addresses("neighbour").into_iter().zip(host.addresses("stranger")) {
+        fetch(&client, neighbour, 80, "hostname").expect("the control: same network");
+        fetch(host.namespace(), stranger, 80, "hostname").expect("the control: the server answers the host");
+        Ping::start(&client, neighbour).finish();
+        let direct = fetch(&client, stranger, 80, "hostname");
+        assert!(direct.is_err(), "a container of `web` reached {stranger} of `db`");
+        let ping = client.try_run(&["ping", "-n", "-c", "2", "-i", "0.1", "-W", "1", &stranger.to_string()]);
+        assert_ne!(ping.code, 0, "{ping}");
+    }
 }
 
 #[test]

@@ -191,21 +191,23 @@ fn nothing_leaves_an_internal_network() {
         );
         assert_eq!(seen_from(&secret, &lan, target, port + 1), None, "{target} from an internal one");
     }
-    // Nor in.
-    let neighbour = address(&host, "neighbour", "ipv4");
-    let server = serve(&inside(&host, "neighbour"), neighbour, 80);
-    fetch(&lan.namespace, neighbour, 80, "").expect_err("from the LAN");
-    fetch(&open, neighbour, 80, "").expect_err("from another network");
-    fetch(&secret, neighbour, 80, "").expect("the control: on the same network");
-    server.join().expect("the server does not panic");
-    // Names of neighbours are answered, others asked of nobody.
     let network = host.json(&["network", "inspect", "secret"]);
-    let gateway = network["subnets"][0]["gateway"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-    let server = SocketAddr::new(gateway, 53);
-    let answer = ask(&secret, server, "neighbour", RecordType::A).expect("the gateway answers");
-    assert_eq!(answer.records, [neighbour.to_string()]);
-    let answer = ask(&secret, server, "data.example.com", RecordType::A).expect("the gateway answers");
-    assert!(answer.code != 0 && answer.records.is_empty(), "{answer:?}");
+    for (number, family, kind) in [(0, "ipv4", RecordType::A), (1, "ipv6", RecordType::Aaaa)] {
+        // Nor in.
+        let neighbour = address(&host, "neighbour", family);
+        let server = serve(&inside(&host, "neighbour"), neighbour, 80);
+        fetch(&lan.namespace, neighbour, 80, "").expect_err("from the LAN");
+        fetch(&open, neighbour, 80, "").expect_err("from another network");
+        fetch(&secret, neighbour, 80, "").expect("the control: on the same network");
+        server.join().expect("the server does not panic");
+        // Names of neighbours are answered, others asked of nobody.
+        let gateway = network["subnets"][number]["gateway"].as_str().expect("it has one");
+        let server = SocketAddr::new(gateway.parse().expect("an address"), 53);
+        let answer = ask(&secret, server, "neighbour", kind).expect("the gateway answers");
+        assert_eq!(answer.records, [neighbour.to_string()]);
+        let answer = ask(&secret, server, "data.example.com", kind).expect("the gateway answers");
+        assert!(answer.code != 0 && answer.records.is_empty(), "{answer:?}");
+    }
     let mut query = [0; 512];
     assert!(upstream.recv(&mut query).is_err(), "the upstream was asked by an internal network");
     let server = SocketAddr::new(address(&host, "open", "gateway"), 53);
@@ -220,10 +222,10 @@ fn nothing_leaves_an_internal_network() {
 #[test]
 fn nothing_is_published_on_networks_that_nobody_comes_into() {
     let host = Host::with_config("upstreams = []");
-    let lan = host.lan();
-    host.ok(&["network", "create", "secret", "--internal"]);
-    host.ok(&["network", "create", "alone", "--gateway-mode", "isolated"]);
-    host.ok(&["network", "create", "web"]);
+    let lan = lan(&host);
+    host.ok(&["network", "create", "secret", "--ipv6", "--internal"]);
+    host.ok(&["network", "create", "alone", "--ipv6", "--gateway-mode", "isolated"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let server = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
     let before = host.kernel_state();
     let both = ["--network", "secret", "--network", "alone"];
@@ -237,20 +239,23 @@ fn nothing_is_published_on_networks_that_nobody_comes_into() {
     assert_eq!(host.kernel_state(), before);
     let run = ["run", "-d", "--name", "server", "-p", "8080:80", "--network", "secret", "--network", "web"];
     host.ok(&[&run[..], &server[..]].concat());
-    let published = || fetch(&lan.namespace, lan.host_address, 8080, "hostname");
-    eventually("it is published over the network with a way in", || published().ok());
-    assert_eq!(host.ok(&["port", "server"]), "80/tcp -> 0.0.0.0:8080");
+    let at = |to: IpAddr| fetch(&lan.namespace, to, 8080, "hostname").is_ok();
+    let published = || [at(lan.host_address.into()), at(HOST6.parse().expect("literal"))];
+    let is_published = || (published() == [true; 2]).then_some(());
+    let told = "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080";
+    eventually("it is published over the network with a way in", is_published);
+    assert_eq!(host.ok(&["port", "server"]), told);
     // Who loses the last such network keeps running, closed, until there is one again.
     host.ok(&["network", "disconnect", "web", "server"]);
-    assert!(published().is_err());
+    assert_eq!(published(), [false; 2]);
     assert_eq!(host.ok(&["port", "server"]), "");
     host.ok(&["network", "connect", "alone", "server"]);
-    assert!(published().is_err());
+    assert_eq!(published(), [false; 2]);
     host.ok(&["stop", "-t", "0", "server"]);
     host.ok(&["start", "server"]);
     host.ok(&["network", "connect", "web", "server"]);
-    eventually("it is published again", || published().ok());
-    assert_eq!(host.ok(&["port", "server"]), "80/tcp -> 0.0.0.0:8080");
+    eventually("it is published again", is_published);
+    assert_eq!(host.ok(&["port", "server"]), told);
 }
 
 #[test]
@@ -258,12 +263,17 @@ fn a_routed_network_keeps_its_addresses_and_an_isolated_one_is_alone() {
     let host = Host::new();
     let lan = lan(&host);
     host.ok(&["network", "create", "routed", "--ipv6", "--gateway-mode", "routed"]);
-    sleeper(&host, "own", "routed");
-    for (port, target, field) in [(8000, lan.address.into(), "ipv4"), (8001, LAN6.parse().expect("literal"), "ipv6")] {
+    let publish = ["run", "-d", "--name", "own", "--network", "routed", "-p", "8080:80"];
+    host.ok(&[&publish[..], &["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"]].concat());
+    let on_lan: [IpAddr; 2] = [lan.host_address.into(), HOST6.parse().expect("literal")];
+    let families = [(8000, lan.address.into(), "ipv4"), (8001, LAN6.parse().expect("literal"), "ipv6")];
+    for ((port, target, field), published) in families.into_iter().zip(on_lan) {
+        let own = address(&host, "own", field);
         let seen = seen_from(&inside(&host, "own"), &lan, target, port).expect("the LAN knows the way back");
-        assert_eq!(seen, address(&host, "own", field).to_string());
+        assert_eq!(seen, own.to_string());
+        eventually("what is published is open", || fetch(&lan.namespace, published, 8080, "hostname").ok());
+        fetch(&lan.namespace, own, 80, "hostname").expect_err("at the host's address alone");
     }
-    fetch(&lan.namespace, address(&host, "own", "ipv4"), 80, "").expect_err("nothing is published");
 
     host.ok(&["network", "create", "alone", "--ipv6", "--gateway-mode", "isolated"]);
     sleeper(&host, "a", "alone");
@@ -271,8 +281,10 @@ fn a_routed_network_keeps_its_addresses_and_an_isolated_one_is_alone() {
     for field in ["ipv4", "ipv6"] {
         let b = address(&host, "b", field);
         inside(&host, "a").run(&["ping", "-n", "-c", "1", "-W", "30", &b.to_string()]);
-        let from_host = host.namespace().try_run(&["ping", "-n", "-c", "1", "-W", "1", &b.to_string()]);
-        assert_ne!(from_host.code, 0, "the host has no address there:\n{from_host}");
+        for from in [host.namespace(), &lan.namespace] {
+            let ping = from.try_run(&["ping", "-n", "-c", "1", "-W", "1", &b.to_string()]);
+            assert_ne!(ping.code, 0, "the host has no address there:\n{ping}");
+        }
     }
     let id = host.json(&["network", "inspect", "alone"])["id"].as_str().expect("an id")[..12].to_owned();
     let bridge = format!("fb-{id}");

@@ -1,6 +1,6 @@
 //! Published ports: reachable exactly from where they were published to.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
 use tests::{Attached, Host, Lan, Namespace, PATIENCE, eventually, fetch, serve};
 
@@ -123,20 +123,26 @@ fn the_client_is_seen_as_itself_and_the_container_as_the_host() {
 fn udp_ports_are_published_too() {
     let host = Host::new();
     let lan = host.lan();
-    host.ok(&["network", "create", "web"]);
+    let [lan6, host6] = lan.speak_ipv6(host.namespace());
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let api = host.run("api", "web", &["-p", "5300:53/udp"], &["sleep", "1000"]);
-    let server = api.namespace().enter(|| UdpSocket::bind((api.ipv4, 53)).expect("free"));
-    let client = lan.namespace.enter(|| UdpSocket::bind((lan.address, 0)).expect("free"));
-    let limit = Some(PATIENCE);
-    server.set_read_timeout(limit).expect("not zero");
-    client.set_read_timeout(limit).expect("not zero");
-    client.send_to(b"question", (lan.host_address, 5300)).expect("sent");
-    let mut buffer = [0; 16];
-    let (length, from) = server.recv_from(&mut buffer).expect("the question arrives");
-    assert_eq!((&buffer[..length], from.ip().to_string()), (&b"question"[..], lan.address.to_string()));
-    server.send_to(b"answer", from).expect("sent");
-    let (length, from) = client.recv_from(&mut buffer).expect("the answer arrives");
-    assert_eq!((&buffer[..length], from), (&b"answer"[..], (lan.host_address, 5300).into()));
+    let [own, own6] = host.addresses("api");
+    for (address, on_lan, own) in
+        [(IpAddr::from(lan.address), IpAddr::from(lan.host_address), own), (lan6.into(), host6.into(), own6)]
+    {
+        let server = api.namespace().enter(|| UdpSocket::bind((own, 53)).expect("free"));
+        let client = lan.namespace.enter(|| UdpSocket::bind((address, 0)).expect("free"));
+        let limit = Some(PATIENCE);
+        server.set_read_timeout(limit).expect("not zero");
+        client.set_read_timeout(limit).expect("not zero");
+        client.send_to(b"question", (on_lan, 5300)).expect("sent");
+        let mut buffer = [0; 16];
+        let (length, from) = server.recv_from(&mut buffer).expect("the question arrives");
+        assert_eq!((&buffer[..length], from.ip()), (&b"question"[..], address));
+        server.send_to(b"answer", from).expect("sent");
+        let (length, from) = client.recv_from(&mut buffer).expect("the answer arrives");
+        assert_eq!((&buffer[..length], from), (&b"answer"[..], (on_lan, 5300).into()));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::IpAddr,
     process::Stdio,
 };
 
@@ -21,15 +22,20 @@ fn echo_server(host: &Host, name: &str, options: &[&str]) -> Attached {
 fn killing_the_daemon_loses_no_packet() {
     let host = Host::new();
     let lan = host.lan();
-    host.ok(&["network", "create", "web"]);
+    let [_, host6] = lan.speak_ipv6(host.namespace());
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let server = echo_server(&host, "server", &["-p", "7000:7"]);
     let client = host.run("client", "web", &[], &["sleep", "1000"]);
-    let published = Flow::start(&lan.namespace, &server.namespace(), lan.host_address, 7000);
-    let between = Flow::start(&client.namespace(), &server.namespace(), server.ipv4, 7);
-    let ping = Ping::start(&client.namespace(), server.ipv4);
+    let own = host.addresses("server");
+    let published = [IpAddr::from(lan.host_address), host6.into()]
+        .map(|to| Flow::start(&lan.namespace, &server.namespace(), to, 7000));
+    let between = own.map(|to| Flow::start(&client.namespace(), &server.namespace(), to, 7));
+    let pings = own.map(|to| Ping::start(&client.namespace(), to));
     let progress = |what| {
-        let (flow, packets) = (published.echoed(), ping.answered());
-        eventually(what, || (published.echoed() > flow + 20 && ping.answered() > packets + 20).then_some(()));
+        let (echoed, answered) = (published.each_ref().map(Flow::echoed), pings.each_ref().map(Ping::answered));
+        let flows_go_on = || published.iter().zip(echoed).all(|(flow, before)| flow.echoed() > before + 20);
+        let pings_go_on = || pings.iter().zip(answered).all(|(ping, before)| ping.answered() > before + 20);
+        eventually(what, || (flows_go_on() && pings_go_on()).then_some(()));
     };
     for _ in 0..3 {
         progress("traffic with the daemon");
@@ -41,9 +47,8 @@ fn killing_the_daemon_loses_no_packet() {
     progress("traffic after SIGTERM");
     host.start();
     progress("traffic with the new daemon");
-    published.finish().assert_nothing_lost();
-    between.finish().assert_nothing_lost();
-    ping.finish().assert_nothing_lost();
+    published.into_iter().chain(between).for_each(|flow| flow.finish().assert_nothing_lost());
+    pings.into_iter().for_each(|ping| ping.finish().assert_nothing_lost());
     assert_eq!((host.attached("server"), host.attached("client")), (server, client));
     host.assert_healthy();
 }
