@@ -84,6 +84,12 @@ impl Guest {
         guest
     }
 
+    /// The same with a program of this machine's in `/usr/bin`.
+    pub fn with_program(self, name: &str) -> Self {
+        self.program(&found(name), &format!("usr/bin/{name}"));
+        self
+    }
+
     /// Runs a script of `sh -eu` in the guest and returns what it wrote, and its exit code; none if it did not end in time.
     pub fn run(&self, script: &str, limit: Duration) -> (String, Option<i32>) {
         self.write("guest/script", script);

@@ -1,5 +1,5 @@
-//! SCTP through published ports. Not every kernel has SCTP sockets; the packets of an association are made by hand, and
-//! pass through translation and connection tracking as any would.
+//! SCTP through published ports. Not every kernel has SCTP sockets: the packets of an association are made by hand, and
+//! pass through translation and connection tracking as any would; and a guest's kernel makes them itself.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -11,7 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, ipproto, recv, sendto, socket_with},
 };
-use tests::{Host, Namespace, PATIENCE};
+use tests::{Guest, Host, Namespace, PATIENCE};
 
 /// What nobody says within this is not said.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -143,3 +143,31 @@ fn an_association_comes_about_through_a_published_port_and_carries_data_both_way
     host.ok(&["rm", "-f", "api"]);
     assert_eq!(host.json(&["ps"]).as_array().map(Vec::len), Some(0));
 }
+
+#[test]
+fn a_kernel_with_sctp_is_led_through_a_published_port() {
+    let modules = ["veth", "bridge", "br_netfilter", "overlay", "nf_conntrack_netlink", "sctp"];
+    let guest = Guest::new(&modules, &[]).with_program("perl");
+    let (console, code) = guest.run(include_str!("../guests/sctp.sh"), Duration::from_secs(300));
+    assert_eq!(code, Some(0), "the guest's console:\n{console}");
+    let told: Vec<&str> = console.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(told, SEEN.lines().collect::<Vec<_>>(), "the guest's console:\n{console}");
+}
+
+const SEEN: &str = "\
+== published
+answered with 11 octets
+answered with 1010 octets
+== from the host
+answered with 11 octets
+answered with 1010 octets
+== heard
+listening
+asked from 192.0.2.10
+ended
+asked from 192.0.2.1
+ended
+== removed
+connect: Connection refused
+ended with 111
+== over";
