@@ -183,7 +183,7 @@ impl Host {
         lan
     }
 
-    /// Links, addresses, routes and firewall of the host, as text.
+    /// Links, addresses, routes and permanent neighbours of both families, and the firewall of the host, as text.
     ///
     /// Without the veth pairs that wait for an endpoint, which [`Host::holdings`] counts: the names of the next ones differ.
     /// Looked at once no endpoint that is gone awaits the removal of its interface, which is out of use at once and
@@ -195,6 +195,18 @@ impl Host {
             ports.all(|port| port.contains(",UP")).then_some(())
         });
         snapshot::kernel_state(&self.namespace)
+    }
+
+    /// The same of the namespace of each container that runs, under its name.
+    pub fn kernel_state_inside(&self) -> String {
+        let containers = self.json(&["ps"]);
+        let name = |container: &Value| container["name"].as_str().expect("a container has a name").to_owned();
+        let names: BTreeSet<String> = containers.as_array().expect("a list").iter().map(name).collect();
+        let state = |name: String| {
+            let pid = self.json(&["inspect", &name])["pid"].as_i64().expect("a running container has a process");
+            format!("# {name}\n{}", snapshot::kernel_state(&Namespace::of_process(pid)))
+        };
+        names.into_iter().map(state).collect()
     }
 
     /// The name of the first interface of Fabric's that is up and has this prefix, `fb-` or `fe-`.

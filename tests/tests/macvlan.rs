@@ -52,9 +52,10 @@ fn containers_are_neighbours_on_the_lan_and_find_each_other_by_name() {
     let host = Host::with_config("upstreams = [\"192.0.2.10:5300\"]");
     let lan = host.lan();
     answer_everything(&lan.namespace, SocketAddr::from(([192, 0, 2, 10], 5300)), Ipv4Addr::new(198, 51, 100, 7));
-    let before = host.kernel_state();
-    create(&host, "wire", &["--subnet", "2001:db8::/64", "--gateway", "2001:db8::10"]);
     lan.speak_ipv6(host.namespace());
+    let before = host.kernel_state();
+    let ipv6 = ["--subnet", "2001:db8::/64", "--gateway", "2001:db8::10", "--ip-range", "2001:db8::8000/113"];
+    create(&host, "wire", &ipv6);
     let api = server(&host, "api", "wire:alias=www", &[]);
     let web = server(&host, "web", "wire", &["--dns-search", "."]);
     assert_eq!(host.namespace().run(&["ip", "-o", "link", "show", "type", "bridge"]), "", "no bridge is made");
@@ -94,8 +95,6 @@ fn containers_are_neighbours_on_the_lan_and_find_each_other_by_name() {
     host.ok(&["rm", "-f", "api", "web"]);
     host.ok(&["network", "rm", "wire"]);
     host.assert_healthy();
-    host.namespace().run(&["ip", "-6", "route", "flush", "default"]);
-    host.namespace().run(&["ip", "-6", "address", "flush", "dev", "lan0", "scope", "global"]);
     assert_soon_as_it_was(&host, &before);
 }
 

@@ -1,4 +1,5 @@
-//! Many endpoints: a thousand that come and go leave nothing behind, and two hundred containers come and go at once.
+//! Many endpoints: a thousand that come and go leave nothing behind, two hundred containers come and go at once, and
+//! how many networks there are makes no start slower.
 
 use std::{
     collections::BTreeSet,
@@ -56,7 +57,7 @@ impl Picture {
     /// Of a host at rest; its daemon is started anew.
     fn of(host: &Host) -> Self {
         host.assert_healthy();
-        let (kernel, holdings) = (host.kernel_state(), host.holdings());
+        let (kernel, holdings) = (host.kernel_state() + &host.kernel_state_inside(), host.holdings());
         let files = files(&host.data_dir());
         host.terminate();
         let entries = entries(host);
@@ -92,8 +93,8 @@ fn a_thousand_attachments_leave_nothing_behind() {
     /// KiB. Two kilobytes kept for each attachment would be found, what an allocator keeps in its arenas is not.
     const GROWTH: u64 = 1500;
     let host = Host::with_config("upstreams = []\nnamespace_pool = 0");
-    host.ok(&["network", "create", "web"]);
-    host.ok(&["network", "create", "back"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
+    host.ok(&["network", "create", "back", "--ipv6"]);
     let names: Vec<String> = (0..CONTAINERS).map(|number| format!("c{number}")).collect();
     for name in &names {
         host.run(name, "web", &[], &["sleep", "10000"]);
@@ -141,17 +142,21 @@ fn a_thousand_attachments_leave_nothing_behind() {
     before.assert_same(&Picture::of(&host));
 }
 
-/// Each of `containers` answers `c0`, and DNS tells `c0` where it is.
+/// Each of `containers` answers `c0`, and DNS tells `c0` where it is, over both families.
 fn assert_each_answers(host: &Host, containers: &[Value]) {
     let places = containers.iter().map(|one| {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        format!("{} {}", text(&one["name"]), text(&one["endpoints"][0]["ipv4"]))
+        let addresses = ["ipv4", "ipv6"].map(|family| text(&one["endpoints"][0][family])).join(" ");
+        format!("{} {addresses}", text(&one["name"]))
     });
     let places = places.collect::<Vec<_>>().join("\n");
     let script = format!(
-        "echo '{places}' | while read name address; do
-            ping -c 1 -W 30 $address >/dev/null || echo $name does not answer
-            nslookup $name | grep -q \"^Address: $address\\$\" || echo $name is not at $address
+        "echo '{places}' | while read name four six; do
+            told=$(nslookup $name)
+            for address in $four $six; do
+                ping -c 1 -W 30 $address >/dev/null || echo $name does not answer at $address
+                echo \"$told\" | grep -q \"^Address: $address\\$\" || echo $name is not at $address
+            done
         done"
     );
     assert_eq!(host.ok(&["exec", "c0", "sh", "-c", &script]), "");
@@ -162,7 +167,7 @@ fn two_hundred_containers_start_at_once_and_go_at_once() {
     const CONTAINERS: usize = 200;
     const CLIENTS: usize = 8;
     let host = Host::with_config("upstreams = []\nnamespace_pool = 0");
-    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let before = (host.kernel_state(), host.holdings());
     let at_once = |request: &(dyn Fn(usize) + Sync)| {
         let next = AtomicUsize::new(0);
@@ -185,8 +190,10 @@ fn two_hundred_containers_start_at_once_and_go_at_once() {
     let running = host.json(&["ps"]);
     let running = running.as_array().expect("a list");
     assert_eq!(running.len(), CONTAINERS);
-    let addresses: BTreeSet<_> = running.iter().map(|one| one["endpoints"][0]["ipv4"].to_string()).collect();
-    assert_eq!(addresses.len(), CONTAINERS, "no two have one address");
+    for family in ["ipv4", "ipv6"] {
+        let addresses: BTreeSet<_> = running.iter().map(|one| one["endpoints"][0][family].to_string()).collect();
+        assert_eq!(addresses.len(), CONTAINERS, "no two have one address");
+    }
     assert_each_answers(&host, running);
     host.assert_healthy();
     let removing = at_once(&|number| drop(host.ok(&["rm", "-f", &format!("c{number}")])));
@@ -200,4 +207,72 @@ fn two_hundred_containers_start_at_once_and_go_at_once() {
     });
     assert!(same.is_some(), "{:?} {:?}\n{}", before.1, after.1, difference(&before.0, &after.0));
     host.assert_healthy();
+}
+
+/// Nanoseconds of a processor's time that the daemon has had, by all its threads.
+fn processor_time(host: &Host) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", host.netd_pid().as_raw_nonzero())).expect("netd runs");
+    let of = |task: fs::DirEntry| {
+        // A thread may have ended.
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|time| time.parse::<u64>().ok()).unwrap_or_default()
+    };
+    tasks.map_while(Result::ok).map(of).sum()
+}
+
+#[test]
+fn a_start_and_an_attach_take_as_long_with_two_hundred_networks_as_with_one() {
+    const NETWORKS: usize = 200;
+    const ROUNDS: usize = 30;
+    /// How often it is measured at most: what is slow by itself is slow each time.
+    const MEASUREMENTS: usize = 3;
+    /// So many times as long counts as no longer: 1.2 times was measured, and other tests are under way.
+    const LIMIT: f64 = 1.5;
+    let hosts = [1, NETWORKS].map(|networks| {
+        let host = Host::with_config("upstreams = []\nnamespace_pool = 0");
+        for number in 1..networks {
+            host.ok(&["network", "create", &format!("n{number}"), "--ipv6"]);
+        }
+        host.ok(&["network", "create", "web", "--ipv6"]);
+        host.ok(&["run", "-d", "--name", "waits", "busybox", "sleep", "10000"]);
+        host.assert_healthy();
+        host
+    });
+    type Act<'a> = &'a dyn Fn(&Host);
+    let run =
+        |host: &Host| drop(host.ok(&["run", "-d", "--name", "one", "--network", "web", "busybox", "sleep", "1000"]));
+    let connect = |host: &Host| drop(host.ok(&["network", "connect", "web", "waits"]));
+    let acts: [(&str, Act<'_>, &[&str]); 2] =
+        [("a start", &run, &["rm", "-f", "one"]), ("an attach", &connect, &["network", "disconnect", "web", "waits"])];
+    for (what, act, undo) in acts {
+        let kept = (0..MEASUREMENTS).any(|_| {
+            let mut took = [Vec::new(), Vec::new()];
+            let mut worked = [Vec::new(), Vec::new()];
+            for _ in 0..ROUNDS {
+                for (number, host) in hosts.iter().enumerate() {
+                    let (begun, before) = (Instant::now(), processor_time(host));
+                    act(host);
+                    took[number].push(begun.elapsed());
+                    worked[number].push(processor_time(host).saturating_sub(before));
+                    host.ok(undo);
+                }
+            }
+            let [few, many] = took.map(median);
+            let [idle, busy] = worked.map(median);
+            let share = many.as_secs_f64() / few.as_secs_f64();
+            println!(
+                "{what} took {few:?} with 1 network, {many:?} with {NETWORKS} (medians), {share:.2} times as long; \
+                 netd had {} and {} µs of a processor",
+                idle / 1000,
+                busy / 1000
+            );
+            share <= LIMIT
+        });
+        assert!(kept, "{what} takes longer the more networks there are");
+    }
+}
+
+fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort();
+    values[values.len() / 2]
 }

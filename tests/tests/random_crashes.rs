@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -55,7 +55,7 @@ fn request(numbers: &mut Numbers) -> Vec<String> {
         8 | 9 => format!("network connect {network} {container}"),
         10 => format!("network disconnect {network} {container}"),
         11 | 12 => format!("rm -f {container}"),
-        13 => numbers.one_of(&["network create spare --subnet 10.9.3.0/28", "network rm spare"]).to_owned(),
+        13 => numbers.one_of(&["network create spare --subnet 10.9.3.0/28 --ipv6", "network rm spare"]).to_owned(),
         14 => {
             const CHANGES: [&str; 5] =
                 ["--internal", "--gateway-mode isolated", "--gateway-mode nat", "--mtu 1400", "--mtu auto"];
@@ -95,7 +95,8 @@ fn assert_no_address_is_shared_or_lost(host: &Host, when: &str) {
     let endpoints: Vec<_> = containers.values().flat_map(|one| one["endpoints"].as_array().expect("a list")).collect();
     for network in networks(host) {
         let on = endpoints.iter().filter(|endpoint| endpoint["network"] == network.as_str());
-        let held: Vec<String> = on.map(|endpoint| endpoint["ipv4"].to_string()).collect();
+        let held = on.flat_map(|endpoint| ["ipv4", "ipv6"].map(|family| endpoint[family].to_string()));
+        let held: Vec<String> = held.collect();
         assert_eq!(held.iter().collect::<BTreeSet<_>>().len(), held.len(), "{when}: {network}: {held:?}");
         let usage = host.json(&["network", "inspect", &network])["usage"].clone();
         assert_eq!(usage["used"], held.len(), "{when}: {network}: {held:?}");
@@ -114,29 +115,34 @@ fn assert_who_runs_answers(host: &Host, when: &str) {
         let inside = Namespace::of_process(container["pid"].as_i64().expect("who runs has a process"));
         let mut gateways = BTreeSet::new();
         for endpoint in container["endpoints"].as_array().expect("a list") {
-            let address = text(&endpoint["ipv4"]).expect("an address");
             let network = host.json(&["network", "inspect", endpoint["network"].as_str().expect("a name")]);
             if network["gateway_mode"] == "isolated" {
                 continue;
             }
-            let gateway = text(&network["subnets"][0]["gateway"]).expect("an address");
-            let ping = inside.try_run(&["ping", "-c", "1", "-W", "30", &gateway]);
-            assert_eq!(ping.code, 0, "{when}: `{name}` on {}: {ping}\n{container:#}", network["name"]);
-            let server = (gateway.parse::<Ipv4Addr>().expect("an address"), 53).into();
-            let mut answer = None;
-            let found = within(PATIENCE, || {
-                answer = Some(ask(&inside, server, &name, RecordType::A));
-                let right = |answer: &Answer| answer.records.contains(&address);
-                answer.as_ref().is_some_and(|answer| answer.as_ref().is_ok_and(right)).then_some(())
-            });
-            assert!(found.is_some(), "{when}: `{name}` is not at {address}: {answer:?}\n{container:#}");
-            gateways.insert(gateway);
+            for (number, kind, family) in [(0, RecordType::A, "ipv4"), (1, RecordType::Aaaa, "ipv6")] {
+                let address = text(&endpoint[family]).expect("an address");
+                let gateway = text(&network["subnets"][number]["gateway"]).expect("an address");
+                let ping = inside.try_run(&["ping", "-c", "1", "-W", "30", &gateway]);
+                assert_eq!(ping.code, 0, "{when}: `{name}` on {}: {ping}\n{container:#}", network["name"]);
+                let server = (gateway.parse::<IpAddr>().expect("an address"), 53).into();
+                let mut answer = None;
+                let found = within(PATIENCE, || {
+                    answer = Some(ask(&inside, server, &name, kind));
+                    let right = |answer: &Answer| answer.records.contains(&address);
+                    answer.as_ref().is_some_and(|answer| answer.as_ref().is_ok_and(right)).then_some(())
+                });
+                assert!(found.is_some(), "{when}: `{name}` is not at {address}: {answer:?}\n{container:#}");
+                gateways.insert(gateway);
+            }
         }
         let id = text(&container["id"]).expect("an identifier");
         let file = host.data_dir().join("containers").join(id).join("resolv.conf");
         let file = fs::read_to_string(file).expect("netd wrote it");
         let asked = file.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::to_owned);
-        assert_eq!(asked.collect::<BTreeSet<_>>(), gateways, "{when}: `{name}`: {container:#}");
+        let asked: BTreeSet<String> = asked.collect();
+        // A resolver asks three.
+        let enough = asked.len() == gateways.len().min(3);
+        assert!(asked.is_subset(&gateways) && enough, "{when}: `{name}`: {asked:?} of {gateways:?}: {container:#}");
     }
 }
 
@@ -151,7 +157,8 @@ struct Picture {
 impl Picture {
     fn of(host: &Host) -> Self {
         let directories = fs::read_dir(host.data_dir().join("containers")).expect("netd made it").count();
-        Self { kernel: host.kernel_state(), holdings: host.holdings(), directories }
+        let kernel = host.kernel_state() + &host.kernel_state_inside();
+        Self { kernel, holdings: host.holdings(), directories }
     }
 
     #[track_caller]
@@ -214,14 +221,16 @@ fn whenever_the_daemon_dies_nothing_is_shared_lost_or_left() {
     println!("FABRIC_TEST_SEED={seed}");
     let host = Host::with_config("upstreams = []");
     let lan = host.lan();
+    let [_, host6] = lan.speak_ipv6(host.namespace());
     for (name, subnet) in [("web", "10.9.1.0/28"), ("back", "10.9.2.0/29")] {
-        host.ok(&["network", "create", name, "--subnet", subnet]);
+        host.ok(&["network", "create", name, "--subnet", subnet, "--ipv6"]);
     }
     let server = host.run("server", "web", &["-p", "7000:7"], &["nc", "-ll", "-p", "7", "-e", "cat"]);
     host.run("client", "web", &[], &["sleep", "10000"]);
     let listening = || server.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
     eventually("the server listens", || (!listening().is_empty()).then_some(()));
-    let flow = Flow::start(&lan.namespace, &server.namespace(), lan.host_address, 7000);
+    let on_lan = [IpAddr::from(lan.host_address), host6.into()];
+    let flows = on_lan.map(|to| Flow::start(&lan.namespace, &server.namespace(), to, 7000));
     host.assert_healthy();
     let before = Picture::of(&host);
 
@@ -250,7 +259,7 @@ fn whenever_the_daemon_dies_nothing_is_shared_lost_or_left() {
         }
         let when = format!("seed {seed}, everything removed after crash {crashes}");
         clear(&host);
-        assert_eq!(host.json(&["network", "inspect", "web"])["usage"]["used"], BYSTANDERS.len(), "{when}");
+        assert_eq!(host.json(&["network", "inspect", "web"])["usage"]["used"], 2 * BYSTANDERS.len(), "{when}");
         assert_eq!(host.json(&["network", "inspect", "back"])["usage"]["used"], 0, "{when}");
         before.assert_reached(&host, &when);
         host.assert_healthy();
@@ -260,5 +269,5 @@ fn whenever_the_daemon_dies_nothing_is_shared_lost_or_left() {
     let log = fs::read_to_string(host.path("netd.log")).expect("netd wrote it");
     let panic = log.lines().find(|line| line.contains("panicked"));
     assert_eq!(panic, None, "seed {seed}");
-    flow.finish().assert_nothing_lost();
+    flows.into_iter().for_each(|flow| flow.finish().assert_nothing_lost());
 }
