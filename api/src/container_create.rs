@@ -1,5 +1,8 @@
 //! What is asked of a new container.
 
+mod check;
+mod error;
+
 use std::path::PathBuf;
 
 use model::{
@@ -8,6 +11,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use error::{ContainerCreateError, Elsewhere, OwnThing};
 
 use crate::{EndpointCreate, NetworkMode, Signal, checked, schema};
 

@@ -12,6 +12,7 @@ mod container_create;
 mod dns;
 mod endpoint;
 mod event;
+mod hint;
 mod host;
 mod image;
 mod logs;
@@ -32,7 +33,7 @@ pub use container::{
     Container, ContainersPrune, ContainersQuery, Endpoint, ExecCreate, KillQuery, Process, Pruned, RemoveQuery, Rename,
     StartQuery, State, StopQuery, Until, WaitQuery, Waited,
 };
-pub use container_create::ContainerCreate;
+pub use container_create::{ContainerCreate, ContainerCreateError, Elsewhere, OwnThing};
 pub use dns::{DnsAnswer, DnsLogEntry, DnsLogQuery, DnsOrigin, DnsQuery, DnsRecord};
 pub use endpoint::{DisconnectQuery, EndpointCreate, ParseEndpointError};
 pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};

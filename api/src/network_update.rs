@@ -1,5 +1,7 @@
 //! What is asked of a network that is there, and what can be wrong with that.
 
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -14,6 +16,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use error::NetworkUpdateError;
 
 use crate::{Mtu, NetworkCreateError, ParseMtuError, check_routes, checked, network_create::BRIDGE_OPTIONS, schema};
 
@@ -105,79 +109,34 @@ impl fmt::Display for MtuChoice {
     }
 }
 
-/// Why a network cannot become what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NetworkUpdateError {
-    /// No new network could be like this, either.
-    #[error(transparent)]
-    Unfit(#[from] NetworkCreateError),
-    /// Nothing was asked for.
-    #[error("network `{0}` is to be updated, and nothing is said that is to change")]
-    Nothing(NetworkName),
-    /// Its driver is for life.
-    #[error(
-        "network `{name}` is made by the driver {driver}, and another takes other interfaces in its containers; make a \
-         new network and connect them to it"
-    )]
-    Driver {
-        /// The network.
-        name: NetworkName,
-        /// Its driver.
-        driver: Driver,
-    },
-    /// It has no such subnet.
-    #[error("network `{name}` has no subnet {range}; it has {}", joined(.subnets))]
-    NoSuchSubnet {
-        /// The network.
-        name: NetworkName,
-        /// The range that was to go.
-        range: IpNet,
-        /// Those it has.
-        subnets: Vec<IpNet>,
-    },
-    /// It has no such route.
-    #[error("network `{name}` has no route to {destination}; it has {}", joined(.routes))]
-    NoSuchRoute {
-        /// The network.
-        name: NetworkName,
-        /// The destination of the route that was to go.
-        destination: IpNet,
-        /// Those it has.
-        routes: Vec<NetworkRoute>,
-    },
-    /// It would have no addresses.
-    #[error("network `{0}` cannot be without a subnet; add another in the same request")]
-    NoSubnetLeft(NetworkName),
-    /// The address is not reserved.
-    #[error("network `{name}` does not reserve {address}")]
-    NotReserved {
-        /// The network.
-        name: NetworkName,
-        /// The address.
-        address: IpAddr,
-    },
-    /// Whoever is isolated has no way out by any name.
-    #[error("network `{0}` is isolated, so it stays internal; give it another gateway mode to open it")]
-    StaysIsolated(NetworkName),
-}
-
-fn joined<T: ToString>(items: &[T]) -> String {
-    if items.is_empty() {
-        return "none".to_owned();
-    }
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 impl NetworkUpdate {
+    /// Refuses what no network of this name could become: what contradicts itself.
+    ///
+    /// # Errors
+    /// [`NetworkUpdateError`] says what contradicts what, or that nothing was asked for.
+    pub fn check(&self, name: &NetworkName) -> Result<(), NetworkUpdateError> {
+        if *self == Self::default() {
+            return Err(NetworkUpdateError::Nothing(name.clone()));
+        }
+        if let Some(key) = self.remove_labels.iter().find(|key| self.labels.contains_key(*key)) {
+            return Err(NetworkUpdateError::LabelBoth { name: name.clone(), key: key.clone() });
+        }
+        match (self.internal, self.options(name)?.1) {
+            (Some(true), Some(mode @ (GatewayMode::Nat | GatewayMode::Routed))) => {
+                Err(NetworkCreateError::InternalMode { name: name.clone(), mode }.into())
+            }
+            (Some(false), Some(GatewayMode::Isolated)) => Err(NetworkUpdateError::StaysIsolated(name.clone())),
+            _ => Ok(()),
+        }
+    }
+
     /// The network as it is to become, on a host with this uplink MTU. Who is on it is not looked at.
     ///
     /// # Errors
     /// [`NetworkUpdateError`] says what cannot be had, and why.
     pub fn plan(&self, network: &Network, uplink_mtu: u32) -> Result<Network, NetworkUpdateError> {
         let name = &network.name;
-        if *self == Self::default() {
-            return Err(NetworkUpdateError::Nothing(name.clone()));
-        }
+        self.check(name)?;
         if self.driver.is_some_and(|driver| driver != network.driver) {
             return Err(NetworkUpdateError::Driver { name: name.clone(), driver: network.driver });
         }
@@ -343,12 +302,10 @@ impl NetworkUpdate {
         };
         match (self.internal, mode, network.reach) {
             (None, None, reach) => Ok(reach),
-            (Some(false), Some(GatewayMode::Isolated), _) | (Some(false), None, Reach::Isolated) => {
-                Err(NetworkUpdateError::StaysIsolated(name()))
-            }
+            (Some(false), None, Reach::Isolated) => Err(NetworkUpdateError::StaysIsolated(name())),
             (Some(true), None, Reach::Isolated) => Ok(Reach::Isolated),
             (Some(true), None, _) => Ok(Reach::Internal),
-            (Some(true), Some(mode), _) | (None, Some(mode), Reach::Internal) if mode != GatewayMode::Isolated => {
+            (None, Some(mode), Reach::Internal) if mode != GatewayMode::Isolated => {
                 Err(NetworkCreateError::InternalMode { name: name(), mode }.into())
             }
             (Some(false), None, Reach::Internal) => Ok(Reach::Nat),

@@ -34,16 +34,18 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// For a process with a terminal, whose input is passed on if it is `interactive`.
-    ///
-    /// # Errors
-    /// [`Failure::NoTerminal`]: there are no keys to pass on.
-    pub(crate) fn of_terminal(interactive: bool, keys: Option<DetachKeys>) -> Result<Self, Failure> {
-        if !interactive {
-            return Ok(Self::Watched);
+    /// For a process with a terminal, whose input is passed on if it is `interactive`. `otherwise` is how that fails where
+    /// there are no keys to pass on.
+    pub(crate) fn of_terminal(
+        interactive: bool,
+        keys: Option<DetachKeys>,
+        otherwise: impl FnOnce() -> Failure,
+    ) -> Result<Self, Failure> {
+        match interactive {
+            false => Ok(Self::Watched),
+            true if terminal::is_there() => Ok(Self::Typed(keys)),
+            true => Err(otherwise()),
         }
-        terminal::require()?;
-        Ok(Self::Typed(keys))
     }
 
     /// Whether the attached process has a terminal.

@@ -122,9 +122,15 @@ pub(crate) enum Failure {
         /// The other.
         second: api::NetworkMode,
     },
-    /// A port that is published leads to an endpoint.
-    #[error("cannot publish a port of a container without a network: the host has no way to it")]
-    PublishedNowhere,
+    /// No host could have the container that is asked for.
+    #[error(transparent)]
+    ContainerRequest(#[from] api::ContainerCreateError),
+    /// No host could have the network that is asked for.
+    #[error(transparent)]
+    NetworkRequest(#[from] api::NetworkCreateError),
+    /// No network could become what is asked for.
+    #[error(transparent)]
+    NetworkUpdate(#[from] api::NetworkUpdateError),
     /// Two containers cannot share one terminal.
     #[error("only one container can be attached to")]
     OneAtATime,
@@ -140,9 +146,17 @@ pub(crate) enum Failure {
         /// Its name.
         name: String,
     },
-    /// A terminal inside is to be given keys, and there is none outside.
+    /// A terminal inside is asked for and to be given keys, and there is none outside.
     #[error("standard input is not a terminal")]
     NoTerminal,
+    /// A terminal inside is to be given keys, and there is none outside.
+    #[error("container `{name}` has a terminal, and standard input is none")]
+    NoTerminalFor {
+        /// The container's name.
+        name: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// The terminal cannot be set up.
     #[error("cannot make the terminal pass every key on")]
     Terminal(#[source] io::Error),
@@ -197,25 +211,36 @@ impl Failure {
         ExitCode::from(self.exit_code())
     }
 
+    /// Whether the command line, or a file it names, cannot be meant: nothing was asked of the daemon.
+    fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownKey(_)
+            | Self::NoGraph
+            | Self::Policy(_)
+            | Self::TwoModes { .. }
+            | Self::ContainerRequest(_)
+            | Self::NetworkRequest(_)
+            | Self::NetworkUpdate(_)
+            | Self::NoTerminal
+            | Self::OneAtATime => true,
+            Self::Several(failures) => failures.iter().all(Self::is_usage),
+            _ => false,
+        }
+    }
+
     /// What to exit with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => BROKEN_PIPE,
             Self::NotStarted { code, .. } => *code,
-            Self::UnknownKey(_)
-            | Self::NoGraph
-            | Self::Policy(_)
-            | Self::TwoModes { .. }
-            | Self::OneAtATime
-            | Self::PublishedNowhere => USAGE,
-            Self::Several(failures) if failures.iter().all(|failure| failure.exit_code() == USAGE) => USAGE,
             Self::NotRun(inner) => match &**inner {
-                Self::UnknownKey(_) | Self::TwoModes { .. } | Self::OneAtATime | Self::PublishedNowhere => USAGE,
+                inner if inner.is_usage() => USAGE,
                 Self::Client(error) => error.exit_code().unwrap_or(NOT_RUN),
                 Self::NotStarted { .. } => inner.exit_code(),
                 Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => BROKEN_PIPE,
                 _ => NOT_RUN,
             },
+            failure if failure.is_usage() => USAGE,
             _ => FAILED,
         }
     }
@@ -253,13 +278,16 @@ impl Failure {
         match self {
             Self::UnknownKey(error) => Some(error.hint()),
             Self::Policy(error) => error.hint(),
-            Self::PublishedNowhere => Some("add --network NAME; `fabric network ls` lists those there are".to_owned()),
+            Self::ContainerRequest(error) => Some(error.hint()),
+            Self::NetworkRequest(error) => error.hint(),
+            Self::NetworkUpdate(error) => error.hint(),
             Self::Client(error) => error.hint(),
             Self::ManPages { directory, source } if source.kind() == ErrorKind::NotFound => {
                 Some(format!("make it first: mkdir -p {}", directory.display()))
             }
             Self::Lost(container) => Some(format!("see what became of it: fabric inspect {container}")),
-            Self::NoTerminal => Some("leave out --tty; `fabric attach` takes --no-stdin".to_owned()),
+            Self::NoTerminal => Some("leave out `--tty`, or `--interactive`".to_owned()),
+            Self::NoTerminalFor { hint, .. } => Some((*hint).to_owned()),
             Self::PortsClosed { name } => Some(format!("start it again: fabric start {name}")),
             Self::AttachedBeforeStart { name } => Some(format!("start it attached: fabric start -a {name}")),
             Self::AttachedAfterEnd { name } => {

@@ -45,7 +45,7 @@ pub(crate) fn size() -> Option<TerminalSize> {
     Some(TerminalSize { rows: size.ws_row, columns: size.ws_col })
 }
 
-/// Refuses a terminal inside without one outside, whose keys it could be given.
-pub(crate) fn require() -> Result<(), Failure> {
-    if io::stdin().is_terminal() { Ok(()) } else { Err(Failure::NoTerminal) }
+/// Whether somebody may type at standard input.
+pub(crate) fn is_there() -> bool {
+    io::stdin().is_terminal()
 }

@@ -103,6 +103,33 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     }
 }
 
+/// Nobody listens at the socket: what contradicts itself is told without asking.
+#[test]
+fn what_contradicts_itself_ends_with_2_and_is_not_asked_for() {
+    let run = |options: &[&'static str]| [&["run"][..], options, &["busybox"]].concat();
+    let create = |options: &[&'static str]| [&["network", "create", "web"][..], options].concat();
+    let update = |options: &[&'static str]| [&["network", "update", "web"][..], options].concat();
+    for (arguments, expected) in [
+        (run(&["--network", "host", "--network", "web"]), "the container uses the host's network\nhint: give either"),
+        (run(&["--network", "host", "-p", "80:80"]), "cannot publish 80:80/tcp: the container uses the host's network"),
+        (run(&["--network", "host", "-P"]), "cannot publish its ports: the container uses the host's network"),
+        (run(&["--network", "none", "--network", "web"]), "network `web` and network mode `none` exclude each other"),
+        (run(&["--network", "web", "--network", "web"]), "network `web` is given twice"),
+        (run(&["--rm", "--restart", "always"]), "cannot have restart policy `always`\nhint: leave out"),
+        (run(&["-it"]), "standard input is not a terminal\nhint: leave out `--tty`"),
+        (vec!["exec", "-it", "api", "sh"], "standard input is not a terminal\nhint: leave out `--tty`"),
+        (create(&["--no-ipv4"]), "needs IPv6 if it is to be without IPv4; add --ipv6"),
+        (create(&["--internal", "--gateway-mode", "nat"]), "cannot be internal with gateway mode nat"),
+        (update(&[]), "nothing is said that is to change\nhint: `fabric network update --help`"),
+        (update(&["--label", "a=b", "--label-rm", "a"]), "cannot have the label `a` and be without it"),
+    ] {
+        let output = fabric(&[&["--socket", "/nonexistent/netd.sock"], &arguments[..]].concat());
+        let told = text(&output.stderr);
+        assert!(told.contains(expected), "{arguments:?}: {told}");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{arguments:?}");
+    }
+}
+
 #[test]
 fn nothing_at_all_shows_the_help() {
     let output = fabric(&[]);

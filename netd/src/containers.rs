@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use api::{ContainerCreate, EventAction, ExecCreate, NetworkMode};
 use jiff::Timestamp;
 use model::{
-    ByteSize, Capability, Command, Container, ContainerId, ContainerPort, ContainerState, EndpointId,
-    EnvironmentVariable, HostAddress, Hostname, NamespaceName, RestartPolicy, StopPolicy,
+    ByteSize, Command, Container, ContainerId, ContainerPort, ContainerState, EndpointId, EnvironmentVariable,
+    Hostname, NamespaceName, StopPolicy,
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     lifecycle::Setback,
     ports,
     record::{self, Goal, Record, Restarts},
-    world::{self, Readiness},
+    world::Readiness,
 };
 
 /// The search path of a container whose image names none.
@@ -34,6 +34,7 @@ impl Daemon {
         self: Arc<Self>,
         mut request: ContainerCreate,
     ) -> Result<ContainerId, Failure> {
+        request.check()?;
         let begun = Instant::now();
         self.runtime.expect_create();
         let goal = if request.start { Goal::Running } else { Goal::Created };
@@ -47,20 +48,6 @@ impl Daemon {
         let exposed: BTreeSet<ContainerPort> =
             image.config.exposed_ports.iter().chain(&request.expose).copied().collect();
         request.publish = ports::requested(request.publish, exposed.iter().filter(|_| request.publish_all).copied());
-        world::check_mode(&request)?;
-        if request.auto_remove && request.restart_policy != RestartPolicy::No {
-            return Err(Failure::RemovedAndRestarted { policy: request.restart_policy });
-        }
-        if let Some(publish) = request.publish.first().filter(|_| request.networks.is_empty()) {
-            return Err(Failure::PublishWithoutNetwork { publish: *publish });
-        }
-        let gateway = request.resolver.hosts.iter().find(|host| host.address == HostAddress::Gateway);
-        if let Some(host) = gateway.filter(|_| request.networks.is_empty()) {
-            return Err(Failure::GatewayWithoutNetwork { name: host.name.to_string() });
-        }
-        if request.init && request.confinement.add_capabilities.contains(&Capability::sys_ptrace()) {
-            return Err(Failure::TracedInit);
-        }
         if let Some(asked) = request.confinement.memory.filter(|asked| *asked < LEAST_MEMORY) {
             return Err(Failure::TooLittleMemory { asked });
         }

@@ -3,7 +3,6 @@
 mod answer;
 mod cause;
 mod hint;
-mod network;
 
 use std::{
     io,
@@ -12,12 +11,11 @@ use std::{
     path::PathBuf,
 };
 
+use api::Elsewhere;
 use model::{
     ByteSize, Chain, ContainerName, Driver, IfName, ImageName, MacAddress, NetworkName, Printable, Publish,
-    PublishRequest, RestartPolicy, SubInterfaceKind, nearest,
+    PublishRequest, SubInterfaceKind, nearest,
 };
-
-use crate::world::{Elsewhere, OwnThing};
 
 /// What a name can belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +111,6 @@ pub(crate) enum Failure {
     StillLeaving { container: ContainerName, network: NetworkName },
     #[error("cannot publish {publish}: host port {port} is already published by container `{holder}`")]
     PortTaken { publish: Publish, port: NonZeroU16, holder: String },
-    #[error("cannot publish {publish}: host port {port} is given twice")]
-    PublishedTwice { publish: Publish, port: NonZeroU16 },
     #[error(
         "cannot publish {publish}: {} listens on {}/{}", .holder.as_deref().unwrap_or("another program"),
         SocketAddr::new(.listener.address, .listener.port), .listener.protocol
@@ -134,8 +130,6 @@ pub(crate) enum Failure {
     PublishInternal { publish: Publish, networks: Vec<NetworkName> },
     #[error("cannot publish {publish}: there are not so many free host ports in a row")]
     NoPortFree { publish: PublishRequest },
-    #[error("cannot {}: the container {elsewhere}", .thing.doing())]
-    NotItsOwn { thing: OwnThing, elsewhere: Elsewhere },
     #[error("network `{network}` cannot sit on `{parent}`: this host has no such interface")]
     NoParent { network: NetworkName, parent: IfName, known: Vec<String> },
     #[error("network `{network}` cannot have MTU {asked}: its parent `{parent}` has {mtu}")]
@@ -163,26 +157,16 @@ pub(crate) enum Failure {
     ParentTaken { network: NetworkName, parent: IfName, holder: ContainerName },
     #[error("cannot publish {publish}: the host has no part in what comes to network `{network}`")]
     PublishOnLan { publish: Publish, network: NetworkName },
-    #[error("network `{network}` and network mode `none` exclude each other")]
-    NoneAndNetwork { network: NetworkName },
     #[error("container `{sharer}` cannot share the network of container `{joined}`, which {elsewhere} itself")]
     JoinsASharer { sharer: ContainerName, joined: ContainerName, elsewhere: Elsewhere },
     #[error("container `{sharer}` cannot share the network of container `{joined}`, which is not running")]
     JoinedNotRunning { sharer: String, joined: String },
     #[error("container `{sharer}` shared the network of container {joined}, which is gone")]
     JoinedGone { sharer: String, joined: String },
-    #[error("cannot publish {publish} of a container without a network")]
-    PublishWithoutNetwork { publish: PublishRequest },
-    #[error("cannot lead `{name}` to the host: the container has no network")]
-    GatewayWithoutNetwork { name: String },
     #[error("container `{name}` is on no network, so it has no DNS")]
     NoDns { name: String },
     #[error("container `{name}` has nothing to run: image `{image}` has no command")]
     NoCommand { name: String, image: ImageName },
-    #[error(
-        "a container with an init cannot have capability SYS_PTRACE, which could read netd's memory out of the init"
-    )]
-    TracedInit,
     #[error("a container cannot live on {asked} of memory")]
     TooLittleMemory { asked: ByteSize },
     #[error("host path {} cannot be mounted", .path.display())]
@@ -195,8 +179,6 @@ pub(crate) enum Failure {
     StillRunning { name: String },
     #[error("container `{name}` has ended, and is about to be started again")]
     Restarting { name: String },
-    #[error("a container that is removed when it ends cannot have restart policy `{policy}`")]
-    RemovedAndRestarted { policy: RestartPolicy },
     #[error("container `{name}` is not running")]
     NotRunning { name: String },
     #[error("container `{name}` was not started")]
@@ -215,6 +197,8 @@ pub(crate) enum Failure {
     NoRoute { path: String },
     #[error("the API does not do `{method}` at `{path}`")]
     NoMethod { method: String, path: String },
+    #[error(transparent)]
+    ContainerRequest(#[from] api::ContainerCreateError),
     #[error(transparent)]
     NetworkRequest(#[from] api::NetworkCreateError),
     #[error(transparent)]

@@ -25,7 +25,7 @@ use model::{
     ContainerId, ContainerName, Endpoint, EndpointId, MacAddress, NamespaceName, Network, NetworkId, NetworkName,
 };
 
-pub(crate) use modes::{Elsewhere, OwnThing, Readiness, check as check_mode};
+pub(crate) use modes::Readiness;
 pub(crate) use ports::PortSet;
 use ports::Ports;
 

@@ -266,9 +266,11 @@ fn a_bad_request_says_what_is_wrong_and_changes_nothing() {
     }
     let refused = host.fabric(&["network", "disconnect", "back", "app"]).expect_code(1);
     assert!(refused.stderr.starts_with("error: container `app` is not connected to network `back`"), "{refused}");
-    let twice = ["run", "-d", "--network", "web", "--network", "web", "busybox", "true"];
-    let refused = host.fabric(&twice).expect_code(125);
-    assert!(refused.stderr.contains("is already connected to network `web`"), "{refused}");
+    let id = host.json(&["network", "inspect", "web"])["id"].as_str().expect("a text").to_owned();
+    for (again, code) in [("web", 2), (&id, 1)] {
+        let told = host.fabric(&["create", "--network", "web", "--network", again, "busybox"]).expect_code(code);
+        assert!(told.stderr.starts_with("error: network `web` is given twice"), "its id only netd knows: {told}");
+    }
     let static_taken = ["run", "-d", "--network", "web", "--network", "back:ip=10.9.2.9", "busybox", "true"];
     let refused = host.fabric(&static_taken).expect_code(125);
     assert!(refused.stderr.contains("container `db` has it"), "{refused}");

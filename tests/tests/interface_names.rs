@@ -147,7 +147,9 @@ fn names_that_cannot_be_had_are_refused_and_nothing_is_changed() {
     };
     let taken = "error: container `api` cannot have interface `up0` on network `back`: that on network `web` has the name\n\
                  hint: choose another name, or none to have the lowest free `eth0`, `eth1` and so on\n";
-    refused(&run(&["web:ifname=up0", "back:ifname=up0"]), 125, taken);
+    let twice =
+        "error: the container cannot have interface `up0` on network `web` and on network `back`\nhint: choose another";
+    refused(&run(&["web:ifname=up0", "back:ifname=up0"]), 2, twice);
     for (name, why) in [
         ("lo", "the kernel keeps the name `lo` for itself"),
         ("default", "the kernel keeps the name `default` for itself"),

@@ -182,14 +182,16 @@ fn addresses_come_and_go_but_for_those_that_are_held() {
     listens(&first, ":80");
     assert_eq!(first.ipv4, Ipv4Addr::new(10, 9, 8, 2));
     let before = host.json(&["network", "inspect", "web"]);
-    for (arguments, told) in [
-        (&["--rm-subnet", "10.9.8.0/24", "--add-subnet", "10.9.9.0/24"][..], "10.9.8.2 of container `first`"),
-        (&["--reserve", "10.9.8.2"], "10.9.8.2 of container `first`"),
-        (&["--reserve", "10.9.8.3", "--mtu", "1400", "--rm-subnet", "10.1.0.0/24"], "no subnet 10.1.0.0/24"),
-        (&["--add-subnet", "127.0.0.0/24"], "overlaps loopback"),
-        (&[], "nothing is said"),
+    for (arguments, code, told) in [
+        (&["--rm-subnet", "10.9.8.0/24", "--add-subnet", "10.9.9.0/24"][..], 1, "10.9.8.2 of container `first`"),
+        (&["--reserve", "10.9.8.2"], 1, "10.9.8.2 of container `first`"),
+        (&["--reserve", "10.9.8.3", "--mtu", "1400", "--rm-subnet", "10.1.0.0/24"], 1, "no subnet 10.1.0.0/24"),
+        (&["--add-subnet", "127.0.0.0/24"], 1, "overlaps loopback"),
+        (&[], 2, "nothing is said"),
+        (&["--label", "tier=back", "--label-rm", "tier"], 2, "cannot have the label `tier` and be without it"),
+        (&["--internal", "--gateway-mode", "nat"], 2, "cannot be internal with gateway mode nat"),
     ] {
-        let refused = host.fabric(&[&["network", "update", "web"], arguments].concat()).expect_code(1);
+        let refused = host.fabric(&[&["network", "update", "web"], arguments].concat()).expect_code(code);
         assert!(refused.stderr.contains(told), "{arguments:?}: {refused}");
         assert_eq!(host.json(&["network", "inspect", "web"]), before, "{arguments:?} changed something");
     }

@@ -107,7 +107,7 @@ fn an_init_is_parent_to_the_program_and_a_log_is_as_large_as_it_may() {
     eventually("the first process is the init again", named);
     assert_eq!(host.json(&["inspect", "api"])["init"], true);
     let run = ["run", "--rm", "--init", "--cap-add", "SYS_PTRACE", "busybox", "true"];
-    let refused = host.fabric(&run).expect_code(125).stderr;
+    let refused = host.fabric(&run).expect_code(2).stderr;
     assert_eq!(
         refused,
         "error: a container with an init cannot have capability SYS_PTRACE, which could read netd's memory out of the \

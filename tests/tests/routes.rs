@@ -146,7 +146,7 @@ fn routes_that_cannot_be_had_are_refused_and_nothing_is_changed() {
     ] {
         refused(
             &create(route),
-            1,
+            2,
             &format!("error: network `web` cannot have the route {route}: {why}\nhint: leave it out"),
         );
     }

@@ -143,6 +143,10 @@ fn what_cannot_be_is_refused_with_the_reason() {
             json!({"mtu": 1500, "options": {"mtu": "1500"}}),
             "network `web` has an MTU twice, once as an option; give it once",
         ),
+        (
+            json!({"labels": {"a": "b"}, "remove_labels": ["a"]}),
+            "network `web` cannot have the label `a` and be without it; give one of them",
+        ),
         (json!({"options": {"icc": "false"}}), "network `web` cannot have the option `icc`; known: gateway-mode, mtu"),
     ] {
         assert_eq!(planned(update.clone(), Reach::Nat).expect_err("it cannot be"), expected, "{update}");

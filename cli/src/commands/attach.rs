@@ -27,7 +27,10 @@ pub(super) async fn attach(client: &Client, arguments: AttachArguments) -> Resul
     let mut stream = client.attach(&reference).await?;
     let interactive = !arguments.no_stdin;
     let input = match (container.terminal, interactive && container.open_stdin) {
-        (true, true) => Input::of_terminal(true, Some(arguments.detach_keys))?,
+        (true, true) => Input::of_terminal(true, Some(arguments.detach_keys), || Failure::NoTerminalFor {
+            name: name.clone(),
+            hint: "only look at what it writes: `--no-stdin`",
+        })?,
         (true, false) => Input::Watched,
         (false, true) => Input::PassedOn,
         (false, false) => Input::LeftAlone,

@@ -18,16 +18,13 @@ pub(super) async fn create(client: &Client, output: Output, arguments: CreateArg
 
 /// What is asked of the daemon; the container is not started by it.
 pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Failure> {
-    if arguments.networks.is_empty() && (arguments.publish_all || !arguments.publish.is_empty()) {
-        return Err(Failure::PublishedNowhere);
-    }
     let (network_mode, networks) = networks(arguments.networks)?;
     let mut variables = Vec::new();
     for path in &arguments.env_file {
         variables.extend(environment(env_file::read(path)?)?);
     }
     variables.extend(environment(arguments.env)?);
-    Ok(ContainerCreate {
+    let request = ContainerCreate {
         name: arguments.name,
         networks,
         network_mode,
@@ -57,10 +54,12 @@ pub(super) fn request(arguments: CreateArguments) -> Result<ContainerCreate, Fai
         user: arguments.user,
         confinement: arguments.confinement.into(),
         ..ContainerCreate::new(arguments.image)
-    })
+    };
+    request.check()?;
+    Ok(request)
 }
 
-/// What the arguments say together: networks, or one mode. Whether they go together is the daemon's to say.
+/// What the arguments say together: networks, or one mode.
 fn networks(arguments: Vec<NetworkArgument>) -> Result<(NetworkMode, Vec<EndpointCreate>), Failure> {
     let (mut mode, mut networks) = (None, Vec::new());
     for argument in arguments {

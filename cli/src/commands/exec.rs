@@ -28,7 +28,7 @@ pub(super) async fn exec(client: &Client, arguments: ExecArguments) -> Result<Ex
     };
     let input = match (arguments.tty, arguments.interactive) {
         // Who leaves a program that was added to a container ends it, so there are no keys for that.
-        (true, interactive) => Input::of_terminal(interactive, None)?,
+        (true, interactive) => Input::of_terminal(interactive, None, || Failure::NoTerminal)?,
         (false, true) => Input::PassedOn,
         (false, false) => Input::LeftAlone,
     };

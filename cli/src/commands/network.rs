@@ -60,6 +60,7 @@ async fn create(client: &Client, output: Output, arguments: CreateNetworkArgumen
         labels: pairs(arguments.labels),
         ..NetworkCreate::new(arguments.name)
     };
+    request.plan()?;
     let network = client.create_network(&request).await?;
     output.print(&network, || format!("{}\n", network.name))
 }
@@ -83,6 +84,7 @@ async fn update(client: &Client, output: Output, arguments: UpdateNetworkArgumen
         remove_labels: arguments.remove_labels,
         options: pairs(arguments.options),
     };
+    request.check(&arguments.name)?;
     let network = client.update_network(&arguments.name, &request).await?;
     output.print(&network, || format!("{}\n", network.name))
 }

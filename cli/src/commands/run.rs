@@ -24,7 +24,7 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
     let input = match (detach, create.tty, create.interactive) {
         (true, ..) | (false, false, false) => Input::LeftAlone,
         (false, false, true) => Input::PassedOn,
-        (false, true, interactive) => Input::of_terminal(interactive, Some(detach_keys))?,
+        (false, true, interactive) => Input::of_terminal(interactive, Some(detach_keys), || Failure::NoTerminal)?,
     };
     let request = ContainerCreate { start: detach, ..request(create)? };
     let container = client.create_container(&request).await?;

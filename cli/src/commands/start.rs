@@ -25,7 +25,12 @@ pub(super) async fn start(client: &Client, output: Output, arguments: StartArgum
 async fn start_attached(client: &Client, arguments: StartArguments) -> Result<ExitCode, Failure> {
     let [reference] = &arguments.containers[..] else { return Err(Failure::OneAtATime) };
     let input = match (client.container(reference).await?.terminal, arguments.interactive) {
-        (true, interactive) => Input::of_terminal(interactive, Some(arguments.detach_keys))?,
+        (true, interactive) => {
+            Input::of_terminal(interactive, Some(arguments.detach_keys), || Failure::NoTerminalFor {
+                name: reference.to_string(),
+                hint: "only look at what it writes: leave out `--interactive`",
+            })?
+        }
         (false, true) => Input::PassedOn,
         (false, false) => Input::LeftAlone,
     };

@@ -50,26 +50,20 @@ impl Failure {
             Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NetworkUpdate(_) | Self::NoUpgrade => {
                 StatusCode::BAD_REQUEST
             }
-            Self::PublishedTwice { .. }
+            Self::ContainerRequest(_)
             | Self::AddressUnusable { .. }
             | Self::PublishLeadsNowhere { .. }
             | Self::PublishInternal { .. }
             | Self::AddressRefused { .. }
-            | Self::NotItsOwn { .. }
-            | Self::NoneAndNetwork { .. }
             | Self::NoParent { .. }
             | Self::LoopbackParent { .. }
             | Self::ParentMtu { .. }
             | Self::NoFacility { .. }
             | Self::MacOfParent { .. }
             | Self::PublishOnLan { .. }
-            | Self::PublishWithoutNetwork { .. }
-            | Self::GatewayWithoutNetwork { .. }
             | Self::NoDns { .. }
             | Self::NoCommand { .. }
-            | Self::TracedInit
             | Self::TooLittleMemory { .. }
-            | Self::RemovedAndRestarted { .. }
             | Self::HostPath { .. }
             | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::HalfMade { source, .. } => source.status(),

@@ -3,10 +3,11 @@
 
 use std::{io, net::IpAddr};
 
+use api::Elsewhere;
 use model::{Driver, Publish, nearest};
 
-use super::{Failure, Noun, Purpose, cause, network};
-use crate::{containers::LEAST_MEMORY, world::Elsewhere};
+use super::{Failure, Noun, Purpose, cause};
+use crate::containers::LEAST_MEMORY;
 
 impl Failure {
     /// What a person can do about it. There is always something; nothing is said where the error says it itself.
@@ -52,8 +53,9 @@ impl Failure {
             }
             Self::Malformed { .. } => format!("`GET {}` describes what can be asked for", api::route::OPENAPI),
             Self::NoUpgrade => format!("send the headers `Connection: upgrade` and `Upgrade: {}`", api::route::UPGRADE),
-            Self::NetworkRequest(error) => return network::of_new(error),
-            Self::NetworkUpdate(error) => return network::of_changed(error),
+            Self::ContainerRequest(error) => error.hint(),
+            Self::NetworkRequest(error) => return error.hint(),
+            Self::NetworkUpdate(error) => return error.hint(),
             Self::Range { source, .. } | Self::NoRange { source, .. } | Self::Address { source, .. } => {
                 source.hint().into()
             }
@@ -83,7 +85,6 @@ impl Failure {
                 without_host_ports(publish),
                 freeing(holder)
             ),
-            Self::PublishedTwice { .. } => "publish each host port once".into(),
             Self::PortInUse { publish, .. } => format!(
                 "stop it, choose another host port, or leave the choice to Fabric: `-p {}`",
                 without_host_ports(publish)
@@ -100,7 +101,6 @@ impl Failure {
                     .into()
             }
             Self::NoPortFree { .. } => "publish fewer ports, or name the host ports".into(),
-            Self::NotItsOwn { thing, elsewhere } => thing.remedy(elsewhere),
             Self::NoParent { known, .. } | Self::LoopbackParent { known, .. } if known.is_empty() => {
                 "this host has no interface but the loopback interface".into()
             }
@@ -130,9 +130,6 @@ impl Failure {
                  over a bridge network with `gw-priority=`"
                     .into()
             }
-            Self::NoneAndNetwork { .. } => {
-                "give one of them; without either, it has the loopback interface alone".into()
-            }
             Self::JoinsASharer { elsewhere: Elsewhere::Host, .. } => "use the host's as well: `--network host`".into(),
             Self::JoinsASharer { elsewhere: Elsewhere::Container(name), .. } => {
                 format!("share that one's as well: `--network container:{name}`")
@@ -141,7 +138,6 @@ impl Failure {
             Self::JoinedGone { sharer, .. } => {
                 format!("remove it with `fabric rm {sharer}`, and run it anew with a container that runs")
             }
-            Self::PublishWithoutNetwork { .. } | Self::GatewayWithoutNetwork { .. } => "add `--network NAME`".into(),
             Self::HostPath { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 format!("nothing is made on the host by mounting it: `mkdir -p {}`", path.display())
             }
@@ -159,8 +155,6 @@ impl Failure {
                 format!("import it again with `fabric image import PATH {image}`, then `fabric start {name}`")
             }
             Self::Runtime { name, source, .. } => cause::of_runtime(source, name),
-            Self::TracedInit => "leave out `--init` or `--cap-add`; an init that the image brings can be traced".into(),
-            Self::RemovedAndRestarted { .. } => "leave out `--rm` or `--restart`".into(),
             Self::StillRunning { name } | Self::Restarting { name } => {
                 format!("stop it first with `fabric stop {name}`, or use `fabric rm -f {name}`")
             }

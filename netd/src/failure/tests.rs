@@ -86,7 +86,7 @@ every! {
     Ambiguous { noun: Noun::Container, reference: "4c".into() }
     NameTaken { noun: Noun::Network, name: "web".into() }
     NetworkInUse { network: parsed("web"), containers: vec!["api".into()] }
-    HalfMade { network: parsed("web"), containers: vec!["api".into()], source: Failure::TracedInit.into() }
+    HalfMade { network: parsed("web"), containers: vec!["api".into()], source: Failure::NoUpgrade.into() }
     ImageInUse { name: parsed("busybox"), containers: vec!["api".into()] }
     ImageWithNames { reference: parsed("0a1b"), names: vec!["busybox:1".into(), "busybox:latest".into()] }
     AddressesHeld { network: parsed("web"), held: vec![(address(), "api".into())] }
@@ -101,14 +101,12 @@ every! {
     NotConnected { container: parsed("api"), network: parsed("web") }
     StillLeaving { container: parsed("api"), network: parsed("web") }
     PortTaken { publish: publish(), port: port(), holder: "api".into() }
-    PublishedTwice { publish: publish(), port: port() }
     PortInUse { publish: publish(), listener: listener(), holder: None }
     AddressNotHere { publish: requested(), address: address() }
     AddressUnusable { publish: requested(), source: io::ErrorKind::AddrNotAvailable.into() }
     PublishLeadsNowhere { publish: publish() }
     PublishInternal { publish: publish(), networks: vec![parsed("web")] }
     NoPortFree { publish: requested() }
-    NotItsOwn { thing: OwnThing::Resolver, elsewhere: Elsewhere::Host }
     NoParent { network: parsed("lan"), parent: parsed("eth9"), known: vec!["eth0".into()] }
     ParentMtu { network: parsed("lan"), parent: parsed("eth0"), asked: 9000, mtu: 1500 }
     LoopbackParent { network: parsed("lan"), parent: parsed("lo"), known: Vec::new() }
@@ -117,19 +115,15 @@ every! {
     MacOfParent { network: parsed("lan"), parent: parsed("eth0"), mac: mac() }
     ParentTaken { network: parsed("lan"), parent: parsed("eth0"), holder: parsed("api") }
     PublishOnLan { publish: publish(), network: parsed("lan") }
-    NoneAndNetwork { network: parsed("web") }
     JoinsASharer { sharer: parsed("side"), joined: parsed("api"), elsewhere: Elsewhere::Host }
     JoinedNotRunning { sharer: "side".into(), joined: "api".into() }
     JoinedGone { sharer: "side".into(), joined: "api".into() }
-    PublishWithoutNetwork { publish: requested() }
-    GatewayWithoutNetwork { name: "host".into() }
     NoDns { name: "api".into() }
     NoCommand { name: "api".into(), image: parsed("busybox") }
     TooLittleMemory { asked: ByteSize::from_octets(1) }
     HostPath { path: "/data".into(), source: io::ErrorKind::PermissionDenied.into() }
     StillRunning { name: "api".into() }
     Restarting { name: "api".into() }
-    RemovedAndRestarted { policy: RestartPolicy::Always }
     NotRunning { name: "api".into() }
     NotStarted { name: "api".into() }
     AlreadyRunning { name: "api".into() }
@@ -144,10 +138,10 @@ every! {
     Dns { doing: "answer DNS".into(), source: stranger() }
     Commit { doing: "create network `web`".into(), source: conflict() }
     File { doing: "write", path: "/var/lib/fabric/x".into(), source: not_found() };
+    ContainerRequest(api::ContainerCreateError::TracedInit)
     NetworkRequest(api::NetworkCreateError::ReservedName { name: parsed("host") })
     NetworkUpdate(api::NetworkUpdateError::NoSubnetLeft(parsed("web")))
     Image(ImageError::Empty);
-    TracedInit
     NoUpgrade
 }
 
@@ -209,7 +203,7 @@ fn every_failure_is_answered_with_its_error_and_what_to_do() {
     let others = of_images_and_containers().into_iter().map(|failure| ("image or runtime", failure));
     for (kind, failure) in every().into_iter().chain(others) {
         let problem = failure.problem();
-        // `network.rs` holds that these say themselves what its hints leave out.
+        // `api` holds that these say themselves what its hints leave out.
         let Some(hint) = problem.hint.as_deref() else {
             assert!(["NetworkRequest", "NetworkUpdate"].contains(&kind), "{kind}: {failure}");
             continue;

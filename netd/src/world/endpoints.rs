@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use api::EndpointCreate;
+use api::{ContainerCreateError, EndpointCreate};
 use ipam::{IpamError, Parting, Request};
 use model::{
     Container, ContainerId, ContainerIfName, ContainerName, Endpoint, EndpointId, Family, IfName, MacAddress, Network,
@@ -30,6 +30,10 @@ impl World {
     ) -> Result<Endpoint, Failure> {
         let network = self.network_by_reference(&request.network).map_err(Failure::wanted)?;
         if container.endpoints.iter().any(|endpoint| endpoint.network == network.id) {
+            // Named in two ways, by its name and by its id.
+            if self.record(&container.id).is_none() {
+                return Err(ContainerCreateError::NetworkTwice { network: network.name.clone() }.into());
+            }
             return Err(Failure::AlreadyConnected { container: container.name.clone(), network: network.name.clone() });
         }
         let (ipv4, ipv6) = self.choose_addresses(network, &container.name, request)?;

@@ -4,112 +4,11 @@
 //! the loopback interface; when the owner is started again while one of them lives, it comes back to the same namespace,
 //! and they have its network again.
 
-use api::{ContainerCreate, NetworkMode as Asked};
+use api::{ContainerCreate, ContainerCreateError, Elsewhere, OwnThing};
 use model::{Container, ContainerId, ContainerName, ContainerState, Driver, NamespaceName, NetworkMode, NetworkName};
 
 use super::World;
 use crate::{failure::Failure, namespaces::Purpose, record::Record};
-
-/// Whose network a container without one of its own uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Elsewhere {
-    /// The host's.
-    Host,
-    /// That of the container which a person knows by this name or id.
-    Container(String),
-}
-
-impl std::fmt::Display for Elsewhere {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Host => f.write_str("uses the host's network"),
-            Self::Container(name) => write!(f, "shares the network of container `{name}`"),
-        }
-    }
-}
-
-/// What only a container with a network of its own can have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OwnThing {
-    /// A published port, as it was asked for.
-    Publish(String),
-    /// An endpoint on a network.
-    Network(NetworkName),
-    /// A kernel parameter of the network namespace.
-    Sysctl(String),
-    /// Settings of its resolver.
-    Resolver,
-    /// A line of `/etc/hosts` that leads to the gateway.
-    Gateway(String),
-}
-
-impl OwnThing {
-    /// What cannot be done.
-    pub(crate) fn doing(&self) -> String {
-        match self {
-            Self::Publish(publish) => format!("publish {publish}"),
-            Self::Network(network) => format!("attach the container to network `{network}`"),
-            Self::Sysctl(name) => format!("set kernel parameter `{name}`"),
-            Self::Resolver => "set DNS options or hosts".to_owned(),
-            Self::Gateway(name) => format!("lead `{name}` to a gateway"),
-        }
-    }
-
-    /// What to do instead.
-    pub(crate) fn remedy(&self, elsewhere: &Elsewhere) -> String {
-        match (self, elsewhere) {
-            (Self::Publish(_), Elsewhere::Host) => {
-                "leave it out: what the container listens on is a port of the host already".to_owned()
-            }
-            (Self::Publish(_), Elsewhere::Container(name)) => format!("publish it with container `{name}`"),
-            (Self::Network(network), Elsewhere::Host) => {
-                format!("give either `--network host` or `--network {network}` when it is created")
-            }
-            (Self::Network(network), Elsewhere::Container(name)) => {
-                format!("attach container `{name}` instead: `fabric network connect {network} {name}`")
-            }
-            (Self::Sysctl(_), Elsewhere::Host) => "leave it out, or set it on the host".to_owned(),
-            (Self::Sysctl(_), Elsewhere::Container(name)) => format!("set it with container `{name}`"),
-            (Self::Resolver, Elsewhere::Host) => "leave them out: the host's resolver answers".to_owned(),
-            (Self::Resolver, Elsewhere::Container(name)) => {
-                format!("give them to container `{name}`: both read the same files")
-            }
-            (Self::Gateway(name), Elsewhere::Host) => {
-                format!("the host is 127.0.0.1 to it: `--add-host {name}:127.0.0.1`")
-            }
-            (Self::Gateway(_), Elsewhere::Container(name)) => format!("give it to container `{name}`"),
-        }
-    }
-}
-
-/// Refuses what a container without a network of its own cannot have.
-pub(crate) fn check(request: &ContainerCreate) -> Result<(), Failure> {
-    let elsewhere = match &request.network_mode {
-        Asked::Networks => return Ok(()),
-        Asked::None => {
-            return match request.networks.first() {
-                Some(endpoint) => Err(Failure::NoneAndNetwork { network: endpoint.network.clone() }),
-                None => Ok(()),
-            };
-        }
-        Asked::Host => Elsewhere::Host,
-        Asked::Container(reference) => Elsewhere::Container(reference.to_string()),
-    };
-    let resolver = &request.resolver;
-    let gateway = resolver.hosts.iter().find(|line| line.address == model::HostAddress::Gateway);
-    let has_settings = matches!(elsewhere, Elsewhere::Container(_)) && *resolver != model::ResolverSettings::default();
-    let sysctl = request.confinement.sysctls.iter().find(|sysctl| sysctl.is_of_network());
-    let thing = None
-        .or_else(|| request.networks.first().map(|endpoint| OwnThing::Network(endpoint.network.clone())))
-        .or_else(|| request.publish.first().map(|publish| OwnThing::Publish(publish.to_string())))
-        .or_else(|| has_settings.then_some(OwnThing::Resolver))
-        .or_else(|| gateway.map(|line| OwnThing::Gateway(line.name.to_string())))
-        .or_else(|| sysctl.map(|sysctl| OwnThing::Sysctl(sysctl.name().to_owned())));
-    match thing {
-        Some(thing) => Err(Failure::NotItsOwn { thing, elsewhere }),
-        None => Ok(()),
-    }
-}
 
 /// How far a container must be for another to share its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +77,9 @@ impl World {
     /// Refuses to attach a container that has no network of its own.
     pub(crate) fn check_attachable(&self, container: &Container, network: &NetworkName) -> Result<(), Failure> {
         match self.elsewhere(container) {
-            Some(elsewhere) => Err(Failure::NotItsOwn { thing: OwnThing::Network(network.clone()), elsewhere }),
+            Some(elsewhere) => {
+                Err(ContainerCreateError::NotItsOwn { thing: OwnThing::Network(network.clone()), elsewhere }.into())
+            }
             None => Ok(()),
         }
     }

@@ -1,51 +1,57 @@
 //! What to do about networks that cannot be as they were asked for: nothing more where the error itself says it.
 
-use api::{NetworkCreateError as Create, NetworkUpdateError as Update};
 use model::{Family, SubnetError};
 
-pub(super) fn of_new(error: &Create) -> Option<String> {
-    Some(match error {
-        Create::Subnet { source, .. } => return of_subnet(source).map(str::to_owned),
-        Create::ReservedName { .. }
-        | Create::NoParent { .. }
-        | Create::ParentOption { .. }
-        | Create::NoSubnet { .. }
-        | Create::Twice { .. }
-        | Create::NoFamily { .. }
-        | Create::InternalMode { .. }
-        | Create::SmallMtu { .. }
-        | Create::UnknownOption { .. }
-        | Create::OptionTwice { .. }
-        | Create::MtuOption { .. }
-        | Create::GatewayModeOption { .. } => return None,
-        Create::NeedsSubnet { family: Family::Ipv4, .. } => {
-            "`--subnet RANGE` says which it is, `--no-ipv4` does without".into()
-        }
-        Create::NeedsSubnet { family: Family::Ipv6, .. } => {
-            "`--subnet RANGE` says which it is; leave out `--ipv6` to do without".into()
-        }
-        Create::NotOfDriver { .. } => "leave it out: that is for networks with driver bridge".into(),
-        Create::NoNeighbours { .. } => "leave the gateway out".into(),
-        Create::SubnetsOverlap { .. } => "name subnets that have no address in common".into(),
-        Create::Route { .. } => "leave it out, or name another: `DESTINATION[,GATEWAY[,METRIC]]`".into(),
-        Create::Reserve { .. } => "leave it out, or reserve another address".into(),
-        Create::Ipv4Subnet { .. } => "leave out `--no-ipv4`, or the subnet".into(),
-    })
+use crate::{NetworkCreateError as Create, NetworkUpdateError as Update};
+
+impl Create {
+    /// What a person can do about it; none where the error says it itself.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Create::Subnet { source, .. } => return of_subnet(source).map(str::to_owned),
+            Create::ReservedName { .. }
+            | Create::NoParent { .. }
+            | Create::ParentOption { .. }
+            | Create::NoSubnet { .. }
+            | Create::Twice { .. }
+            | Create::NoFamily { .. }
+            | Create::InternalMode { .. }
+            | Create::SmallMtu { .. }
+            | Create::UnknownOption { .. }
+            | Create::OptionTwice { .. }
+            | Create::MtuOption { .. }
+            | Create::GatewayModeOption { .. } => return None,
+            Create::NeedsSubnet { family: Family::Ipv4, .. } => {
+                "`--subnet RANGE` says which it is, `--no-ipv4` does without".into()
+            }
+            Create::NeedsSubnet { family: Family::Ipv6, .. } => {
+                "`--subnet RANGE` says which it is; leave out `--ipv6` to do without".into()
+            }
+            Create::NotOfDriver { .. } => "leave it out: that is for networks with driver bridge".into(),
+            Create::NoNeighbours { .. } => "leave the gateway out".into(),
+            Create::SubnetsOverlap { .. } => "name subnets that have no address in common".into(),
+            Create::Route { .. } => "leave it out, or name another: `DESTINATION[,GATEWAY[,METRIC]]`".into(),
+            Create::Reserve { .. } => "leave it out, or reserve another address".into(),
+            Create::Ipv4Subnet { .. } => "leave out `--no-ipv4`, or the subnet".into(),
+        })
+    }
 }
 
-pub(super) fn of_changed(error: &Update) -> Option<String> {
-    Some(match error {
-        Update::Unfit(error) => return of_new(error),
-        Update::Driver { .. }
-        | Update::NoSuchSubnet { .. }
-        | Update::NoSuchRoute { .. }
-        | Update::NoSubnetLeft(_)
-        | Update::StaysIsolated(_) => {
-            return None;
-        }
-        Update::Nothing(_) => "`fabric network update --help` lists what can change".into(),
-        Update::NotReserved { name, .. } => format!("`fabric network inspect {name}` shows what it reserves"),
-    })
+impl Update {
+    /// What a person can do about it; none where the error says it itself.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Update::Unfit(error) => return error.hint(),
+            Update::Driver { .. }
+            | Update::NoSuchSubnet { .. }
+            | Update::NoSuchRoute { .. }
+            | Update::NoSubnetLeft(_)
+            | Update::LabelBoth { .. }
+            | Update::StaysIsolated(_) => return None,
+            Update::Nothing(_) => "`fabric network update --help` lists what can change".into(),
+            Update::NotReserved { name, .. } => format!("`fabric network inspect {name}` shows what it reserves"),
+        })
+    }
 }
 
 fn of_subnet(error: &SubnetError) -> Option<&'static str> {
@@ -65,10 +71,10 @@ fn of_subnet(error: &SubnetError) -> Option<&'static str> {
 mod tests {
     use std::fmt::Debug;
 
-    use model::{Driver, GatewayMode, MacvlanMode, SubInterfaceKind};
+    use model::{Chain, Driver, GatewayMode, MacvlanMode, SubInterfaceKind};
 
     use super::*;
-    use crate::failure::Failure;
+    use crate::Mtu;
 
     fn parsed<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
         text.parse().expect("literal")
@@ -121,7 +127,7 @@ mod tests {
             Create::SmallMtu { name: name(), mtu: parsed("1000") },
             Create::UnknownOption { name: name(), key: "colour".into(), known: &["mtu"] },
             Create::OptionTwice { name: name(), what: "an MTU" },
-            Create::MtuOption { name: name(), source: "x".parse::<api::Mtu>().expect_err("no number") },
+            Create::MtuOption { name: name(), source: "x".parse::<Mtu>().expect_err("no number") },
             Create::GatewayModeOption { name: name(), source: "x".parse::<GatewayMode>().expect_err("no mode") },
         ];
         let changed = [
@@ -131,14 +137,15 @@ mod tests {
             Update::NoSuchSubnet { name: name(), range: range(), subnets: vec![range()] },
             Update::NoSuchRoute { name: name(), destination: range(), routes: vec![parsed("192.0.2.0/24")] },
             Update::NoSubnetLeft(name()),
+            Update::LabelBoth { name: name(), key: "tier".into() },
             Update::NotReserved { name: name(), address: address() },
             Update::StaysIsolated(name()),
         ];
-        let failures = created.map(Failure::NetworkRequest).into_iter().chain(changed.map(Failure::NetworkUpdate));
-        for failure in failures {
-            let (problem, text) = (failure.problem(), crate::daemon::chain(&failure));
+        let of_created = created.iter().map(|error| (Chain(error).to_string(), error.hint()));
+        let of_changed = changed.iter().map(|error| (Chain(error).to_string(), error.hint()));
+        for (text, hint) in of_created.chain(of_changed) {
             let says_itself = SAYS_ITSELF.iter().any(|words| text.contains(words));
-            assert_eq!(problem.hint.is_none(), says_itself, "{text}\nhint: {:?}", problem.hint);
+            assert_eq!(hint.is_none(), says_itself, "{text}\nhint: {hint:?}");
         }
     }
 }
