@@ -22,6 +22,7 @@ mod rm;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+mod several;
 mod start;
 mod status;
 mod stop;
@@ -31,9 +32,8 @@ mod wait;
 
 use std::process::ExitCode;
 
-use api::{Client, ClientError};
+use api::Client;
 use model::EnvironmentVariable;
-use serde::Serialize;
 
 use crate::{
     arguments::{Arguments, Command, ContainerCommand, EnvironmentArgument, Format},
@@ -86,50 +86,6 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Version => version::version(&client, output).await,
     }
     .map(|()| ExitCode::SUCCESS)
-}
-
-/// Asks for each of several objects in turn and goes on after a failure. A request answers with a line for people and
-/// a value for programs.
-async fn each<'a, T, V: Serialize>(
-    output: Output,
-    objects: &'a [T],
-    request: impl AsyncFn(&'a T) -> Result<(String, V), ClientError>,
-) -> Result<(), Failure> {
-    let (mut values, mut failures) = (Vec::new(), Vec::new());
-    for object in objects {
-        match request(object).await {
-            Ok((line, value)) => {
-                output.progress(&line)?;
-                values.push(value);
-            }
-            Err(error) => failures.push(error.into()),
-        }
-    }
-    output.finish(&values)?;
-    Failure::from_several(failures)
-}
-
-/// Asks for each of several objects in turn and shows those there are; failures are told after them. Programs get one
-/// object if one was asked for, and an array otherwise.
-async fn show<'a, T, V: Serialize>(
-    output: Output,
-    objects: &'a [T],
-    request: impl AsyncFn(&'a T) -> Result<V, ClientError>,
-    render: impl Fn(&V) -> String,
-) -> Result<(), Failure> {
-    let (mut values, mut failures) = (Vec::new(), Vec::new());
-    for object in objects {
-        match request(object).await {
-            Ok(value) => values.push(value),
-            Err(error) => failures.push(error.into()),
-        }
-    }
-    match (&values[..], objects) {
-        ([value], [_]) => output.print(value, || render(value))?,
-        ([], [_]) => {}
-        _ => output.print(&values, || values.iter().map(&render).collect::<Vec<_>>().join("\n"))?,
-    }
-    Failure::from_several(failures)
 }
 
 /// The variables to ask for: those given, and those of this process's own environment that were named and are set.

@@ -23,6 +23,8 @@ const NOT_RUN: u8 = 125;
 const PROGRAM_NOT_EXECUTABLE: u8 = 126;
 /// The exit code of `exec` for a program that the container does not have.
 const PROGRAM_NOT_FOUND: u8 = 127;
+/// The exit code a shell shows for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
 /// The exit code a shell shows for a process that SIGPIPE ended.
 const BROKEN_PIPE: u8 = 141;
 
@@ -174,6 +176,16 @@ pub(crate) enum Failure {
         /// The port with its protocol.
         port: String,
     },
+    /// SIGINT ended the wait for what the daemon does.
+    #[error("interrupted{}", after_interruption(.doing, .going_on, .left))]
+    Interrupted {
+        /// What it does to them.
+        doing: &'static str,
+        /// Those it goes on with.
+        going_on: Vec<String>,
+        /// Those that it was not asked for.
+        left: Vec<String>,
+    },
     /// The process lacks what every command needs.
     #[error("cannot set up the event loop")]
     Runtime(#[source] io::Error),
@@ -240,6 +252,9 @@ impl Failure {
                 Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => BROKEN_PIPE,
                 _ => NOT_RUN,
             },
+            Self::Interrupted { .. } => INTERRUPTED,
+            // It is told last.
+            Self::Several(failures) if matches!(failures.last(), Some(Self::Interrupted { .. })) => INTERRUPTED,
             failure if failure.is_usage() => USAGE,
             _ => FAILED,
         }
@@ -317,6 +332,19 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+/// What goes on although nobody waits for it, and what was not begun.
+fn after_interruption(doing: &str, going_on: &[String], left: &[String]) -> String {
+    let listed = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut text = String::new();
+    if !going_on.is_empty() {
+        text.push_str(&format!("; netd goes on {doing} {}", listed(going_on)));
+    }
+    if !left.is_empty() {
+        text.push_str(&format!("; not asked for: {}", listed(left)));
+    }
+    text
 }
 
 /// What to do about a file that is there and may not be read.

@@ -11,7 +11,7 @@ use std::{
 use api::{Client, Image, UploadWriter, upload};
 use jiff::Timestamp;
 
-use super::each;
+use super::several::each;
 use crate::{
     arguments::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
     failure::Failure,

@@ -3,7 +3,7 @@
 use api::{Client, Container, Endpoint};
 use model::Confinement;
 
-use super::{port::in_force, ps::state, show};
+use super::{port::in_force, ps::state, several::show};
 use crate::{
     arguments::InspectArguments,
     failure::Failure,

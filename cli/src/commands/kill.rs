@@ -2,7 +2,7 @@
 
 use api::{Client, KillQuery};
 
-use super::each;
+use super::several::each;
 use crate::{arguments::KillArguments, failure::Failure, output::Output};
 
 pub(super) async fn kill(client: &Client, output: Output, arguments: KillArguments) -> Result<(), Failure> {

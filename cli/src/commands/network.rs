@@ -8,7 +8,10 @@ use api::{
 use jiff::Timestamp;
 use model::{Family, GatewayMode, Label, MtuSource, Parent, SubInterfaceKind};
 
-use super::{each, prune, show};
+use super::{
+    prune,
+    several::{each, show},
+};
 use crate::{
     arguments::{
         ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,

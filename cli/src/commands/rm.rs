@@ -2,7 +2,7 @@
 
 use api::{Client, RemoveQuery};
 
-use super::each;
+use super::several::each;
 use crate::{arguments::RmArguments, failure::Failure, output::Output};
 
 pub(super) async fn rm(client: &Client, output: Output, arguments: RmArguments) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use api::{Client, Reference, StartQuery};
 
 use super::{
-    each,
     run::{attached, cleared, exit_code},
+    several::each,
 };
 use crate::{arguments::StartArguments, attached::Input, failure::Failure, output::Output};
 
