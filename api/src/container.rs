@@ -110,6 +110,9 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Running, Self::Restarting, Self::Exited];
+
     /// The word itself.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,12 +5,18 @@
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
-use api::{Container, Event, Image, Network};
+use api::{Container, Event, EventAction, EventKind, Image, Network, State};
+use model::{Driver, nearest};
 
 /// What can be filtered.
 pub(crate) trait Filterable {
     /// The keys there are.
     const KEYS: &'static [&'static str];
+
+    /// The values that there are for `key`; none if there can be any.
+    fn words(_key: &str) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Whether `pattern` holds for `key`, one of [`Filterable::KEYS`].
     fn has(&self, key: &str, pattern: &Pattern) -> bool;
@@ -43,6 +49,13 @@ pub(crate) enum ParseFilterError {
     Form(String),
     #[error("there is no key `{}`: expected one of {known}", .key.escape_debug())]
     Key { key: String, known: String },
+    #[error("there is no {key} `{}`: expected one of {}{}", .value.escape_debug(), .known.join(", "), meant(.value, .known))]
+    Value { key: &'static str, value: String, known: Vec<String> },
+}
+
+fn meant(value: &str, known: &[String]) -> String {
+    let near = nearest(value, known.iter().map(String::as_str));
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 impl<T: Filterable> FromStr for Filter<T> {
@@ -51,10 +64,14 @@ impl<T: Filterable> FromStr for Filter<T> {
     fn from_str(text: &str) -> Result<Self, ParseFilterError> {
         let known = || T::KEYS.join(", ");
         let (key, value) = text.split_once('=').ok_or_else(|| ParseFilterError::Form(known()))?;
-        match T::KEYS.iter().find(|known| **known == key) {
-            Some(key) => Ok(Self { key, pattern: Pattern(value.to_owned()), object: PhantomData }),
-            None => Err(ParseFilterError::Key { key: key.chars().take(80).collect(), known: known() }),
+        let Some(key) = T::KEYS.iter().find(|known| **known == key) else {
+            return Err(ParseFilterError::Key { key: key.chars().take(80).collect(), known: known() });
+        };
+        let (pattern, words) = (Pattern(value.to_owned()), T::words(key));
+        if !words.is_empty() && !words.iter().any(|word| pattern.matches(word)) {
+            return Err(ParseFilterError::Value { key, value: value.chars().take(80).collect(), known: words });
         }
+        Ok(Self { key, pattern, object: PhantomData })
     }
 }
 
@@ -105,6 +122,10 @@ impl Pattern {
 impl Filterable for Container {
     const KEYS: &'static [&'static str] = &["id", "image", "label", "name", "network", "state"];
 
+    fn words(key: &str) -> Vec<String> {
+        if key == "state" { State::ALL.map(|state| state.as_str().to_owned()).into() } else { Vec::new() }
+    }
+
     fn has(&self, key: &str, pattern: &Pattern) -> bool {
         match key {
             "id" => pattern.begins(self.id.as_str()),
@@ -119,6 +140,10 @@ impl Filterable for Container {
 
 impl Filterable for Network {
     const KEYS: &'static [&'static str] = &["driver", "id", "label", "name"];
+
+    fn words(key: &str) -> Vec<String> {
+        if key == "driver" { Driver::ALL.map(|driver| driver.to_string()).into() } else { Vec::new() }
+    }
 
     fn has(&self, key: &str, pattern: &Pattern) -> bool {
         match key {
@@ -144,8 +169,16 @@ impl Filterable for Image {
 impl Filterable for Event {
     const KEYS: &'static [&'static str] = &["action", "id", "image", "kind", "label", "name", "network"];
 
+    fn words(key: &str) -> Vec<String> {
+        match key {
+            "action" => EventAction::ALL.iter().map(ToString::to_string).collect(),
+            "kind" => EventKind::ALL.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn has(&self, key: &str, pattern: &Pattern) -> bool {
-        let is_network = self.kind == api::EventKind::Network;
+        let is_network = self.kind == EventKind::Network;
         match key {
             "action" => pattern.matches(self.action.as_str()),
             "id" => pattern.begins(&self.id),
@@ -218,5 +251,22 @@ mod tests {
         let error = |text: &str| text.parse::<Filter<Image>>().expect_err("no filter").to_string();
         assert_eq!(error("name"), "expected KEY=VALUE, with one of the keys digest, name");
         assert_eq!(error("size=1"), "there is no key `size`: expected one of digest, name");
+    }
+
+    #[test]
+    fn a_value_that_nothing_can_have_is_refused() {
+        fn error<T: Filterable>(text: &str) -> String {
+            text.parse::<Filter<T>>().expect_err(text).to_string()
+        }
+        assert_eq!(
+            error::<Container>("state=runing"),
+            "there is no state `runing`: expected one of created, running, restarting, exited; did you mean `running`?"
+        );
+        assert_eq!(error::<Network>("driver=foo"), "there is no driver `foo`: expected one of bridge, ipvlan, macvlan");
+        assert!(error::<Event>("kind=images").ends_with("; did you mean `image`?"));
+        assert!(error::<Event>("action=x*").starts_with("there is no action `x*`: expected one of create, "));
+        for text in ["state=r*", "state=*", "name=runing", "label=state"] {
+            assert!(text.parse::<Filter<Container>>().is_ok(), "{text}");
+        }
     }
 }

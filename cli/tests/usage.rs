@@ -95,6 +95,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
         ("nothing_to_remove", &["rm"]),
         ("exec_without_command", &["exec", "api"]),
         ("bad_format", &["ps", "--format", "yaml"]),
+        ("bad_filter", &["ps", "--filter", "state=runing"]),
     ] {
         let output = fabric(arguments);
         assert_eq!(output.status.code(), Some(2), "{name}");

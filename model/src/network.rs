@@ -218,6 +218,9 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bridge, Self::Ipvlan, Self::Macvlan];
+
     /// Whether endpoints sit on an interface of the host's, the network's parent; otherwise they are ports of a bridge.
     pub fn sits_on_parent(self) -> bool {
         match self {
