@@ -41,7 +41,9 @@ pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Vers
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};
 pub use model::{ParseSignalError, Signal};
-pub use network::{Mtu, Network, NetworkEndpoint, NetworksPrune, ParseMtuError, PrunedNetworks, SubnetUsage, Usage};
+pub use network::{
+    Mtu, Network, NetworkEndpoint, NetworksPrune, ParseMtuError, PrunedNetworks, SubnetUsage, Usage, exact_in_json,
+};
 pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan, check_routes};
 pub use network_mode::{NetworkMode, ParseNetworkModeError};
 pub use network_update::{Auto, MtuChoice, NetworkUpdate, NetworkUpdateError};

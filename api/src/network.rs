@@ -123,16 +123,17 @@ pub struct NetworkEndpoint {
 /// How many addresses a network can give to endpoints, and how many it has given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
-    /// Addresses that endpoints can have; more than 64 bits can say count as the most they can.
-    pub capacity: u64,
+    /// Addresses that endpoints can have. Null if they are more than 9007199254740991, the largest number that every
+    /// reader of JSON takes exactly (RFC 7493 §2.2): then the prefixes of the ranges tell.
+    pub capacity: Option<u64>,
     /// Addresses that are leased.
     pub used: u64,
     /// Addresses that are free and kept for who had them last, for as long as there are others to give.
     #[serde(default)]
     pub resting: u64,
-    /// The other free ones.
+    /// The other free ones; null as `capacity` is.
     #[serde(default)]
-    pub free: u64,
+    pub free: Option<u64>,
     /// The same of each subnet.
     #[serde(default)]
     pub subnets: Vec<SubnetUsage>,
@@ -148,14 +149,21 @@ pub struct SubnetUsage {
     /// The subnet.
     #[schema(value_type = String)]
     pub range: IpNet,
-    /// Addresses that endpoints can have; more than 64 bits can say count as the most they can.
-    pub capacity: u64,
+    /// Addresses that endpoints can have. Null if they are more than 9007199254740991, the largest number that every
+    /// reader of JSON takes exactly (RFC 7493 §2.2): then the prefixes of the ranges tell.
+    pub capacity: Option<u64>,
     /// Addresses that are leased.
     pub used: u64,
     /// Addresses that are free and kept for who had them last.
     pub resting: u64,
-    /// The other free ones.
-    pub free: u64,
+    /// The other free ones; null as `capacity` is.
+    pub free: Option<u64>,
+}
+
+/// The number, if every reader of JSON takes it exactly: at most 2^53 − 1 (RFC 7493 §2.2).
+pub fn exact_in_json(number: u128) -> Option<u64> {
+    const LARGEST: u64 = (1 << 53) - 1;
+    u64::try_from(number).ok().filter(|number| *number <= LARGEST)
 }
 
 /// A maximum transmission unit that an Ethernet link can have: 68 to 65535 octets (`ETH_MIN_MTU`, `ETH_MAX_MTU` in
@@ -202,5 +210,20 @@ impl From<Mtu> for u32 {
 impl fmt::Display for Mtu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_some_readers_of_json_would_round_are_not_told() {
+        let largest = (1 << 53) - 1;
+        for (number, told) in
+            [(253, Some(253)), (largest, Some(9_007_199_254_740_991)), (largest + 1, None), (1 << 80, None)]
+        {
+            assert_eq!(exact_in_json(number), told, "{number}");
+        }
     }
 }

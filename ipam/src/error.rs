@@ -36,7 +36,7 @@ pub enum IpamError {
         /// How many addresses endpoints hold.
         used: u64,
         /// How many they could hold.
-        capacity: u64,
+        capacity: u128,
     },
     /// The address that was asked for lies elsewhere.
     #[error("address {address} is outside {}", joined(.ranges))]

@@ -69,8 +69,8 @@ impl Range {
     }
 
     /// How many addresses endpoints may have.
-    fn capacity(&self) -> u64 {
-        self.subnet.capacity() - self.reserved.len() as u64
+    fn capacity(&self) -> u128 {
+        self.subnet.capacity() - self.reserved.len() as u128
     }
 
     fn may_be_held(&self, address: IpAddr) -> bool {

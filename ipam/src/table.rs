@@ -55,16 +55,16 @@ pub enum Request<'a> {
 pub struct Usage {
     /// How many addresses endpoints hold.
     pub used: u64,
-    /// How many they could hold; more than 64 bits can say count as the most they can.
-    pub capacity: u64,
+    /// How many they could hold.
+    pub capacity: u128,
     /// How many nobody holds and somebody held before: each is its last holder's until there is no other for the rest.
     pub resting: u64,
 }
 
 impl Usage {
     /// How many nobody holds or is remembered to have held.
-    pub fn free(&self) -> u64 {
-        self.capacity - self.used - self.resting
+    pub fn free(&self) -> u128 {
+        self.capacity - u128::from(self.used) - u128::from(self.resting)
     }
 }
 

@@ -218,14 +218,14 @@ impl Subnet {
         self.range.contains(&address) && !self.is_edge(address) && address != self.gateway
     }
 
-    /// How many addresses endpoints may hold; more than 64 bits can say count as the most they can.
-    pub fn capacity(&self) -> u64 {
+    /// How many addresses endpoints may hold.
+    pub fn capacity(&self) -> u128 {
         let host_bits = self.family().bits() - self.range.prefix_len();
         let taken = match self.family() {
             Family::Ipv4 => 3,
             Family::Ipv6 => 2,
         };
-        1_u128.checked_shl(host_bits.into()).map_or(u64::MAX, |size| u64::try_from(size - taken).unwrap_or(u64::MAX))
+        1_u128.checked_shl(host_bits.into()).map_or(u128::MAX, |size| size - taken)
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
             let subnet = Subnet::new(range, None).expect("valid");
             assert_eq!(subnet.gateway_net().to_string(), gateway);
             let free = range.hosts().filter(|address| subnet.is_endpoint_address(*address)).count();
-            assert_eq!((free as u64, free), (subnet.capacity(), capacity), "{range}");
+            assert_eq!((free as u128, free), (subnet.capacity(), capacity), "{range}");
         }
     }
 
@@ -346,12 +346,12 @@ mod tests {
     }
 
     #[test]
-    fn capacities_that_no_number_holds_are_the_largest() {
+    fn capacities_are_exact() {
         for (range, capacity) in [
             ("10.0.0.0/8", (1 << 24) - 3),
-            ("fd00::/64", u64::MAX - 1),
-            ("fd00::/48", u64::MAX),
-            ("2000::/3", u64::MAX),
+            ("fd00::/64", (1 << 64) - 2),
+            ("fd00::/48", (1 << 80) - 2),
+            ("2000::/3", (1 << 125) - 2),
         ] {
             assert_eq!(Subnet::new(range.parse().expect("literal"), None).expect("valid").capacity(), capacity);
         }

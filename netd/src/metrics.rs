@@ -104,7 +104,7 @@ impl Daemon {
             page.head("fabric_containers", "gauge", "Containers, by what they do.");
             states.iter().for_each(|(state, count)| page.sample("fabric_containers", &[("state", state)], count));
             let usage = world.networks().map(|network| world.usage(network));
-            let (used, capacity) = usage.fold((0_u64, 0_u64), |(used, capacity), usage| {
+            let (used, capacity) = usage.fold((0_u64, 0_u128), |(used, capacity), usage| {
                 (used.saturating_add(usage.used), capacity.saturating_add(usage.capacity))
             });
             page.one("fabric_networks", "gauge", "Networks.", &[], world.networks().count());
@@ -167,7 +167,9 @@ impl Page {
         self.head(name, "gauge", "Addresses of each network, by whether endpoints hold them, held them, or could.");
         for network in world.networks() {
             let usage = world.usage(network);
-            for (state, count) in [("used", usage.used), ("resting", usage.resting), ("free", usage.free())] {
+            for (state, count) in
+                [("used", usage.used.into()), ("resting", usage.resting.into()), ("free", usage.free())]
+            {
                 self.sample(name, &[("network", network.name.as_str()), ("state", state)], count);
             }
         }

@@ -136,16 +136,16 @@ fn usage(world: &World, id: &NetworkId) -> api::Usage {
     let all = table.map(LeaseTable::usage).unwrap_or_default();
     let subnets = table.into_iter().flat_map(LeaseTable::usages).map(|(subnet, usage)| api::SubnetUsage {
         range: subnet.range(),
-        capacity: usage.capacity,
+        capacity: api::exact_in_json(usage.capacity),
         used: usage.used,
         resting: usage.resting,
-        free: usage.free(),
+        free: api::exact_in_json(usage.free()),
     });
     api::Usage {
-        capacity: all.capacity,
+        capacity: api::exact_in_json(all.capacity),
         used: all.used,
         resting: all.resting,
-        free: all.free(),
+        free: api::exact_in_json(all.free()),
         subnets: subnets.collect(),
         leaked: world.leaked(id),
     }

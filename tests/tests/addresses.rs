@@ -86,6 +86,12 @@ fn a_name_keeps_its_addresses_of_both_families() {
         run(&host, "db", "web");
         assert_eq!(host.addresses("db"), db, "{between:?}");
     }
+    let usage = &host.json(&["network", "inspect", "web"])["usage"];
+    let count = |usage: &serde_json::Value| ["capacity", "free", "used"].map(|field| usage[field].as_u64());
+    assert_eq!(count(&usage["subnets"][0]), [Some(253), Some(249), Some(4)]);
+    assert_eq!(count(&usage["subnets"][1]), [None, None, Some(4)], "JSON has no number for it that all readers take");
+    assert_eq!(count(usage), [None, None, Some(8)]);
+    assert!(usage["capacity"].is_null(), "{usage}");
     host.assert_healthy();
 }
 

@@ -223,10 +223,10 @@ fn used(usage: &Usage) -> String {
 }
 
 /// What no host can fill has no end worth telling.
-fn filled(used: u64, capacity: u64, resting: u64) -> String {
-    let used = match u32::try_from(capacity) {
-        Ok(capacity) => format!("{used} of {capacity} used"),
-        Err(_) => format!("{used} used"),
+fn filled(used: u64, capacity: Option<u64>, resting: u64) -> String {
+    let used = match capacity.filter(|capacity| u32::try_from(*capacity).is_ok()) {
+        Some(capacity) => format!("{used} of {capacity} used"),
+        None => format!("{used} used"),
     };
     if resting == 0 { used } else { format!("{used}, {resting} resting") }
 }
