@@ -11,8 +11,8 @@ use std::{
 
 use ipnet::IpNet;
 use model::{
-    DefaultRoute, Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, MtuSource, Network, NetworkName, NetworkRoute,
-    Reach, Reservation, Subnet,
+    DefaultRoute, Driver, Family, GatewayMode, IPV6_MTU, Icc, Labels, MtuSource, NameServer, Network, NetworkName,
+    NetworkRoute, Reach, Reservation, Subnet,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -46,6 +46,11 @@ pub struct NetworkUpdate {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub remove_routes: Vec<IpNet>,
+    /// Whom its containers' names that are not containers' are to be asked of, in place of those it has; empty means
+    /// the host's resolvers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub name_servers: Option<Vec<NameServer>>,
     /// How its gateway joins it to the rest of the world.
     #[schema(value_type = Option<schema::GatewayMode>)]
     pub gateway_mode: Option<GatewayMode>,
@@ -179,6 +184,7 @@ impl NetworkUpdate {
             routes,
             mtu: octets,
             mtu_source,
+            name_servers: self.name_servers.clone().unwrap_or_else(|| network.name_servers.clone()),
             labels,
             ..network.clone()
         })

@@ -26,8 +26,8 @@ pub(crate) use self::{
     event::EventsArguments,
     image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
     network::{
-        ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,
-        PruneNetworksArguments, RemoveNetworksArguments, UpdateNetworkArguments,
+        ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NameServerArgument,
+        NetworkCommand, PruneNetworksArguments, RemoveNetworksArguments, UpdateNetworkArguments,
     },
     network_argument::NetworkArgument,
     policy::{ExplainArguments, MatrixArguments, PolicyCommand, TestArguments},

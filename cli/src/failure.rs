@@ -124,6 +124,9 @@ pub(crate) enum Failure {
         /// The other.
         second: api::NetworkMode,
     },
+    /// The host's resolvers, and others in place of them.
+    #[error("`--dns auto` and another `--dns` exclude each other: give one of them")]
+    AutoBesideServers,
     /// No host could have the container that is asked for.
     #[error(transparent)]
     ContainerRequest(#[from] api::ContainerCreateError),
@@ -230,6 +233,7 @@ impl Failure {
             | Self::NoGraph
             | Self::Policy(_)
             | Self::TwoModes { .. }
+            | Self::AutoBesideServers
             | Self::ContainerRequest(_)
             | Self::NetworkRequest(_)
             | Self::NetworkUpdate(_)

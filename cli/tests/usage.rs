@@ -122,6 +122,7 @@ fn what_contradicts_itself_ends_with_2_and_is_not_asked_for() {
         (create(&["--no-ipv4"]), "needs IPv6 if it is to be without IPv4; add --ipv6"),
         (create(&["--internal", "--gateway-mode", "nat"]), "cannot be internal with gateway mode nat"),
         (update(&[]), "nothing is said that is to change\nhint: `fabric network update --help`"),
+        (update(&["--dns", "auto", "--dns", "192.0.2.1"]), "`--dns auto` and another `--dns` exclude each other"),
         (update(&["--label", "a=b", "--label-rm", "a"]), "cannot have the label `a` and be without it"),
     ] {
         let output = fabric(&[&["--socket", "/nonexistent/netd.sock"], &arguments[..]].concat());

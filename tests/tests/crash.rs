@@ -16,7 +16,7 @@ const SPARE: &str = "spare";
 /// What makes networks that were changed what they were.
 const AS_BEFORE: [&[&str]; 2] = [
     &["network", "update", "back", "--internal=false", "--icc", "--gateway-mode", "nat"],
-    &["network", "update", "web", "--mtu", "auto", "--gateway-mode", "nat"],
+    &["network", "update", "web", "--mtu", "auto", "--gateway-mode", "nat", "--dns", "auto"],
 ];
 
 /// What a healthy host looks like while only the bystanders run.
@@ -251,7 +251,7 @@ fn a_network_that_is_made_then_removed_and_one_that_is_pruned() {
 #[test]
 fn networks_that_change_while_they_are_used() {
     let scenario = [
-        vec!["network", "update", "web", "--mtu", "1400", "--gateway-mode", "routed"],
+        vec!["network", "update", "web", "--mtu", "1400", "--gateway-mode", "routed", "--dns", "192.0.2.53"],
         vec!["network", "update", "back", "--internal", "--icc=false", "--add-subnet", "10.9.9.0/24"],
         vec!["network", "update", "back", "--rm-subnet", "10.9.9.0/24"],
     ];

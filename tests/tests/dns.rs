@@ -227,6 +227,21 @@ fn each_network_and_each_container_can_have_upstreams_of_its_own() {
         }
         host.restart();
     }
+    // The next query is asked of the others, though the same was asked before, and a container's own stay.
+    for (options, last) in
+        [(&["--dns", "127.0.0.1:5301"][..], 1), (&["--dns", "127.0.0.1:5302"], 2), (&["--dns", "auto"], 1)]
+    {
+        host.ok(&[&["network", "update", "own"], options].concat());
+        for _at_first_and_after_a_restart in 0..2 {
+            for (container, last) in [("easy", last), ("picky", 3)] {
+                let (namespace, server) = (host.attached(container).namespace(), server(&host, container));
+                let ask = |name: &str, kind| ask(&namespace, server, name, kind).expect("an answer");
+                expect_from_outside(ask, RecordType::A, &found(&[Ipv4Addr::new(203, 0, 113, last)]));
+            }
+            host.restart();
+        }
+    }
+    assert_eq!(host.json(&["network", "inspect", "own"])["name_servers"], serde_json::json!([]));
 }
 
 #[test]

@@ -53,6 +53,18 @@ fn what_is_absent_stays() {
 }
 
 #[test]
+fn other_resolvers_take_the_place_of_those_it_has() {
+    let servers = |update| -> Vec<String> {
+        let network = Network { name_servers: vec!["192.0.2.1".parse().expect("literal")], ..network(Reach::Nat) };
+        let network = asked(update).plan(&network, 1500).expect("it can be had");
+        network.name_servers.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(servers(json!({"mtu": 1400})), ["192.0.2.1"]);
+    assert_eq!(servers(json!({"name_servers": ["192.0.2.2", "192.0.2.3:5353"]})), ["192.0.2.2", "192.0.2.3:5353"]);
+    assert_eq!(servers(json!({"name_servers": []})), [""; 0]);
+}
+
+#[test]
 fn how_far_a_network_reaches_changes_as_its_creation_would_have_it() {
     use Reach::{Internal, Isolated, Nat, Routed};
     for (from, update, to) in [

@@ -1,6 +1,9 @@
 //! Arguments about networks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use api::{Mtu, MtuChoice, Network, Reference};
 use clap::{ArgAction, Args, Subcommand};
@@ -127,6 +130,9 @@ pub(crate) struct UpdateNetworkArguments {
     /// The range of a route that they are to be without; can be repeated.
     #[arg(long = "rm-route", value_name = "RANGE", value_parser = range)]
     pub(crate) remove_routes: Vec<IpNet>,
+    /// Ask this server for names that are not containers', in place of those it has; auto for the host's; can be repeated.
+    #[arg(long = "dns", value_name = "ADDRESS[:PORT]|auto")]
+    pub(crate) name_servers: Vec<NameServerArgument>,
     /// How it is joined to the outside: nat, routed, isolated.
     #[arg(long, value_name = "MODE")]
     pub(crate) gateway_mode: Option<GatewayMode>,
@@ -154,6 +160,23 @@ pub(crate) struct UpdateNetworkArguments {
     /// An option of the driver, mtu or gateway-mode; can be repeated.
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<Label>,
+}
+
+/// Whom a network's names that are not containers' are to be asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NameServerArgument {
+    /// This server.
+    Server(NameServer),
+    /// Those of the host.
+    Auto,
+}
+
+impl FromStr for NameServerArgument {
+    type Err = <NameServer as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Server) }
+    }
 }
 
 /// `fabric network inspect`.

@@ -6,7 +6,7 @@ use api::{
     Client, DisconnectQuery, EndpointCreate, Network, NetworkCreate, NetworkEndpoint, NetworkUpdate, SubnetUsage, Usage,
 };
 use jiff::Timestamp;
-use model::{Family, GatewayMode, Label, MtuSource, Parent, SubInterfaceKind};
+use model::{Family, GatewayMode, Label, MtuSource, NameServer, Parent, SubInterfaceKind};
 
 use super::{
     prune,
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     arguments::{
-        ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NetworkCommand,
-        RemoveNetworksArguments, UpdateNetworkArguments,
+        ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NameServerArgument,
+        NetworkCommand, RemoveNetworksArguments, UpdateNetworkArguments,
     },
     failure::Failure,
     filter::passes,
@@ -77,6 +77,7 @@ async fn update(client: &Client, output: Output, arguments: UpdateNetworkArgumen
         default_route: arguments.no_default_route.map(|without| !without),
         add_routes: arguments.add_routes,
         remove_routes: arguments.remove_routes,
+        name_servers: name_servers(&arguments.name_servers)?,
         gateway_mode: arguments.gateway_mode,
         add_subnets: arguments.add_subnets,
         remove_subnets: arguments.remove_subnets,
@@ -90,6 +91,21 @@ async fn update(client: &Client, output: Output, arguments: UpdateNetworkArgumen
     request.check(&arguments.name)?;
     let network = client.update_network(&arguments.name, &request).await?;
     output.print(&network, || format!("{}\n", network.name))
+}
+
+/// Those to have from now on, none of which means those of the host; nothing if nothing is said.
+fn name_servers(arguments: &[NameServerArgument]) -> Result<Option<Vec<NameServer>>, Failure> {
+    match arguments {
+        [] => Ok(None),
+        [NameServerArgument::Auto] => Ok(Some(Vec::new())),
+        several => {
+            let server = |argument: &NameServerArgument| match argument {
+                NameServerArgument::Server(server) => Ok(*server),
+                NameServerArgument::Auto => Err(Failure::AutoBesideServers),
+            };
+            several.iter().map(server).collect::<Result<_, _>>().map(Some)
+        }
+    }
 }
 
 async fn list(client: &Client, output: Output, arguments: ListNetworksArguments) -> Result<(), Failure> {
