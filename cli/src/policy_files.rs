@@ -75,12 +75,22 @@ impl PolicyFailure {
 pub(crate) fn policies(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Policies, Failure> {
     let (mut documents, mut failures) = (Vec::new(), Vec::new());
     for path in paths {
+        let mut is_empty = true;
         for file in files(path)? {
             let name = file.display().to_string();
             match parse(&name, Syntax::of(&name), &text(&file)?, network) {
-                Ok(found) => documents.extend(found),
-                Err(errors) => failures.extend(errors.into_iter().map(|error| PolicyFailure::Document(error).into())),
+                Ok(found) => {
+                    is_empty &= found.is_empty();
+                    documents.extend(found);
+                }
+                Err(errors) => {
+                    is_empty = false;
+                    failures.extend(errors.into_iter().map(|error| PolicyFailure::Document(error).into()));
+                }
             }
+        }
+        if is_empty {
+            Failure::warn(&format!("there is no policy in `{}`", path.display()));
         }
     }
     Failure::from_several(failures)?;

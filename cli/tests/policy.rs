@@ -171,6 +171,8 @@ fn what_cannot_be_understood_ends_with_2_and_a_place() {
         &["explain", "-f", "policies", "web", "10.0.0.1"],
         &["explain", "-f", "policies", "--world", "tests.yaml", "wbe", "10.0.0.1"],
         &["explain", "-f", "policies", "a b", "10.0.0.1"],
+        &["explain", "-f", "policies", "shop/app=api", "shop/app=db:foo"],
+        &["explain", "-f", "policies", "shop/app=api", "fd00::x"],
         &["explain", "-f", "policies", "-f", "policies", "host", "10.0.0.1"],
         &["test", "-f", "nothing.yaml"],
         &["test", "-f", "nobody.yaml"],
@@ -192,5 +194,46 @@ fn what_is_probably_not_meant_is_a_warning() {
     assert_eq!(
         text(&output.stderr),
         "warning: policies/other.yaml:1:1: policy `later/db` is pending: there is no network `later`\n"
+    );
+}
+
+#[test]
+fn what_allows_everything_because_nothing_is_in_it_is_a_warning() {
+    let directory = shop();
+    write(&directory, "empty.yaml", "# nothing yet\n");
+    fs::create_dir(directory.path().join("only-empty")).expect("an empty directory");
+    write(&directory, "only-empty/list.yaml", "apiVersion: v1\nkind: List\nitems: []\n");
+    write(&directory, "tests.yaml", &TESTS.replace("policies: [policies]", "policies: [policies, empty.yaml]"));
+    for (arguments, empty) in [
+        (&["explain", "-f", "empty.yaml", "host", "10.0.0.1"][..], "empty.yaml"),
+        (&["explain", "-f", "policies", "-f", "only-empty", "host", "10.0.0.1"], "only-empty"),
+        (&["matrix", "-f", "empty.yaml", "--world", "tests.yaml"], "empty.yaml"),
+        (&["test", "-f", "tests.yaml"], "empty.yaml"),
+    ] {
+        let output = fabric(directory.path(), arguments);
+        assert_eq!(text(&output.stderr), format!("warning: there is no policy in `{empty}`\n"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_can_be_told_without_a_world_is_told() {
+    let directory = shop();
+    let rule = "- {action: allow, expires: 2020-01-01T00:00:00Z}\n";
+    let old =
+        format!("apiVersion: fabric/v1\nkind: Policy\nmetadata: {{name: old}}\nnetworks: [shop]\ningress:\n{rule}");
+    write(&directory, "old.yaml", &old);
+    let explain = |from: &str, to: &str| {
+        let output = fabric(directory.path(), &["explain", "-f", "policies", "-f", "old.yaml", from, to]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stderr).replace("warning: old.yaml:6:3: ingress rule 1 of policy `old` has expired\n", "expired\n")
+    };
+    assert_eq!(explain("shop/app=web", "shop/app=db:5432"), "expired\n");
+    assert_eq!(
+        explain("shop/ap=api", "shop/app=db:5432"),
+        "expired\nwarning: no policy asks for a label `ap`; did you mean `app`?\n"
+    );
+    assert_eq!(
+        explain("shop/app=api", "shop/app=dbb:5432"),
+        "expired\nwarning: no policy asks for label `app=dbb`; did you mean `app=db`?\n"
     );
 }

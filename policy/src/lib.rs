@@ -70,5 +70,5 @@ pub use selector::{Identity, Requirement, Selector};
 pub use service::{Asked, IcmpMessages, ParseServiceError, PortName, Ports, Service};
 pub use suite::{Expectation, Suite};
 pub use tree::{FILE_LIMIT, Problem, Syntax};
-pub use warnings::{Warning, warnings};
+pub use warnings::{Warning, doubts, warnings};
 pub use world::{Endpoint, Flow, NAME_LABEL, Network, Party, World, WorldError};

@@ -55,6 +55,18 @@ pub enum MentionError {
         shown(.0)
     )]
     Text(String),
+    /// What stands behind the last colon is no port.
+    #[error(
+        "`{}` of `{}` is no port: write a number from 1 to 65535, with `/udp` or `/sctp` where it is not TCP; ports have no \
+         names here",
+        shown(.port), shown(.text)
+    )]
+    Port {
+        /// The port.
+        port: String,
+        /// With whose it is.
+        text: String,
+    },
     /// No such endpoint.
     #[error("there is no endpoint `{name}`{}", .near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     Unknown {
@@ -181,8 +193,12 @@ impl Question {
             true => (to, None),
             false => match to.rsplit_once(':') {
                 Some((to, port)) => {
-                    let port = port.parse().map_err(|_| MentionError::Text(format!("{to}:{port}")))?;
-                    (to, Some(port))
+                    let error = || match to.contains(':') && !to.ends_with(']') {
+                        // Rather an address of IPv6 that is none.
+                        true => MentionError::Text(format!("{to}:{port}")),
+                        false => MentionError::Port { port: port.to_owned(), text: format!("{to}:{port}") },
+                    };
+                    (to, Some(port.parse().map_err(|_| error())?))
                 }
                 None => (to, None),
             },

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use policy::{Explanation, Matrix, Outcome, Question, evaluate, warnings};
+use policy::{Explanation, Matrix, Outcome, Question, doubts, evaluate, warnings};
 
 use crate::{
     arguments::{ExplainArguments, MatrixArguments, PolicyCommand, TestArguments},
@@ -33,7 +33,7 @@ fn test(output: Output, arguments: TestArguments) -> Result<ExitCode, Failure> {
     let paths: Vec<PathBuf> = suite.policies.iter().map(|path| beside.join(path)).collect();
     let policies = policy_files::policies(&paths, arguments.network.as_ref())?;
     let now = suite.now.unwrap_or_else(Timestamp::now);
-    for warning in warnings(&policies, &suite.world, now) {
+    for warning in warnings(&policies, Some(&suite.world), now) {
         Failure::warn(&warning.to_string());
     }
     let outcomes = suite.outcomes(&policies, now).map_err(PolicyFailure::Outcome)?;
@@ -45,17 +45,18 @@ fn explain(output: Output, arguments: ExplainArguments) -> Result<(), Failure> {
     let policies = policy_files::policies(&arguments.files, arguments.network.as_ref())?;
     let suite = arguments.world.as_deref().map(policy_files::suite).transpose()?;
     let now = suite.as_ref().and_then(|suite| suite.now).unwrap_or_else(Timestamp::now);
-    let world = suite.as_ref().map(|suite| suite.world.clone()).unwrap_or_default();
-    if suite.is_some() {
-        for warning in warnings(&policies, &world, now) {
-            Failure::warn(&warning.to_string());
-        }
+    for warning in warnings(&policies, suite.as_ref().map(|suite| &suite.world), now) {
+        Failure::warn(&warning.to_string());
     }
-    let explanations = Question::read(&arguments.from, &arguments.to)
-        .and_then(|question| {
-            question.each_flow(&world, |flow| Explanation::new(flow, &evaluate(&policies, &world, flow, now)))
-        })
-        .map_err(|reason| PolicyFailure::Question { reason, has_world: suite.is_some() })?;
+    let no_question = |reason| PolicyFailure::Question { reason, has_world: suite.is_some() };
+    let question = Question::read(&arguments.from, &arguments.to).map_err(no_question)?;
+    for doubt in doubts(&policies, &question) {
+        Failure::warn(&doubt);
+    }
+    let world = suite.as_ref().map(|suite| suite.world.clone()).unwrap_or_default();
+    let explanations = question
+        .each_flow(&world, |flow| Explanation::new(flow, &evaluate(&policies, &world, flow, now)))
+        .map_err(no_question)?;
     output.print(&explanations, || explanations.iter().map(Explanation::to_string).collect())
 }
 
@@ -63,7 +64,7 @@ fn matrix(output: Output, arguments: MatrixArguments) -> Result<(), Failure> {
     let policies = policy_files::policies(&arguments.files, arguments.network.as_ref())?;
     let suite = policy_files::suite(&arguments.world)?;
     let now = suite.now.unwrap_or_else(Timestamp::now);
-    for warning in warnings(&policies, &suite.world, now) {
+    for warning in warnings(&policies, Some(&suite.world), now) {
         Failure::warn(&warning.to_string());
     }
     let matrix = Matrix::new(&policies, &suite.world, now);

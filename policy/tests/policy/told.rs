@@ -132,8 +132,8 @@ networks: [nowhere]
 egress: deny
 ";
     let policies = Policies::new(documents(text)).expect("each name once");
-    let told: Vec<_> = warnings(&policies, &world(), now()).iter().map(ToString::to_string).collect();
+    let told: Vec<_> = warnings(&policies, Some(&world()), now()).iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(told.join("\n"));
-    let none = warnings(&self::policies(POLICIES), &world(), now());
+    let none = warnings(&self::policies(POLICIES), Some(&world()), now());
     assert_eq!(none, []);
 }
