@@ -110,7 +110,11 @@ fn once<T: FromStr<Err: fmt::Display>>(
 }
 
 fn parse<T: FromStr<Err: fmt::Display>>(option: &'static str, text: &str) -> Result<T, ParseEndpointError> {
-    text.parse().map_err(|error: T::Err| ParseEndpointError::Value {
+    read(option, text, text.parse())
+}
+
+fn read<T>(option: &'static str, text: &str, read: Result<T, impl fmt::Display>) -> Result<T, ParseEndpointError> {
+    read.map_err(|error| ParseEndpointError::Value {
         option,
         value: text.chars().take(80).collect(),
         reason: error.to_string(),
@@ -141,7 +145,12 @@ impl FromStr for EndpointCreate {
                 "mac" => once("mac", value, &mut endpoint.mac)?,
                 "ifname" => once("ifname", value, &mut endpoint.interface)?,
                 "alias" => endpoint.aliases.push(parse("alias", value)?),
-                _ => once("gw-priority", value, &mut priority)?,
+                _ => {
+                    let given = read("gw-priority", value, model::whole_number(value))?;
+                    if priority.replace(given).is_some() {
+                        return Err(ParseEndpointError::Twice("gw-priority"));
+                    }
+                }
             }
         }
         endpoint.gateway_priority = priority.unwrap_or_default();
@@ -196,11 +205,15 @@ mod tests {
             ("web:ip=fd00::1", "option `ip` cannot be `fd00::1`: invalid IPv4 address syntax"),
             ("web:mac=01:00:5e:00:00:01", "option `mac` cannot be `01:00:5e:00:00:01`: "),
             ("web:ifname=", "option `ifname` has no value"),
-            ("web:ifname=a/b", "option `ifname` cannot be `a/b`: `a/b` is not an interface name: "),
+            ("web:ifname=a/b", "option `ifname` cannot be `a/b`: `a/b` is not a container's interface name: "),
             ("web:ifname=lo", "option `ifname` cannot be `lo`: the kernel keeps the name `lo` for itself"),
             ("web:ifname=a,ifname=b", "option `ifname` is given twice"),
             ("web:alias=A_b", "option `alias` cannot be `A_b`: "),
-            ("web:gw-priority=1.5", "option `gw-priority` cannot be `1.5`: invalid digit found in string"),
+            (
+                "web:gw-priority=1.5",
+                "option `gw-priority` cannot be `1.5`: expected a whole number from -2147483648 to 2147483647",
+            ),
+            ("web:gw-priority=2147483648", "option `gw-priority` cannot be `2147483648`: expected a whole number"),
             ("web:ip=10.1.0.9,ip=10.1.0.9", "option `ip` is given twice"),
             ("web:gw-priority=1,gw-priority=2", "option `gw-priority` is given twice"),
         ] {

@@ -60,7 +60,9 @@ pub(crate) struct GlobalArguments {
 impl GlobalArguments {
     /// Where netd listens: as it was typed, or as the environment has it, or where it does by default.
     pub(crate) fn socket(&self) -> PathBuf {
-        let given = self.socket.clone().or_else(|| std::env::var_os("FABRIC_SOCKET").map(PathBuf::from));
+        // An empty variable is as good as none, as with most programs.
+        let of_environment = || std::env::var_os("FABRIC_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let given = self.socket.clone().or_else(of_environment);
         given.unwrap_or_else(|| api::Client::DEFAULT_SOCKET.into())
     }
 }

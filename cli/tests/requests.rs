@@ -130,6 +130,30 @@ async fn a_doctor_that_finds_problems_ends_with_1() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_is_none_ends_with_1() {
+    for (code, exit_code) in [("NOERROR", 0), ("NXDOMAIN", 1), ("SERVFAIL", 1), ("REFUSED", 1)] {
+        let daemon = Daemon::start(move |_| async move {
+            json(
+                200,
+                &serde_json::json!({
+                    "code": code, "origin": "zone", "upstream": null, "authoritative": false, "reason": null,
+                    "answers": [], "authorities": [], "additionals": [],
+                }),
+            )
+        });
+        for viewer in [&[][..], &["--as", "api"]] {
+            let output = output(&mut fabric(&daemon, &[&["dns", "query", "x.example"], viewer].concat())).await;
+            assert_eq!(
+                (output.status.code(), text(&output.stdout)),
+                (Some(exit_code), &*format!("{code} from zone\n"))
+            );
+            let is_told = text(&output.stderr).contains("--as CONTAINER");
+            assert_eq!(is_told, code == "REFUSED" && viewer.is_empty(), "{code} {viewer:?}");
+        }
+    }
+}
+
 /// A daemon that imports whatever is sent, and says how many octets that were.
 fn importing() -> Daemon {
     async fn import(request: Request<Incoming>) -> Answer {

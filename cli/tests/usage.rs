@@ -95,6 +95,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
         ("nothing_to_remove", &["rm"]),
         ("exec_without_command", &["exec", "api"]),
         ("bad_format", &["ps", "--format", "yaml"]),
+        ("bad_timeout", &["stop", "-t", "soon", "api"]),
+        ("bad_priority", &["network", "connect", "--gw-priority", "1.5", "web", "api"]),
         ("bad_filter", &["ps", "--filter", "state=runing"]),
     ] {
         let output = fabric(arguments);
@@ -148,6 +150,16 @@ fn the_environment_does_not_change_usage_lines() {
         text(&output.stderr).to_owned()
     };
     assert_eq!(wrong(None), wrong(Some("/somewhere/else.sock")));
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let told = |socket: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fabric"));
+        command.args(["rm", "no-such-container"]).env_clear();
+        command.envs(socket.map(|path| ("FABRIC_SOCKET", path))).output().expect("it was built").stderr
+    };
+    assert_eq!(text(&told(Some(""))), text(&told(None)));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod namespace;
 mod nearest;
 mod network;
 mod network_mode;
+mod number;
 mod parent;
 mod port;
 mod publish;
@@ -61,6 +62,7 @@ pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use nearest::nearest;
 pub use network::{DefaultRoute, Driver, IPV6_MTU, Icc, MtuSource, Network, ParseDriverError};
 pub use network_mode::NetworkMode;
+pub use number::{ParseWholeError, Whole, whole_number};
 pub use parent::{
     IpvlanFlag, IpvlanMode, MacvlanMode, Parent, ParseIpvlanFlagError, ParseIpvlanModeError, ParseMacvlanModeError,
     SubInterfaceKind,

@@ -16,7 +16,7 @@ pub struct IfName(String);
 
 /// Why a text is not an interface name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not an interface name: 1 to 15 printable characters without `/`, `:` and spaces", .0.escape_debug())]
+#[error("`{}` is not an interface name: 1 to 15 printable characters without `/`, `:`, `%` and spaces", .0.escape_debug())]
 pub struct ParseIfNameError(String);
 
 impl IfName {
@@ -67,12 +67,12 @@ pub struct ContainerIfName(IfName);
 /// Why a text is no name for a container's interface.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseContainerIfNameError {
-    /// No interface can be called so.
-    #[error(transparent)]
-    Name(#[from] ParseIfNameError),
-    /// It holds a comma.
-    #[error("a container's interface name holds no `,`, which separates options")]
-    Comma,
+    /// No interface can be called so, or what is behind a comma would be taken for another option.
+    #[error(
+        "`{}` is not a container's interface name: 1 to 15 printable characters without `/`, `:`, `%`, `,` and spaces",
+        .0.escape_debug()
+    )]
+    Name(String),
     /// The kernel has something else of that name.
     #[error("the kernel keeps the name `{0}` for itself")]
     Kept(IfName),
@@ -97,13 +97,11 @@ impl FromStr for ContainerIfName {
     type Err = ParseContainerIfNameError;
 
     fn from_str(text: &str) -> Result<Self, ParseContainerIfNameError> {
-        let name: IfName = text.parse()?;
-        if Self::KEPT.contains(&name.as_str()) {
-            Err(ParseContainerIfNameError::Kept(name))
-        } else if text.contains(',') {
-            Err(ParseContainerIfNameError::Comma)
-        } else {
-            Ok(Self(name))
+        let name = text.parse::<IfName>().ok().filter(|_| !text.contains(','));
+        let name = name.ok_or_else(|| ParseContainerIfNameError::Name(text.chars().take(80).collect()))?;
+        match Self::KEPT.contains(&name.as_str()) {
+            true => Err(ParseContainerIfNameError::Kept(name)),
+            false => Ok(Self(name)),
         }
     }
 }
@@ -252,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_container_s_interface_has_no_name_that_the_kernel_keeps() {
-        let no_name = "is not an interface name: 1 to 15 printable characters without `/`, `:` and spaces";
+        let no_name =
+            "is not a container's interface name: 1 to 15 printable characters without `/`, `:`, `%`, `,` and spaces";
         for (text, expected) in [
             ("lan0", Ok(())),
             ("eth7", Ok(())),
@@ -263,7 +262,7 @@ mod tests {
             ("all", Err("the kernel keeps the name `all` for itself".to_owned())),
             ("default", Err("the kernel keeps the name `default` for itself".to_owned())),
             ("sit0", Err("the kernel keeps the name `sit0` for itself".to_owned())),
-            ("a,b", Err("a container's interface name holds no `,`, which separates options".to_owned())),
+            ("a,b", Err(format!("`a,b` {no_name}"))),
             ("", Err(format!("`` {no_name}"))),
             ("..", Err(format!("`..` {no_name}"))),
             ("abcdefghijklmnop", Err(format!("`abcdefghijklmnop` {no_name}"))),

@@ -102,7 +102,7 @@ impl Daemon {
     ) -> Result<(), Failure> {
         let container = &ended.container;
         let Some(last) = ended.exit else { return Err(Failure::NotRunning { name: container.name.to_string() }) };
-        self.check_ports(&container.publishes, &container.endpoints).await?;
+        self.check_ports(&container.publishes, &container.endpoints).await.map_err(Failure::of_made)?;
         self.binds.check(&container.confinement.binds).await?;
         let image = self.image_of(container).await?;
         let reset = self.runtime.reset(&container.id).await;
@@ -117,7 +117,7 @@ impl Daemon {
             Ok(record) => record,
             Err(failure) => {
                 self.world().namespaces.return_unused(namespace);
-                return Err(failure);
+                return Err(failure.of_made());
             }
         };
         let doing = format!("start container `{}`", container.name);

@@ -63,7 +63,7 @@ impl Daemon {
             Ok(reserved) => reserved,
             Err(failure) => {
                 self.world().namespaces.return_unused(namespace);
-                return Err(Self::with_holder(failure).await);
+                return Err(self.with_holder(failure).await);
             }
         };
         // From here on the world says that the image is in use.

@@ -110,12 +110,26 @@ pub(crate) enum Failure {
     #[error("container `{container}` is not yet disconnected from network `{network}`")]
     StillLeaving { container: ContainerName, network: NetworkName },
     #[error("cannot publish {publish}: host port {port} is already published by container `{holder}`")]
-    PortTaken { publish: Publish, port: NonZeroU16, holder: String },
+    PortTaken {
+        publish: Publish,
+        port: NonZeroU16,
+        holder: String,
+        /// Whether the container is there already, with ports that it keeps.
+        made: bool,
+    },
     #[error(
         "cannot publish {publish}: {} listens on {}/{}", .holder.as_deref().unwrap_or("another program"),
         SocketAddr::new(.listener.address, .listener.port), .listener.protocol
     )]
-    PortInUse { publish: Publish, listener: kernel::Listener, holder: Option<String> },
+    PortInUse {
+        publish: Publish,
+        listener: kernel::Listener,
+        holder: Option<String>,
+        /// The setting of netd by which netd itself listens there.
+        setting: Option<&'static str>,
+        /// Whether the container is there already, with ports that it keeps.
+        made: bool,
+    },
     #[error("cannot publish {publish}: {address} is not an address of this host")]
     AddressNotHere { publish: PublishRequest, address: IpAddr },
     #[error("cannot publish {publish}: the host address cannot be used")]
@@ -278,6 +292,17 @@ impl Failure {
     pub(crate) fn wanted(self) -> Self {
         match self {
             Self::Unknown { noun, name, nearest, .. } => Self::Unknown { noun, name, nearest, purpose: Purpose::Use },
+            other => other,
+        }
+    }
+
+    /// The same failure of a container that is there already and is to be started.
+    pub(crate) fn of_made(self) -> Self {
+        match self {
+            Self::PortTaken { publish, port, holder, .. } => Self::PortTaken { publish, port, holder, made: true },
+            Self::PortInUse { publish, listener, holder, setting, .. } => {
+                Self::PortInUse { publish, listener, holder, setting, made: true }
+            }
             other => other,
         }
     }

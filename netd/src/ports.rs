@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
 };
 
 use kernel::{HostPorts, Listener};
-use model::{Container, ContainerPort, Endpoint, Family, PortRange, Publish, PublishRequest};
+use model::{Container, ContainerPort, Endpoint, Family, PortRange, Protocol, Publish, PublishRequest};
 
 use crate::{
     daemon::Daemon,
@@ -36,20 +36,28 @@ impl Daemon {
         let host = self.host_ports(&requests).await?;
         let free = self.world().check_listeners(publishes, endpoints, &host);
         match free {
-            Err(failure) => Err(Self::with_holder(failure).await),
+            Err(failure) => Err(self.with_holder(failure).await),
             free => free,
         }
     }
 
-    /// The failure with the name of the program that holds a port, if it is about one.
-    pub(crate) async fn with_holder(failure: Failure) -> Failure {
+    /// The failure with the name of the program that holds a port, if it is about one, and with the setting if that is netd.
+    pub(crate) async fn with_holder(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::PortInUse { publish, listener, .. } => {
+            Failure::PortInUse { publish, listener, made, .. } => {
                 let holder = blocking(move || listener.holder()).await;
-                Failure::PortInUse { publish, listener, holder }
+                Failure::PortInUse { publish, listener, holder, setting: self.setting_of(&listener), made }
             }
             failure => failure,
         }
+    }
+
+    /// The setting by which netd listens there, if it does.
+    fn setting_of(&self, listener: &Listener) -> Option<&'static str> {
+        let is_there = |address: SocketAddr| (address.ip(), address.port()) == (listener.address, listener.port);
+        let of_dns = self.config.dns_host_listener.is_some_and(|listener| is_there(listener.0));
+        let of_metrics = self.config.metrics_listen.is_some_and(is_there) && listener.protocol == Protocol::Tcp;
+        of_dns.then_some("dns_host_listener").or(of_metrics.then_some("metrics_listen"))
     }
 }
 
@@ -158,7 +166,13 @@ impl World {
             if let Some(listener) =
                 host.listeners.iter().filter(has_port).filter(is_there).min_by_key(|listener| listener.port)
             {
-                return Err(Failure::PortInUse { publish: *publish, listener: *listener, holder: None });
+                return Err(Failure::PortInUse {
+                    publish: *publish,
+                    listener: *listener,
+                    holder: None,
+                    setting: None,
+                    made: false,
+                });
             }
         }
         Ok(())

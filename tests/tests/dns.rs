@@ -294,34 +294,9 @@ fn the_host_finds_containers_too() {
     assert_eq!(ask("nobody.web.fabric.internal"), no_such_name());
     const REFUSED: u8 = 5;
     assert_eq!(ask("www.example.com").code, REFUSED, "a host that asks itself would ask without end");
-}
-
-#[test]
-fn a_query_shows_what_a_container_is_answered_and_from_where() {
-    let host = Host::with_config("upstreams = ['127.0.0.1:5301']");
-    let outside = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
-    answer_everything(host.namespace(), outside, Ipv4Addr::new(203, 0, 113, 1));
-    for network in ["web", "db"] {
-        host.ok(&["network", "create", network]);
-    }
-    let store = sleeper(&host, "store", "db");
-    host.run("shop", "web", &[], &["sleep", "1000"]);
-    let query = |arguments: &[&str]| host.json(&[&["dns", "query"], arguments].concat());
-    let seen = query(&["store"]);
-    assert_eq!((&seen["code"], &seen["origin"]), (&"NOERROR".into(), &"zone".into()), "the host sees every network");
-    assert_eq!(seen["answers"][0]["data"], store.ipv4.to_string());
-    assert_eq!(query(&["store", "--as", "shop"])["code"], "NXDOMAIN", "who is elsewhere does not");
-    for origin in ["upstream", "cache"] {
-        // A server outside that stands still for long is taken for silent.
-        let answered =
-            || Some(query(&["www.example.com", "--as", "shop"])).filter(|answer| answer["code"] != "SERVFAIL");
-        let answer = eventually("an upstream is asked", answered);
-        assert_eq!((&answer["origin"], &answer["answers"][0]["data"]), (&origin.into(), &"203.0.113.1".into()));
-    }
-    for refused in [&["a..b"][..], &["x", "NOTYPE"], &["x", "--as", "nobody"]] {
-        let outcome = host.fabric(&[&["dns", "query"], refused].concat());
-        assert_eq!(outcome.code, 1, "{outcome}");
-    }
+    let run = ["run", "-d", "--network", "web", "-p", "53:53/udp", "busybox", "true"];
+    let refused = host.fabric(&run).expect_code(125);
+    assert!(refused.stderr.contains("the setting `dns_host_listener` of netd.toml"), "{refused}");
 }
 
 #[test]

@@ -153,10 +153,10 @@ fn names_that_cannot_be_had_are_refused_and_nothing_is_changed() {
     for (name, why) in [
         ("lo", "the kernel keeps the name `lo` for itself"),
         ("default", "the kernel keeps the name `default` for itself"),
-        ("a/b", "`a/b` is not an interface name"),
-        ("..", "`..` is not an interface name"),
-        ("eth 0", "`eth 0` is not an interface name"),
-        ("abcdefghijklmnop", "`abcdefghijklmnop` is not an interface name"),
+        ("a/b", "`a/b` is not a container's interface name"),
+        ("..", "`..` is not a container's interface name"),
+        ("eth 0", "`eth 0` is not a container's interface name"),
+        ("abcdefghijklmnop", "`abcdefghijklmnop` is not a container's interface name"),
     ] {
         refused(&["network", "connect", "--ifname", name, "web", "api"], 2, why);
     }

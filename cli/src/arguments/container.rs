@@ -6,7 +6,7 @@ use api::{Container, Reference, Signal};
 use clap::Args;
 use model::{
     ContainerName, ContainerPort, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, LogOption, NameServer,
-    ParseEnvironmentError, PublishRequest, ResolverOption, RestartPolicy, SearchDomain,
+    ParseEnvironmentError, PublishRequest, ResolverOption, RestartPolicy, SearchDomain, whole_number,
 };
 
 use super::{ConfinementArguments, NetworkArgument, moment::Moment};
@@ -90,7 +90,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<Signal>,
     /// How long it may take to stop before SIGKILL [default: 10].
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole_number::<u32>)]
     pub(crate) stop_timeout: Option<u32>,
     /// The image's name, or its digest or the beginning of that.
     pub(crate) image: ImageName,
@@ -239,7 +239,7 @@ pub(crate) struct LogsArguments {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Begin with so many of the last lines [default: all].
-    #[arg(short = 'n', long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = whole_number::<u64>)]
     pub(crate) tail: Option<u64>,
     /// Only what was written from this moment on: 2026-11-20T08:00:00Z, or so long ago, such as 10m or 2h30m.
     #[arg(long, value_name = "TIME")]
@@ -258,7 +258,7 @@ pub(crate) struct LogsArguments {
 #[derive(Debug, Args)]
 pub(crate) struct StopArguments {
     /// How long to wait before SIGKILL [default: the container's --stop-timeout].
-    #[arg(short, long = "timeout", value_name = "SECONDS")]
+    #[arg(short, long = "timeout", value_name = "SECONDS", value_parser = whole_number::<u32>)]
     pub(crate) timeout_seconds: Option<u32>,
     /// The containers' names or ids.
     #[arg(required = true, value_name = "CONTAINER")]

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Subcommand};
 use ipnet::IpNet;
 use model::{
     ContainerIfName, ContainerName, Driver, Family, GatewayMode, Label, MacAddress, NameServer, NetworkName,
-    NetworkRoute, Reservation,
+    NetworkRoute, Reservation, whole_number,
 };
 
 use crate::filter::Filter;
@@ -218,6 +218,7 @@ pub(crate) struct ConnectArguments {
     pub(crate) aliases: Vec<ContainerName>,
     /// The default route leads over the endpoint with the highest; of several, over the oldest.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = whole_number::<i32>)]
     pub(crate) gw_priority: i32,
     /// The network's name or id.
     pub(crate) network: NetworkName,

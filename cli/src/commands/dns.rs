@@ -1,5 +1,7 @@
 //! `fabric dns`.
 
+use std::process::ExitCode;
+
 use api::{Client, DnsAnswer, DnsLogEntry, DnsLogQuery, DnsQuery, DnsRecord};
 
 use crate::{
@@ -9,17 +11,22 @@ use crate::{
     table::table,
 };
 
-pub(super) async fn dns(client: &Client, output: Output, command: DnsCommand) -> Result<(), Failure> {
+pub(super) async fn dns(client: &Client, output: Output, command: DnsCommand) -> Result<ExitCode, Failure> {
     match command {
         DnsCommand::Query(arguments) => query(client, output, arguments).await,
-        DnsCommand::Log(arguments) => log(client, output, arguments).await,
+        DnsCommand::Log(arguments) => log(client, output, arguments).await.map(|()| ExitCode::SUCCESS),
     }
 }
 
-async fn query(client: &Client, output: Output, arguments: DnsQueryArguments) -> Result<(), Failure> {
+/// Shows the answer, which is a failure unless its code says that the name is there.
+async fn query(client: &Client, output: Output, arguments: DnsQueryArguments) -> Result<ExitCode, Failure> {
     let query = DnsQuery { name: arguments.name, kind: arguments.kind, viewer: arguments.viewer };
     let answer = client.query_dns(&query).await?;
-    output.print(&answer, || render(&answer))
+    output.print(&answer, || render(&answer))?;
+    if answer.code == "REFUSED" && query.viewer.is_none() {
+        Failure::warn("other names than those of containers are looked up for containers only: --as CONTAINER");
+    }
+    Ok(if answer.code == "NOERROR" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn log(client: &Client, output: Output, arguments: DnsLogArguments) -> Result<(), Failure> {

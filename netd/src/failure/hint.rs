@@ -80,15 +80,29 @@ impl Failure {
                 // Somebody else was quicker, or netd is wrong about what it does.
                 _ => "look what there is now, and try again".into(),
             },
+            Self::PortTaken { holder, made: true, .. } => {
+                format!("`fabric stop {holder}` frees it; for another host port make the container anew")
+            }
             Self::PortTaken { publish, holder, .. } => format!(
                 "choose another host port, or leave the choice to Fabric: `-p {}`; {}",
                 without_host_ports(publish),
                 freeing(holder)
             ),
-            Self::PortInUse { publish, .. } => format!(
-                "stop it, choose another host port, or leave the choice to Fabric: `-p {}`",
-                without_host_ports(publish)
-            ),
+            Self::PortInUse { publish, setting, made, .. } => {
+                let free = match setting {
+                    Some(setting) => {
+                        format!("change the setting `{setting}` of netd.toml, by which netd itself listens there")
+                    }
+                    None => "stop it".to_owned(),
+                };
+                match made {
+                    true => format!("{free}; for another host port make the container anew"),
+                    false => format!(
+                        "{free}, choose another host port, or leave the choice to Fabric: `-p {}`",
+                        without_host_ports(publish)
+                    ),
+                }
+            }
             Self::AddressNotHere { .. } | Self::AddressUnusable { .. } => {
                 "`ip address` lists the host's addresses; without one, all of them are listened on".into()
             }

@@ -100,8 +100,8 @@ every! {
     InterfaceTaken { container: parsed("api"), interface: parsed("lan0"), network: parsed("web"), holder: parsed("back") }
     NotConnected { container: parsed("api"), network: parsed("web") }
     StillLeaving { container: parsed("api"), network: parsed("web") }
-    PortTaken { publish: publish(), port: port(), holder: "api".into() }
-    PortInUse { publish: publish(), listener: listener(), holder: None }
+    PortTaken { publish: publish(), port: port(), holder: "api".into(), made: false }
+    PortInUse { publish: publish(), listener: listener(), holder: None, setting: None, made: false }
     AddressNotHere { publish: requested(), address: address() }
     AddressUnusable { publish: requested(), source: io::ErrorKind::AddrNotAvailable.into() }
     PublishLeadsNowhere { publish: publish() }
@@ -215,6 +215,25 @@ fn every_failure_is_answered_with_its_error_and_what_to_do() {
         assert!(!failure.to_string().contains(hint), "{}", says("and not what the error says"));
         assert_eq!(hint.matches('`').count() % 2, 0, "{}", says("each command is whole"));
     }
+}
+
+#[test]
+fn who_starts_a_container_is_not_told_of_options_that_start_lacks() {
+    let taken = || Failure::PortTaken { publish: publish(), port: port(), holder: "api".into(), made: false };
+    let in_use = |setting| {
+        let (publish, listener) = (publish(), listener());
+        Failure::PortInUse { publish, listener, holder: None, setting, made: false }
+    };
+    let hint = |failure: Failure| failure.hint().expect("there is one");
+    for failure in [taken(), in_use(None), in_use(Some("dns_host_listener"))] {
+        assert!(hint(failure).contains("`-p 80/tcp`"), "when it is made");
+    }
+    for failure in [taken(), in_use(None), in_use(Some("dns_host_listener"))] {
+        let hint = hint(failure.of_made());
+        assert!(!hint.contains("-p") && hint.contains("make the container anew"), "{hint}");
+    }
+    let own = hint(in_use(Some("dns_host_listener")));
+    assert!(own.contains("`dns_host_listener` of netd.toml") && !own.contains("stop"), "{own}");
 }
 
 #[test]

@@ -22,7 +22,12 @@ impl World {
             if let Some(claim) = self.published.conflict(publish).filter(|claim| claim.holder != container.id) {
                 let holder = self.containers.get(&claim.holder).map(|entry| entry.record.container.name.to_string());
                 let port = publish.host_ports().first().max(claim.publish.host_ports().first());
-                return Err(Failure::PortTaken { publish: *publish, port, holder: holder.unwrap_or_default() });
+                return Err(Failure::PortTaken {
+                    publish: *publish,
+                    port,
+                    holder: holder.unwrap_or_default(),
+                    made: false,
+                });
             }
         }
         Ok(())
