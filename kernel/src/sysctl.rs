@@ -16,8 +16,8 @@ use rustix::{
 
 use crate::KernelError;
 
-/// A file below `/proc` that is read again and again, and opened once: it shows the network namespace of the thread that
-/// read it first.
+/// A file below `/proc` that is read again and again, and opened once. Of a network namespace it shows that of the thread that
+/// made this; one that the kernel does not have then is looked for whenever it is read.
 pub(crate) struct Held {
     path: PathBuf,
     file: Option<File>,
@@ -25,7 +25,8 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), file: None }
+        let path = path.into();
+        Self { file: File::open(&path).ok(), path }
     }
 
     /// How it begins; none where the kernel does not have it, or not any more.
