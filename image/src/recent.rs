@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use model::ImageName;
@@ -17,12 +17,26 @@ const MOST: usize = 256;
 
 /// What was read before, by name with its tag.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<BTreeMap<ImageName, Known>>);
+pub(crate) struct Recent(Mutex<BTreeMap<ImageName, Arc<Known>>>);
 
 #[derive(Debug)]
 struct Known {
     image: Image,
-    sources: Vec<(PathBuf, Stamp)>,
+    sources: Vec<Source>,
+}
+
+/// A file as it was right before it was read: one that changes afterwards is told from it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    /// None of one that was not there.
+    stamp: Option<Stamp>,
+}
+
+impl Source {
+    pub(crate) fn of(path: PathBuf) -> Self {
+        Self { stamp: Stamp::of(&path), path }
+    }
 }
 
 /// By what a file is told from what it was. The store writes files by renaming, so that one with new content is another
@@ -47,23 +61,24 @@ impl Stamp {
 impl Recent {
     /// The image of that name, if every file it was read from is as it was.
     pub(crate) fn find(&self, name: &ImageName) -> Option<Image> {
-        let mut images = self.0.lock().expect("nobody panics with it");
-        let known = images.get(name)?;
-        if known.sources.iter().all(|(path, stamp)| Stamp::of(path) == Some(*stamp)) {
+        let images = || self.0.lock().expect("nobody panics with it");
+        let known = images().get(name)?.clone();
+        if known.sources.iter().all(|source| source.stamp.is_some() && Stamp::of(&source.path) == source.stamp) {
             return Some(known.image.clone());
         }
-        images.remove(name);
+        let mut images = images();
+        if images.get(name).is_some_and(|now| Arc::ptr_eq(now, &known)) {
+            images.remove(name);
+        }
         None
     }
 
     /// Remembers an image that has just been read from these files.
-    pub(crate) fn note(&self, name: ImageName, image: &Image, sources: Vec<PathBuf>) {
-        let stamped = |path: PathBuf| Stamp::of(&path).map(|stamp| (path, stamp));
-        let Some(sources) = sources.into_iter().map(stamped).collect() else { return };
+    pub(crate) fn note(&self, name: ImageName, image: &Image, sources: Vec<Source>) {
         let mut images = self.0.lock().expect("nobody panics with it");
         if images.len() >= MOST {
             images.clear();
         }
-        images.insert(name, Known { image: image.clone(), sources });
+        images.insert(name, Arc::new(Known { image: image.clone(), sources }));
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn foreign(store: &Path) -> Result<Vec<PathBuf>, ImageError> {
 }
 
 fn is_own(directory: &str, path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     let is = |kind: fn(&FileType) -> bool| fs::symlink_metadata(path).is_ok_and(|seen| kind(&seen.file_type()));
     match directory {
         // Whose they are is certain, also where a person has put a link to another disk in their place.

@@ -68,14 +68,26 @@ impl Drop for Spool {
 
 /// Removes what nobody holds.
 pub(crate) fn sweep(store: &Path) -> Result<(), ImageError> {
-    abandoned(store)?.iter().try_for_each(|path| remove_tree(path))
+    for path in shape::own(store, "tmp")? {
+        // Held until it is gone: who has made it just now waits for that, and sees that it is another one's.
+        if let Some(_held) = hold(&path, FlockOperation::NonBlockingLockExclusive) {
+            remove_tree(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Those that nobody holds.
 pub(crate) fn abandoned(store: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let mut found = shape::own(store, "tmp")?;
     // Asked for together with others: who begins just now and waits for it alone is not told that it is taken.
-    let is_held = |file: &File| flock(file, FlockOperation::NonBlockingLockShared).is_err();
-    found.retain(|path| !File::open(path).as_ref().is_ok_and(is_held));
+    found.retain(|path| hold(path, FlockOperation::NonBlockingLockShared).is_some());
     Ok(found)
+}
+
+/// Takes the lock of one that nobody holds; none if somebody does, it is gone, or it cannot be opened.
+fn hold(path: &Path, operation: FlockOperation) -> Option<File> {
+    let file = File::open(path).ok()?;
+    flock(&file, operation).ok()?;
+    Some(file)
 }

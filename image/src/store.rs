@@ -17,7 +17,7 @@ use crate::{
     Image, ImageError, Limits,
     chain::chain_ids,
     files::{self, LayerRecord, NameRecord},
-    recent::Recent,
+    recent::{Recent, Source},
     shape,
     spool::{self, Spool},
     step::{Observer, Step},
@@ -100,8 +100,8 @@ impl Images {
         let name = with_tag(name);
         let _lock = self.lock(FlockOperation::LockShared)?;
         let path = self.name_path(&name);
+        let mut sources = vec![Source::of(path.clone())];
         let Some(record) = files::read_record::<NameRecord>(&path)? else { return Ok(None) };
-        let mut sources = vec![path];
         let image = self.read(&record, &mut sources)?;
         self.recent.note(name, &image, sources);
         Ok(Some(image))
@@ -162,20 +162,22 @@ impl Images {
     }
 
     /// The same, which tells as well what was read besides the record.
-    fn read(&self, record: &NameRecord, sources: &mut Vec<PathBuf>) -> Result<Image, ImageError> {
+    fn read(&self, record: &NameRecord, sources: &mut Vec<Source>) -> Result<Image, ImageError> {
+        sources.push(Source::of(self.blob_path(&record.digest)));
         let (manifest, configuration) = self.documents(&record.digest)?;
+        // What is called by its digest is what it was, or damaged: read a moment before, it was not.
+        sources.push(Source::of(self.blob_path(&manifest.config.digest)));
         if manifest.layers.len() != configuration.rootfs.diff_ids.len() {
             return Err(self.damaged(&manifest.config.digest, "it lists another number of layers than its manifest"));
         }
-        sources.extend([&record.digest, &manifest.config.digest].map(|digest| self.blob_path(digest)));
         let mut layers = Vec::new();
         let mut size = 0;
         for chain in chain_ids(&configuration.rootfs.diff_ids) {
             let path = self.layer_path(&chain);
+            sources.push(Source::of(path.clone()));
             let Some(layer) = files::read_record::<LayerRecord>(&path)? else {
                 return Err(ImageError::Damaged { path, reason: "the layer is missing".to_owned() });
             };
-            sources.push(path);
             size += layer.size;
             if layer.opaque {
                 layers.clear();

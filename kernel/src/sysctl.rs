@@ -29,14 +29,14 @@ impl Held {
         Self { file: File::open(&path).ok(), path }
     }
 
-    /// How it begins; none where the kernel does not have it, or not any more.
+    /// How it begins; none where the kernel does not have it.
     fn beginning(&mut self) -> Result<Option<[u8; 16]>, KernelError> {
         let mut text = [0; 16];
-        let file = match self.file.take() {
-            Some(file) => Ok(file),
-            None => File::open(&self.path),
-        };
-        match file.and_then(|file| file.read_at(&mut text, 0).map(|_| file)) {
+        // One that was held may be that of a module which was unloaded, and loaded again since.
+        if self.file.as_ref().is_some_and(|file| file.read_at(&mut text, 0).is_ok()) {
+            return Ok(Some(text));
+        }
+        match File::open(&self.path).and_then(|file| file.read_at(&mut text, 0).map(|_| file)) {
             Ok(file) => self.file = Some(file),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(KernelError::File { action: "read", path: self.path.clone(), source }),

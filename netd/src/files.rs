@@ -151,6 +151,10 @@ impl Surroundings<'_> {
     /// Brings the files that depend on endpoints up to date where a container may have them mounted: they stay the files
     /// they are.
     pub(crate) fn refresh(&self, directory: &Path) -> io::Result<()> {
+        // One that is being made has none yet, and is given them as they are then.
+        if !directory.try_exists()? {
+            return Ok(());
+        }
         for (name, text) in self.changing() {
             let mut file = match File::options().read(true).write(true).open(directory.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -1,7 +1,7 @@
 //! How a container comes up, ends and goes: every way through its life, from a request or after a crash.
 //!
 //! ```text
-//! intent committed -> files, kernel and runtime made -> names answered -> started
+//! intent accepted  -> kernel made, and once it is committed files and runtime -> names answered -> started
 //! exit seen        -> recorded -> names withdrawn -> kernel cleared -> runtime released (auto-remove: taken down)
 //! removal intended -> names withdrawn -> processes ended, kernel cleared -> files removed -> record deleted
 //! ```

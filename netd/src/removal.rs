@@ -66,19 +66,27 @@ impl Daemon {
         }
     }
 
-    /// Takes back what the kernel has of a container whose record could not be written. What cannot be is cleared away with
-    /// everything else that nobody has a record of.
-    pub(crate) async fn take_back(&self, container: &Container) {
-        // It keeps its addresses until nobody can be reached under them.
+    /// Takes back what the kernel has of a container whose record could not be written, now or as soon as that can be: until
+    /// then it keeps its addresses.
+    pub(crate) async fn take_back(self: &Arc<Self>, container: &Container) {
         self.world().change_container(&container.id, |record| record.goal = Goal::Removed);
-        let scope = self.world().scope_of(container);
-        let doing = format!("take back container `{}`", container.name);
-        if let Some(scope) = scope
-            && let Err(failure) = self.reconcile(doing, scope).await
-        {
+        if let Err(failure) = self.clear_kernel(container).await {
             tracing::error!(container = %container.name, failure = chain(&failure), "some of it is left in the kernel");
+            let (daemon, container) = (self.clone(), container.clone());
+            retry::until_it_succeeds(container.id.clone(), "is still in the kernel", move |_| {
+                let (daemon, container) = (daemon.clone(), container.clone());
+                async move { daemon.clear_kernel(&container).await }
+            });
+        }
+    }
+
+    async fn clear_kernel(&self, container: &Container) -> Result<(), Failure> {
+        let scope = self.world().scope_of(container);
+        if let Some(scope) = scope {
+            self.reconcile(format!("take back container `{}`", container.name), scope).await?;
         }
         self.world().forget_container(&container.id, None);
+        Ok(())
     }
 
     /// Tries in the background until a container that is to go is gone: nobody who could ask for it again knows of it.

@@ -153,6 +153,9 @@ impl Daemon {
         tokio::spawn(async move {
             if let Err(failure) = daemon.end_container(&id, &life, id.as_str(), None).await {
                 tracing::warn!(container = id.short(), failure = chain(&failure), "cannot stop it");
+                // It goes on, and its end is some other one.
+                let _work = life.work().await;
+                daemon.unnote_restart(&id).await;
             }
         });
     }

@@ -10,7 +10,7 @@ use std::{
 use api::{Check, CheckResult, Difference};
 use ipam::Lease;
 use model::{ContainerId, Digest, EndpointId, NetworkId};
-use store::{Key, Revision, Transaction};
+use store::{CommitError, Key, Revision, Transaction};
 
 use super::{FIX, MANY, check, failed};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     files,
     images::blocking,
-    record,
+    record::{self, Record},
     world::leases,
 };
 
@@ -75,7 +75,10 @@ impl Daemon {
         let networks: Vec<NetworkId> = self.world().networks().map(|network| network.id.clone()).collect();
         let wanted: Vec<(Lease, ContainerId, String)> = {
             let world = self.world();
-            let live = world.records().map(|record| &record.container);
+            // Of one that is being worked on the store may not show yet what it has accepted.
+            let is_settled =
+                |record: &&Record| !world.life(&record.container.id).is_some_and(|life| life.is_worked_on());
+            let live = world.records().filter(is_settled).map(|record| &record.container);
             let of = |container: &model::Container| {
                 let all = container.endpoints.iter().flat_map(leases);
                 all.map(|lease| (lease, container.id.clone(), container.name.to_string())).collect::<Vec<_>>()
@@ -119,7 +122,11 @@ impl Daemon {
         }
         for (lease, container, _) in found.missing {
             let doing = format!("lease address {}", lease.address);
-            let revision = self.commit(doing, record::claim(&container, &lease)).await?;
+            let revision = match self.commit(doing, record::claim(&container, &lease)).await {
+                // Somebody else has done it, or the container is gone.
+                Err(Failure::Commit { source, .. }) if matches!(*source, CommitError::Conflict { .. }) => continue,
+                claimed => claimed?,
+            };
             self.steps.after("missing lease claimed");
             self.world().note_lease(&lease, revision);
         }

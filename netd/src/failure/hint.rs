@@ -81,7 +81,7 @@ impl Failure {
                 _ => "look what there is now, and try again".into(),
             },
             Self::PortTaken { holder, made: true, .. } => {
-                format!("`fabric stop {holder}` frees it; for another host port make the container anew")
+                format!("{}; for another host port make the container anew", freeing(holder))
             }
             Self::PortTaken { publish, holder, .. } => format!(
                 "choose another host port, or leave the choice to Fabric: `-p {}`; {}",
