@@ -150,6 +150,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         deaf: Mutex::default(),
         binds: Default::default(),
         mended: Default::default(),
+        overlaps: Default::default(),
     }))
 }
 
@@ -307,6 +308,8 @@ async fn look_again(daemon: Arc<Daemon>) {
             }
         }
         daemon.mended.tell_the_rest();
+        // Routes are not told either.
+        daemon.tell_new_overlaps().await;
         daemon.fill_pool();
         pause = INTERVAL.max(SHARE * start.elapsed());
     }

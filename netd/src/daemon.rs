@@ -14,8 +14,8 @@ use store::{Accepted, Revision, Store, Transaction};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::{
-    binds::Binds, config::Config, directories::Directories, events::Events, failure::Failure, mended::Mended,
-    metrics::Metrics, namespaces::Purpose, step::Steps, world::World,
+    binds::Binds, config::Config, directories::Directories, doctor::KnownOverlaps, events::Events, failure::Failure,
+    mended::Mended, metrics::Metrics, namespaces::Purpose, step::Steps, world::World,
 };
 
 /// How long nobody may have to wait for the pool of namespaces to be filled before it is.
@@ -52,6 +52,7 @@ pub(crate) struct Daemon {
     pub(crate) deaf: Mutex<BTreeMap<SocketAddr, String>>,
     pub(crate) binds: Binds,
     pub(crate) mended: Mended,
+    pub(crate) overlaps: KnownOverlaps,
 }
 
 impl Daemon {

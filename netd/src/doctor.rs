@@ -5,6 +5,7 @@ mod dns;
 mod firewalls;
 mod kernel;
 mod mtu;
+mod overlap;
 mod remains;
 mod space;
 
@@ -15,7 +16,10 @@ use model::{Change, Container, ContainerId, ContainerState, Scope};
 use runtime::Observed;
 
 use self::kernel::Part;
-pub(crate) use self::kernel::{Owners, differences};
+pub(crate) use self::{
+    kernel::{Owners, differences},
+    overlap::KnownOverlaps,
+};
 use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
@@ -103,6 +107,7 @@ impl Daemon {
         checks.push(self.examine_firewalls().await);
         checks.extend(self.examine_connections());
         checks.extend(self.examine_mtu().await);
+        checks.extend(self.examine_overlaps().await);
         checks.extend(self.examine_space());
         Doctor::new(checks)
     }

@@ -239,6 +239,37 @@ fn links_rules_and_settings_are_named_or_restored_already() {
 }
 
 #[test]
+fn what_the_host_comes_to_use_of_a_networks_range_is_named_and_logged_once() {
+    let host = Host::new();
+    let _lan = host.lan();
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    let on_lan =
+        ["network", "create", "lan", "--driver", "macvlan", "--opt", "parent=lan0", "--subnet", "192.0.2.0/24"];
+    host.ok(&on_lan);
+    let doctor = || host.fabric(&["doctor"]).expect_code(0).stdout;
+    assert!(!doctor().contains("overlaps"), "a LAN is where its network is meant to be");
+    let logged = |what: &str| {
+        let log = fs::read_to_string(host.path("netd.log")).expect("netd writes it");
+        log.lines().filter(|line| line.contains(" WARN ") && line.contains(what)).count()
+    };
+    let route = "its subnet 10.9.8.0/24 overlaps the host's 10.9.0.0/16 on interface lan0";
+    let address = "its subnet 10.9.8.0/24 overlaps the host's 10.9.8.128/25 on interface lan0";
+    for (command, what) in [
+        (&["ip", "route", "add", "10.9.0.0/16", "dev", "lan0"][..], route),
+        (&["ip", "address", "add", "10.9.8.200/25", "dev", "lan0"], address),
+    ] {
+        host.namespace().run(command);
+        let told = doctor();
+        assert!(told.contains(&format!("network `web`: {what}")) && told.contains("overlaps     warning"), "{told}");
+        eventually("it is logged", || (logged(what) > 0).then_some(()));
+    }
+    assert_eq!([route, address].map(logged), [1, 1]);
+    host.namespace().run(&["ip", "address", "del", "10.9.8.200/25", "dev", "lan0"]);
+    host.namespace().run(&["ip", "route", "del", "10.9.0.0/16", "dev", "lan0"]);
+    assert!(!doctor().contains("overlaps"));
+}
+
+#[test]
 fn a_gateway_that_does_not_answer_is_named() {
     let host = Host::with_config("dns_query_log = 10");
     host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
