@@ -8,11 +8,17 @@ use std::time::Duration;
 use kernel::Notice;
 use lab::{attachment, state, with_passages};
 use model::{Barrier, Scope};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    mount::{MountFlags, mount},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 #[test]
 fn the_shortcut_is_away_until_it_is_seen_again_that_nobody_looks_at_frames() {
     lab::run(|lab| {
+        // A setting that was there at the start is held open, and needs no descriptor to be read.
+        mount("tmpfs", "/proc/sys/net/bridge", "tmpfs", MountFlags::empty(), None).expect("root may mount a tmpfs");
+        lab.open_anew();
         let all = with_passages(&state(&[12, 13].map(|number| attachment(number, &[]))), &[12, 13]);
         lab.settle(&all);
         let barrier = |lab: &lab::Lab| lab.wait(lab.kernel.barrier()).expect("can be asked");

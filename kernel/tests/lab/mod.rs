@@ -106,6 +106,11 @@ pub(crate) fn sh(script: &str) -> String {
 }
 
 impl Lab {
+    /// Goes on with a handle that is opened now.
+    pub(crate) fn open_anew(&mut self) {
+        self.kernel = Kernel::open(Path::new(RUN), LIMIT, model::Switch::On).expect("the kernel opens");
+    }
+
     /// Waits for a future.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
