@@ -40,7 +40,8 @@ impl Daemon {
         match life.state() {
             ContainerState::Exited { .. } => return Ok(()),
             ContainerState::Running { .. } => self.ask_to_end(id, reference, policy.signal.number().into()).await?,
-            ContainerState::Created if !record.has_begun() => return Ok(()),
+            // One that ran before is made ready again with its network, and whoever wanted to start it may be gone.
+            ContainerState::Created if !record.has_begun() && record.last_exit.is_none() => return Ok(()),
             // Its first process has not executed anything that could understand a signal.
             ContainerState::Created => self.ask_to_end(id, reference, SIGKILL).await?,
         }

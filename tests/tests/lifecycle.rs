@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::Stdio,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -267,6 +267,24 @@ fn stopping_what_never_ran_changes_nothing() {
     host.ok(&["restart", "-t", "0", "api"]);
     assert_eq!(host.json(&["inspect", "api"])["state"], "running");
     assert_eq!(host.ok(&["events", "--filter", "name=api", "--format", "{{.action}}"]), "create\nstart");
+}
+
+#[test]
+fn what_was_made_ready_again_and_never_started_is_stopped() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    let publish = ["--network", "web", "-p", "8080:80"];
+    host.ok(&[&["run", "--name", "api"][..], &publish, &["busybox", "true"]].concat());
+    // What `fabric start -a` asks for first, from a client that is gone afterwards.
+    let mut prepare = Command::new("curl");
+    prepare.args(["-sSf", "-X", "POST", "--unix-socket"]).arg(host.run_dir().join("netd.sock"));
+    let prepared = prepare.arg("http://netd/v1/containers/api/start?prepare=true").output().expect("curl runs");
+    assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+    assert_eq!(host.json(&["inspect", "api"])["state"], "created");
+    host.fabric(&[&["run", "-d"][..], &publish, &["busybox", "sleep", "1000"]].concat()).expect_code(125);
+    assert_eq!(host.ok(&["stop", "api"]), "api");
+    assert_eq!(host.json(&["inspect", "api"])["state"], "exited");
+    host.ok(&[&["run", "-d"][..], &publish, &["busybox", "sleep", "1000"]].concat());
 }
 
 #[test]
