@@ -57,7 +57,10 @@ impl Daemon {
         let run = life.run();
         let is_noted = self.note_restart(&id, &life).await?;
         let ended = self.end_container(&id, &life, reference, timeout_seconds).await;
+        // The later request counts.
+        let is_stopped = || self.world().record(&id).is_some_and(|record| record.restarts.stopped);
         let restarted = match ended {
+            Ok(()) if is_noted && is_stopped() => Err(Failure::StoppedMeanwhile { name: container.name.to_string() }),
             Ok(()) => self.start_container(id.as_str(), Goal::Running).await,
             Err(failure) => Err(failure),
         };

@@ -201,6 +201,8 @@ pub(crate) enum Failure {
     AlreadyRunning { name: String },
     #[error("container `{name}` cannot be restarted: it is removed when it ends")]
     EndsOnce { name: String },
+    #[error("container `{name}` was stopped by somebody else while it was restarted")]
+    StoppedMeanwhile { name: String },
     #[error("image `{image}` of container `{name}` is gone")]
     ImageGone { name: String, image: ImageName },
     #[error("container `{name}` is being removed")]

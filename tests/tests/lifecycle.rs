@@ -1,6 +1,7 @@
 //! The verbs between a container's creation and its removal.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -267,6 +268,25 @@ fn stopping_what_never_ran_changes_nothing() {
     host.ok(&["restart", "-t", "0", "api"]);
     assert_eq!(host.json(&["inspect", "api"])["state"], "running");
     assert_eq!(host.ok(&["events", "--filter", "name=api", "--format", "{{.action}}"]), "create\nstart");
+}
+
+#[test]
+fn a_stop_during_a_restart_counts() {
+    let host = Host::new();
+    let stubborn = "trap : TERM; echo up; while :; do sleep 0.1; done";
+    host.ok(&["run", "-d", "--name", "api", "busybox", "sh", "-c", stubborn]);
+    eventually("it heeds no signal", || (host.ok(&["logs", "api"]) == "up").then_some(()));
+    let restart = host.fabric_command(&["restart", "-t", "10", "api"]).stderr(Stdio::piped()).spawn();
+    let restart = restart.expect("fabric runs");
+    // The next daemon would start it.
+    let state = || fs::read(host.data_dir().join("state.redb")).expect("readable");
+    let is_noted = || state().windows(16).any(|octets| octets == br#""requested":true"#);
+    eventually("the restart is noted", || is_noted().then_some(()));
+    assert_eq!(host.ok(&["stop", "-t", "0", "api"]), "api");
+    let told = restart.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert!(!told.status.success() && text.contains("was stopped by somebody else"), "{text}");
+    assert_eq!(host.json(&["inspect", "api"])["state"], "exited");
 }
 
 #[test]

@@ -38,6 +38,7 @@ impl Failure {
             | Self::NotStarted { .. }
             | Self::AlreadyRunning { .. }
             | Self::EndsOnce { .. }
+            | Self::StoppedMeanwhile { .. }
             | Self::ParentTaken { .. }
             | Self::ParentHeld { .. }
             | Self::ImageGone { .. }

@@ -176,6 +176,7 @@ impl Failure {
             Self::NotStarted { name } => format!("start it: `fabric start {name}`"),
             Self::AlreadyRunning { name } => format!("`fabric restart {name}` ends it first and starts it anew"),
             Self::BeingRemoved { .. } => "wait until `fabric ps -a` shows it no more; its name is free then".into(),
+            Self::StoppedMeanwhile { name } => format!("`fabric start {name}` starts it nevertheless"),
             Self::EndsOnce { name } => format!("stop it with `fabric stop {name}`, and run it anew, without `--rm`"),
             Self::Kernel { source, .. } if source.is_full_bridge() => {
                 "a network has room for 1,023 running containers on one host; make another one for more".into()

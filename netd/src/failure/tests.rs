@@ -128,6 +128,7 @@ every! {
     NotStarted { name: "api".into() }
     AlreadyRunning { name: "api".into() }
     EndsOnce { name: "api".into() }
+    StoppedMeanwhile { name: "api".into() }
     ImageGone { name: "api".into(), image: parsed("busybox") }
     BeingRemoved { name: "api".into() }
     Malformed { reason: "unknown field".into() }
