@@ -95,6 +95,15 @@ impl Images {
         Ok(images)
     }
 
+    /// Every name with the manifest that it means, in order of names, those of damaged images included.
+    pub fn names(&self) -> Result<Vec<(ImageName, Digest)>, ImageError> {
+        let _lock = self.lock(FlockOperation::LockShared)?;
+        let records = files::records::<NameRecord>(&self.directory, "names")?;
+        let mut names: Vec<_> = records.into_iter().map(|(_, record)| (record.name, record.digest)).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// The image that `name` means; `busybox` is `busybox:latest`.
     pub fn find(&self, name: &ImageName) -> Result<Option<Image>, ImageError> {
         let name = with_tag(name);

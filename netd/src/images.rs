@@ -80,17 +80,26 @@ impl Daemon {
         if let Some(image) = blocking(move || images.find(&wanted)).await? {
             return Ok(image);
         }
-        let known = self.list_images().await?;
+        let known = self.image_names().await?;
         if let Some(beginning) = beginning_of_digest(reference.as_str()) {
-            let mut found = known.iter().filter(|image| image.digest.hex().starts_with(beginning));
-            if let Some(first) = found.next() {
-                let is_the_one = found.all(|other| other.digest == first.digest);
-                let ambiguous = || Failure::Ambiguous { noun: Noun::Image, reference: reference.to_string() };
-                return is_the_one.then(|| first.clone()).ok_or_else(ambiguous);
+            let mut found = known.iter().filter(|(_, digest)| digest.hex().starts_with(beginning));
+            if let Some((name, digest)) = found.next() {
+                if found.any(|(_, other)| other != digest) {
+                    return Err(Failure::Ambiguous { noun: Noun::Image, reference: reference.to_string() });
+                }
+                let (images, name) = (self.images.clone(), name.clone());
+                if let Some(image) = blocking(move || images.find(&name)).await? {
+                    return Ok(image);
+                }
             }
         }
-        let known = known.iter().map(|image| as_written(image.name.as_str(), reference.as_str()));
+        let known = known.iter().map(|(name, _)| as_written(name.as_str(), reference.as_str()));
         Err(Failure::unknown(Noun::Image, reference.as_str(), known))
+    }
+
+    async fn image_names(&self) -> Result<Vec<(ImageName, Digest)>, Failure> {
+        let images = self.images.clone();
+        Ok(blocking(move || images.names()).await?)
     }
 
     /// Removes the name, and the image with it if that was its last and no container was made from it.
@@ -99,9 +108,9 @@ impl Daemon {
         let name = image.name.clone();
         if !is_called(&name, &reference) {
             // A digest does not say which of several names is to be taken away.
-            let all = self.list_images().await?;
-            let own = all.iter().filter(|other| other.digest == image.digest);
-            let names: Vec<String> = own.map(|other| other.name.to_string()).collect();
+            let all = self.image_names().await?;
+            let own = all.iter().filter(|(_, digest)| *digest == image.digest);
+            let names: Vec<String> = own.map(|(name, _)| name.to_string()).collect();
             if names.len() > 1 {
                 return Err(Failure::ImageWithNames { reference, names });
             }

@@ -246,6 +246,20 @@ fn an_image_is_meant_by_its_digest_or_the_beginning_of_it() {
     host.ok(&["image", "import", &tree.to_string_lossy(), &hex[..6]]);
     host.ok(&["image", "rm", &hex[..6]]);
     assert_eq!(state(), before);
+    // One that is damaged is in nobody else's way.
+    host.ok(&["image", "import", &tree.to_string_lossy(), "damaged"]);
+    let images = host.json(&["image", "ls"]);
+    let other = images.as_array().expect("a list").iter().find(|image| image["name"] == "damaged:latest");
+    let other = other.and_then(|image| image["digest"].as_str()?.strip_prefix("sha256:")).expect("a digest").to_owned();
+    let manifest = host.data_dir().join("images/blobs/sha256").join(&other);
+    let content = fs::read(&manifest).expect("it was imported");
+    fs::write(&manifest, "{}").expect("the directory is ours");
+    host.ok(&["run", "--rm", &hex[..12], "true"]);
+    let refused = host.fabric(&["run", "--rm", &other[..12], "true"]).expect_code(125);
+    assert!(refused.stderr.contains("its content does not match its digest"), "{refused}");
+    fs::write(&manifest, content).expect("the directory is ours");
+    host.ok(&["image", "rm", "damaged"]);
+    assert_eq!(state(), before);
     host.ok(&["image", "rm", &hex[..12]]);
     assert_eq!(host.ok(&["image", "ls", "-q"]), "");
 }
