@@ -2,6 +2,7 @@
 //! seldom where it happens all the time.
 
 use std::{
+    collections::BTreeSet,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -29,16 +30,19 @@ struct Untold {
     told: Option<Instant>,
     /// The first of them, each once.
     named: Vec<String>,
-    /// How many more.
-    others: usize,
+    /// The rest.
+    others: BTreeSet<String>,
 }
 
 impl Untold {
     fn add(&mut self, difference: String) {
-        if self.named.len() < NAMED && !self.named.contains(&difference) {
+        if self.named.contains(&difference) {
+            return;
+        }
+        if self.named.len() < NAMED {
             self.named.push(difference);
-        } else if !self.named.contains(&difference) {
-            self.others += 1;
+        } else {
+            self.others.insert(difference);
         }
     }
 
@@ -48,7 +52,7 @@ impl Untold {
             return None;
         }
         self.told = Some(now);
-        let more = match std::mem::take(&mut self.others) {
+        let more = match std::mem::take(&mut self.others).len() {
             0 => String::new(),
             count => format!("; and {count} more"),
         };
@@ -107,7 +111,7 @@ mod tests {
         ["a", "b", "a"].iter().for_each(|name| untold.add((*name).to_owned()));
         assert_eq!(untold.line(begin).as_deref(), Some("a; b"), "at once, and each once");
         (0..8).for_each(|number| untold.add(number.to_string()));
-        untold.add("3".to_owned());
+        ["3", "6", "6"].iter().for_each(|name| untold.add((*name).to_owned()));
         assert_eq!(untold.line(begin + QUIET / 2), None);
         assert_eq!(untold.line(begin + QUIET).as_deref(), Some("0; 1; 2; 3; 4; and 3 more"));
         assert_eq!(untold.line(begin + 2 * QUIET), None, "nothing more");
