@@ -291,6 +291,14 @@ impl Kernel {
         self.run(|worker, _| host::routes(&mut worker.route)).await
     }
 
+    /// The same beside running reconciles, which it does not delay, but maybe behind a look at everything.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn host_routes_at_leisure(&self) -> Result<Vec<(IfName, IpNet)>, KernelError> {
+        ask(&self.looks, |worker, _| host::routes(&mut worker.route)).await
+    }
+
     /// Chains of other tables that keep Fabric's traffic from passing. Does not wait for a running reconcile.
     ///
     /// # Errors

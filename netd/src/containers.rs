@@ -83,7 +83,7 @@ impl Daemon {
         self.world().confirm_container(&id, accepted.revision);
         let intended = async {
             let settled = accepted.settled().await;
-            settled.map_err(|source| Failure::Commit { doing, source: source.into() })?;
+            settled.map_err(|source| Failure::commit(doing, source))?;
             self.steps.after("container intended");
             // The kernel works meanwhile.
             self.tell_container(&record.container, EventAction::Create, None);

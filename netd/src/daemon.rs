@@ -70,13 +70,13 @@ impl Daemon {
 
     pub(crate) async fn commit(&self, doing: impl Into<String>, transaction: Transaction) -> Result<Revision, Failure> {
         let committed = self.store.commit(transaction).await;
-        committed.map_err(|source| Failure::Commit { doing: doing.into(), source: source.into() })
+        committed.map_err(|source| Failure::commit(doing, source))
     }
 
     /// The same, which does not wait for the disk: what it returns does.
     pub(crate) async fn submit(&self, doing: &str, transaction: Transaction) -> Result<Accepted, Failure> {
         let accepted = self.store.submit(transaction).await;
-        accepted.map_err(|source| Failure::Commit { doing: doing.into(), source: source.into() })
+        accepted.map_err(|source| Failure::commit(doing, source))
     }
 
     /// Makes the kernel what the world says, as far as `scope` reaches. The desired state is computed when its turn

@@ -284,6 +284,11 @@ fn addresses_of(held: &[(IpAddr, String)]) -> String {
 }
 
 impl Failure {
+    /// What was to be done could not be committed, or the store not be read for it.
+    pub(crate) fn commit(doing: impl Into<String>, source: impl Into<store::CommitError>) -> Self {
+        Self::Commit { doing: doing.into(), source: Box::new(source.into()) }
+    }
+
     /// That `name` is unknown, with the known name nearest to it.
     pub(crate) fn unknown<'a>(noun: Noun, name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let nearest = nearest(name, known).map(str::to_owned);

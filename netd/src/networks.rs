@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use api::{EventAction, NetworkCreate, NetworkPlan};
 use ipam::{Former, HostRange};
+use ipnet::IpNet;
 use jiff::Timestamp;
-use model::{Family, MacAddress, MtuSource, Network, NetworkId, NetworkName, Parent, Scope, SubInterfaceKind, Subnet};
+use model::{
+    Family, IfName, MacAddress, MtuSource, Network, NetworkId, NetworkName, Parent, Scope, SubInterfaceKind, Subnet,
+};
 use store::StoreError;
 
 use crate::{
@@ -201,7 +204,7 @@ impl Daemon {
 
     async fn commit_deletion(&self, doing: &str, network: &Network) -> Result<(), Failure> {
         let formers = self.store.list(&Former::prefix(&network.id)).await;
-        let unreadable = |source: StoreError| Failure::Commit { doing: doing.into(), source: Box::new(source.into()) };
+        let unreadable = |source: StoreError| Failure::commit(doing, source);
         let remembered = formers.map_err(unreadable)?.entries.into_iter().map(|(key, _)| key).collect();
         self.commit(doing, record::delete_network(network, remembered).making_room()).await.map(drop)
     }
@@ -250,14 +253,22 @@ impl Daemon {
 
     /// Where the host's routes lead.
     pub(crate) async fn host_ranges(&self) -> Result<Vec<HostRange>, Failure> {
-        let routes = self.kernel.host_routes().await;
-        let routes = routes
-            .map_err(|source| Failure::Kernel { doing: "read the host's routes".into(), source: source.into() })?;
-        Ok(routes.into_iter().map(|(interface, range)| HostRange { range, interface }).collect())
+        ranges(self.kernel.host_routes().await)
+    }
+
+    /// The same, for who had better not keep anybody waiting.
+    pub(crate) async fn host_ranges_at_leisure(&self) -> Result<Vec<HostRange>, Failure> {
+        ranges(self.kernel.host_routes_at_leisure().await)
     }
 
     pub(crate) async fn uplink_mtu(&self) -> Result<u32, Failure> {
         let mtu = self.kernel.uplink_mtu().await;
         mtu.map_err(|source| Failure::Kernel { doing: "read the uplink's MTU".into(), source: source.into() })
     }
+}
+
+fn ranges(routes: Result<Vec<(IfName, IpNet)>, kernel::KernelError>) -> Result<Vec<HostRange>, Failure> {
+    let routes =
+        routes.map_err(|source| Failure::Kernel { doing: "read the host's routes".into(), source: source.into() })?;
+    Ok(routes.into_iter().map(|(interface, range)| HostRange { range, interface }).collect())
 }

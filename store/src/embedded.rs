@@ -72,9 +72,7 @@ impl Embedded {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
 
-impl Embedded {
     /// Gives the transaction to the writer and returns what becomes of it. `accepted` is told, or dropped if a guard fails.
     fn hand_over(
         &self,

@@ -70,7 +70,7 @@ impl Daemon {
         if self.world().networks().next().is_none() {
             return Ok(Vec::new());
         }
-        let ranges = self.host_ranges().await?;
+        let ranges = self.host_ranges_at_leisure().await?;
         let world = self.world();
         let mut found = Vec::new();
         for network in world.networks() {

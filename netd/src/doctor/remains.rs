@@ -87,11 +87,8 @@ impl Daemon {
         };
         let mut stored = Vec::new();
         for network in &networks {
-            let doing = |source: store::StoreError| Failure::Commit {
-                doing: "read the leases".to_owned(),
-                source: Box::new(source.into()),
-            };
-            let listing = self.store.list(&Lease::prefix(network)).await.map_err(doing)?;
+            let unread = |source: store::StoreError| Failure::commit("read the leases", source);
+            let listing = self.store.list(&Lease::prefix(network)).await.map_err(unread)?;
             for (key, entry) in &listing.entries {
                 match Lease::parse(key, entry) {
                     Ok(lease) => stored.push((lease, entry.modified)),
@@ -157,7 +154,9 @@ impl Daemon {
         };
         let differences: Vec<Difference> =
             strays.iter().flat_map(|(id, paths)| paths.iter().map(move |path| (id, path.clone()))).map(stray).collect();
-        with_foreign(check("files", FINE, differences), self.foreign_files())
+        let daemon = self.clone();
+        let foreign = blocking(move || daemon.foreign_files()).await;
+        with_foreign(check("files", FINE, differences), foreign)
     }
 
     /// What is in directories of the daemon's and was not made by it.
@@ -165,7 +164,7 @@ impl Daemon {
         let is_container = |name: &str| name.parse::<ContainerId>().is_ok();
         let is_part = |name: &str| OF_CONTAINER.contains(&name) || runtime::Directories::is_own_file(name);
         let mut found = foreign(self.directories.data(), |name| OF_DATA.contains(&name));
-        // Both directories may be one, or one in the other.
+        // One directory may be in the other.
         found.retain(|path| !self.directories.run().starts_with(path));
         for directory in [self.directories.containers(), self.directories.running()] {
             found.extend(foreign(&directory, is_container));
