@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::PermissionsExt,
     process::Command,
@@ -48,7 +48,7 @@ fn connect(from: &Namespace, to: SocketAddr) -> Option<TcpStream> {
     from.enter(|| TcpStream::connect_timeout(&to, Duration::from_millis(500))).ok()
 }
 
-/// Takes all connections that come to the LAN, and sends back one octet of each.
+/// Takes all connections that come to the LAN, sends back what comes of each, and closes those that the other side has.
 fn while_serving<T>(lan: &Lan, act: impl FnOnce(SocketAddr) -> T) -> T {
     let listener = lan.namespace.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).expect("free"));
     // All have room to wait: that a connection comes about is not up to how soon it is taken.
@@ -63,12 +63,15 @@ fn while_serving<T>(lan: &Lan, act: impl FnOnce(SocketAddr) -> T) -> T {
                     stream.set_nonblocking(true).expect("a socket");
                     taken.push(stream);
                 }
-                for stream in &mut taken {
+                taken.retain_mut(|stream| {
                     let mut octet = [0];
-                    if stream.read(&mut octet).is_ok_and(|read| read == 1) {
-                        stream.write_all(&octet).expect("there is room for one");
+                    match stream.read(&mut octet) {
+                        Ok(1) => stream.write_all(&octet).is_ok(),
+                        // A side that stays open keeps a connection that the other has closed in the table.
+                        Ok(_) => false,
+                        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
                     }
-                }
+                });
                 thread::sleep(Duration::from_millis(1));
             }
         });
