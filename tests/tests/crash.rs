@@ -3,7 +3,10 @@
 //! The list of steps is the daemon's own: each scenario is first run to its end with `NETD_STEP_LOG`, and then once
 //! for each step that this wrote, with `NETD_CRASH_AT`.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use tests::{
     Attached, Flow, Host, Lan, PATIENCE, Ping, Scenario, crash_after_each, difference, eventually, fetch, kind, within,
@@ -13,13 +16,17 @@ const SERVER: [&str; 7] = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
 
 /// A network that only some scenarios make.
 const SPARE: &str = "spare";
+/// The host's address on the LAN.
+const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The LAN's own, where containers on it are: what is for another address of the host comes back to it by their bridge.
+const GATEWAY6_ON_LAN: &str = "2001:db8:1::10";
 /// What makes networks that were changed what they were.
 const AS_BEFORE: [&[&str]; 2] = [
     &["network", "update", "back", "--internal=false", "--icc", "--gateway-mode", "nat"],
     &["network", "update", "web", "--mtu", "auto", "--gateway-mode", "nat", "--dns", "auto"],
 ];
 
-/// What a healthy host looks like while only the bystanders run.
+/// What a healthy host looks like while only the bystanders run, and what they look like inside.
 struct Baseline {
     kernel: String,
     holdings: Vec<String>,
@@ -27,33 +34,35 @@ struct Baseline {
 
 impl Baseline {
     fn of(host: &Host) -> Self {
-        Self { kernel: host.kernel_state(), holdings: host.holdings() }
+        Self { kernel: host.kernel_state() + &host.kernel_state_inside(), holdings: host.holdings() }
     }
 
     #[track_caller]
     fn assert_reached(&self, host: &Host, when: &str) {
-        let mut seen = (String::new(), Vec::new());
+        let mut seen = Self { kernel: String::new(), holdings: Vec::new() };
         let reached = within(PATIENCE, || {
-            seen = (host.kernel_state(), host.holdings());
-            (seen.0 == self.kernel && seen.1 == self.holdings).then_some(())
+            seen = Self::of(host);
+            (seen.kernel == self.kernel && seen.holdings == self.holdings).then_some(())
         });
         let used = &host.json(&["network", "inspect", "web"])["usage"]["used"];
-        assert_eq!(*used, 2, "{when}: leases of the two bystanders");
+        assert_eq!(*used, 4, "{when}: leases of the two bystanders, of both families");
         assert_eq!(host.json(&["network", "inspect", "back"])["usage"]["used"], 0, "{when}: nobody is left there");
         if reached.is_none() {
-            assert_eq!(seen.1, self.holdings, "{when}: mounts, processes and groups");
-            panic!("{when}: links, addresses, routes and rules:\n{}", difference(&self.kernel, &seen.0));
+            assert_eq!(seen.holdings, self.holdings, "{when}: mounts, processes and groups");
+            panic!("{when}: links, addresses, routes and rules:\n{}", difference(&self.kernel, &seen.kernel));
         }
     }
 }
 
-fn bystanders(host: &Host, lan: &Lan) -> (Flow, Ping) {
+/// Somebody on the LAN talks to a container by its published port, and a container pings it, over both families.
+fn bystanders(host: &Host, lan: &Lan) -> ([Flow; 2], [Ping; 2]) {
     let server: Attached = host.run("server", "web", &["-p", "7000:7"], &["nc", "-ll", "-p", "7", "-e", "cat"]);
     let client = host.run("client", "web", &[], &["sleep", "10000"]);
     let listening = || server.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
     eventually("the server listens", || (!listening().is_empty()).then_some(()));
-    let flow = Flow::start(&lan.namespace, &server.namespace(), lan.host_address, 7000);
-    (flow, Ping::start(&client.namespace(), server.ipv4))
+    let on_lan = [IpAddr::from(lan.host_address), HOST6.into()];
+    let flows = on_lan.map(|to| Flow::start(&lan.namespace, &server.namespace(), to, 7000));
+    (flows, host.addresses("server").map(|to| Ping::start(&client.namespace(), to)))
 }
 
 /// The victim, by whichever of its names, is in a state that the scenario brings it to, or gone.
@@ -83,38 +92,46 @@ fn assert_whole_or_gone(host: &Host, when: &str, scenario: &[Vec<&str>]) {
     }
 }
 
-/// Every network that the victim is said to be on answers it, and it has one default route.
+/// Every network that the victim is said to be on answers it, and it has one default route of each family.
 fn assert_reaches_its_gateways(host: &Host, when: &str, name: &str) {
     let victim = host.json(&["inspect", name]);
     for endpoint in victim["endpoints"].as_array().expect("a list") {
         // A network that nothing leaves has none.
-        let Some(gateway) = endpoint["gateway"].as_str() else { continue };
-        let answer = host.fabric(&["exec", name, "ping", "-c", "1", "-W", "10", gateway]);
-        assert_eq!(answer.code, 0, "{when}: {gateway} does not answer\n{answer}");
+        for gateway in ["gateway", "gateway6"].into_iter().filter_map(|field| endpoint[field].as_str()) {
+            let answer = host.fabric(&["exec", name, "ping", "-c", "1", "-W", "10", gateway]);
+            assert_eq!(answer.code, 0, "{when}: {gateway} does not answer\n{answer}");
+        }
     }
-    let routes = host.ok(&["exec", name, "ip", "route"]);
-    assert_eq!(routes.lines().filter(|line| line.starts_with("default")).count(), 1, "{when}:\n{routes}");
+    for family in ["-4", "-6"] {
+        let routes = host.ok(&["exec", name, "ip", family, "route"]);
+        assert_eq!(routes.lines().filter(|line| line.starts_with("default")).count(), 1, "{when}:\n{routes}");
+    }
 }
 
-/// Its resolvers are those of the networks that it is on, as they are now.
+/// Its resolvers are those of the networks that it is on, as they are now: all, or as many as a resolver asks.
 fn assert_asks_its_gateways(host: &Host, when: &str, name: &str) {
     let victim = host.json(&["inspect", name]);
     let networks = victim["endpoints"].as_array().expect("a list").iter().map(|endpoint| endpoint["network"].as_str());
     let networks = networks.map(|name| host.json(&["network", "inspect", name.expect("a name")]));
     let bridges = networks.filter(|network| network["driver"] == "bridge" && network["gateway_mode"] != "isolated");
-    let wanted =
-        bridges.map(|network| format!("nameserver {}", network["subnets"][0]["gateway"].as_str().unwrap_or("")));
+    let subnets = bridges.flat_map(|network| network["subnets"].as_array().expect("a list").clone());
+    let wanted = subnets.map(|subnet| format!("nameserver {}", subnet["gateway"].as_str().unwrap_or("")));
+    let wanted: BTreeSet<String> = wanted.collect();
     let file = host.ok(&["exec", name, "cat", "/etc/resolv.conf"]);
     let asked = file.lines().filter(|line| line.starts_with("nameserver ")).map(str::to_owned);
-    assert_eq!(asked.collect::<BTreeSet<_>>(), wanted.collect(), "{when}\n{victim:#}");
+    let asked: BTreeSet<String> = asked.collect();
+    let enough = wanted.len().min(3);
+    assert!(asked.is_subset(&wanted) && asked.len() == enough, "{when}: {asked:?} of {wanted:?}\n{victim:#}");
 }
 
 fn assert_works(host: &Host, when: &str, name: &str) {
-    let answer = || fetch(host.namespace(), Ipv4Addr::LOCALHOST, 8081, "hostname").ok();
-    if within(PATIENCE, answer).is_none() {
-        let neighbours = host.namespace().run(&["ip", "neighbour"]);
-        let victim = host.ok(&["inspect", name]);
-        panic!("{when}: the published port is dead\n{victim}\n{neighbours}");
+    for to in [IpAddr::from(Ipv4Addr::LOCALHOST), HOST6.into()] {
+        let answer = || fetch(host.namespace(), to, 8081, "hostname").ok();
+        if within(PATIENCE, answer).is_none() {
+            let neighbours = host.namespace().run(&["ip", "neighbour"]);
+            let victim = host.ok(&["inspect", name]);
+            panic!("{when}: the published port is dead at {to}\n{victim}\n{neighbours}");
+        }
     }
     host.ok(&["exec", name, "nslookup", "server"]);
 }
@@ -127,9 +144,11 @@ fn crash_after_each_step_of(scenario: &[Vec<&str>]) {
 fn crash_after_each_step(setup: &[Vec<&str>], scenario: &[Vec<&str>], least: usize) {
     let host = Host::with_config("upstreams = []");
     let lan = host.lan();
-    host.ok(&["network", "create", "web"]);
-    host.ok(&["network", "create", "back"]);
-    let (flow, ping) = bystanders(&host, &lan);
+    lan.speak_ipv6(host.namespace());
+    lan.namespace.run(&["ip", "address", "add", &format!("{GATEWAY6_ON_LAN}/64"), "dev", "eth0", "nodad"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
+    host.ok(&["network", "create", "back", "--ipv6"]);
+    let (flows, pings) = bystanders(&host, &lan);
     let prepare = || setup.iter().for_each(|request| drop(host.ok(request)));
     prepare();
     let steps = Scenario::of(scenario).play(&host, None).steps;
@@ -177,8 +196,8 @@ fn crash_after_each_step(setup: &[Vec<&str>], scenario: &[Vec<&str>], least: usi
         taken
     };
     crash_after_each(&steps, |_| true, crash);
-    flow.finish().assert_nothing_lost();
-    ping.finish().assert_nothing_lost();
+    flows.into_iter().for_each(|flow| flow.finish().assert_nothing_lost());
+    pings.into_iter().for_each(|ping| ping.finish().assert_nothing_lost());
 }
 
 #[test]
@@ -242,7 +261,7 @@ fn another_name_then_pruning() {
 
 #[test]
 fn a_network_that_is_made_then_removed_and_one_that_is_pruned() {
-    let create = || vec!["network", "create", SPARE];
+    let create = || vec!["network", "create", SPARE, "--ipv6"];
     let prune = vec!["network", "prune", "-f", "--filter", "name=spare"];
     let scenario = [create(), vec!["network", "rm", SPARE], create(), prune];
     crash_after_each_step(&[], &scenario, 8);
@@ -312,8 +331,9 @@ fn a_container_that_shares_another_s_network() {
 fn a_container_on_the_lan_and_its_network() {
     let lan = ["network", "create", SPARE, "--driver", "macvlan", "--opt", "parent=lan0", "--subnet", "192.0.2.0/24"];
     let run = ["run", "-d", "--name", "victim", "--network", "web:ifname=up0", "--network", SPARE, "-p", "8081:80"];
+    let lan6 = ["--subnet", "2001:db8:1::/64", "--gateway", GATEWAY6_ON_LAN];
     let scenario = [
-        [&lan[..], &["--gateway", "192.0.2.10", "--ip-range", "192.0.2.128/25"]].concat(),
+        [&lan[..], &["--gateway", "192.0.2.10", "--ip-range", "192.0.2.128/25"], &lan6].concat(),
         [&run[..], &SERVER[..]].concat(),
         vec!["rm", "-f", "victim"],
         vec!["network", "rm", SPARE],

@@ -100,14 +100,15 @@ fn images_that_are_imported_replaced_and_removed_while_a_container_needs_one() {
 fn repairs_by_the_doctor() {
     const GHOST: &str = "0123456789abcdef0123456789abcdef";
     let host = Host::with_config(CONFIG);
-    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
+    host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24", "--subnet", "fd09::/64"]);
     let api = host.run("api", "web", &[], &["sleep", "10000"]);
     let bridge = host.interface("fb-");
     host.terminate();
     let before = keys(&host, "leases/");
     host.start();
     host.assert_healthy();
-    let (kernel, holdings, images) = (host.kernel_state(), host.holdings(), kept(&host));
+    let kernel = || host.kernel_state() + &host.kernel_state_inside();
+    let (healthy, holdings, images) = (kernel(), host.holdings(), kept(&host));
 
     let (key, value) = before.first().expect("the container has one");
     let (leaked_key, leaked) = leaked(key, value);
@@ -131,7 +132,7 @@ fn repairs_by_the_doctor() {
         Scenario { before: &exchange_leases, environment: &environment, once_ready: &damage, requests: &requests };
     let assert_mended = |when: &str| {
         host.assert_healthy();
-        let reached = || host.kernel_state() == kernel && host.holdings() == holdings && kept(&host) == images;
+        let reached = || kernel() == healthy && host.holdings() == holdings && kept(&host) == images;
         eventually(&format!("{when}: all is as it was"), || reached().then_some(()));
         assert!(!host.data_dir().join("containers").join(GHOST).exists(), "{when}");
         assert_eq!(host.attached("api"), api, "{when}: the container itself went on");
@@ -160,7 +161,7 @@ fn repairs_by_the_doctor() {
 #[test]
 fn a_restart_that_the_restart_policy_brings_to_its_end() {
     let host = Host::with_config(CONFIG);
-    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let options = ["--restart", "always", "-p", "8080:80", "--stop-timeout", "0"];
     host.run("service", "web", &options, &["sleep", "10000"]);
     host.assert_healthy();
