@@ -23,8 +23,9 @@ pub use self::{
 use crate::{
     Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
     DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
-    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Process, Pruned, PrunedNetworks, Reference,
-    RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
+    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges, Process,
+    Pruned, PrunedNetworks, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited,
+    route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -98,6 +99,26 @@ impl Client {
     /// Removes networks that nothing is attached to.
     pub async fn prune_networks(&self, prune: &NetworksPrune) -> Result<PrunedNetworks, ClientError> {
         self.post(route::NETWORKS_PRUNE).with_json(prune).json().await
+    }
+
+    /// All policies.
+    pub async fn policies(&self) -> Result<Vec<Policy>, ClientError> {
+        self.get(route::POLICIES).json().await
+    }
+
+    /// One policy, with the file it stands in.
+    pub async fn policy(&self, name: &str) -> Result<Policy, ClientError> {
+        self.get(&route::fill(route::POLICY, name)).json().await
+    }
+
+    /// Puts policies in force, or says what that would change.
+    pub async fn apply_policies(&self, apply: &PolicyApply) -> Result<PolicyChanges, ClientError> {
+        self.post(route::POLICIES).with_json(apply).json().await
+    }
+
+    /// Takes a policy out of force.
+    pub async fn remove_policy(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&route::fill(route::POLICY, name)).empty().await
     }
 
     /// Containers: those that run, or all.

@@ -21,6 +21,7 @@ mod network_create;
 mod network_mode;
 mod network_update;
 mod openapi;
+mod policy;
 mod problem;
 mod reference;
 pub mod route;
@@ -48,5 +49,6 @@ pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan, check_r
 pub use network_mode::{NetworkMode, ParseNetworkModeError};
 pub use network_update::{Auto, MtuChoice, NetworkUpdate, NetworkUpdateError};
 pub use openapi::openapi;
+pub use policy::{Policy, PolicyAction, PolicyApply, PolicyChange, PolicyChanges, PolicyFile};
 pub use problem::Problem;
 pub use reference::{ParseReferenceError, Reference};

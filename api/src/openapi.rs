@@ -12,8 +12,9 @@ use utoipa::{
 use crate::{
     Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
     DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
-    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Problem, Process, Pruned, PrunedNetworks,
-    RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
+    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges, Problem,
+    Process, Pruned, PrunedNetworks, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited,
+    route,
 };
 
 /// The document (OpenAPI 3.1.0), which `GET /openapi.json` answers with.
@@ -24,6 +25,7 @@ pub fn openapi() -> Value {
     document.about_containers();
     document.about_their_processes();
     document.about_images();
+    document.about_policies();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -123,6 +125,15 @@ impl Document {
             .takes_stream("application/x-tar")
             .answers::<Image>(201);
         self.at("delete", route::IMAGE, "Take an image's name away").answers_nothing();
+    }
+
+    fn about_policies(&mut self) {
+        self.at("get", route::POLICIES, "All policies").answers::<Vec<Policy>>(200);
+        self.at("post", route::POLICIES, "Put policies in force, all or none")
+            .takes::<PolicyApply>()
+            .answers::<PolicyChanges>(200);
+        self.at("get", route::POLICY, "One policy, with the file it stands in").answers::<Policy>(200);
+        self.at("delete", route::POLICY, "Take a policy out of force").answers_nothing();
     }
 
     fn at(&mut self, method: &'static str, path: &'static str, summary: &str) -> Operation<'_> {

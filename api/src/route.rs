@@ -58,6 +58,11 @@ pub const CONTAINER_ATTACH: &str = "/v1/containers/{reference}/attach";
 pub const CONTAINER_EXEC: &str = "/v1/containers/{reference}/exec";
 /// `GET` → list of [`Image`](crate::Image); `POST` a tar stream with [`ImportQuery`](crate::ImportQuery) → 201 with it.
 pub const IMAGES: &str = "/v1/images";
+/// `GET` → list of [`Policy`](crate::Policy); `POST` [`PolicyApply`](crate::PolicyApply) →
+/// [`PolicyChanges`](crate::PolicyChanges).
+pub const POLICIES: &str = "/v1/policies";
+/// `GET` → [`Policy`](crate::Policy) with its source; `DELETE` → 204; the name's slash is percent-encoded.
+pub const POLICY: &str = "/v1/policies/{name}";
 /// `DELETE` → 204; the name's slashes and colon are percent-encoded.
 pub const IMAGE: &str = "/v1/images/{name}";
 

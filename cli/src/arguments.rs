@@ -30,7 +30,10 @@ pub(crate) use self::{
         NetworkCommand, PruneNetworksArguments, RemoveNetworksArguments, UpdateNetworkArguments,
     },
     network_argument::NetworkArgument,
-    policy::{ExplainArguments, MatrixArguments, PolicyCommand, TestArguments},
+    policy::{
+        ApplyArguments, ExplainArguments, ListPoliciesArguments, MatrixArguments, PolicyCommand, PolicyNames,
+        TestArguments,
+    },
 };
 
 use crate::template::Template;

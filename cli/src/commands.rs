@@ -61,7 +61,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Start(start) => return start::start(&client, output, start).await,
         Command::Doctor(doctor) => return doctor::doctor(&client, output, doctor).await,
         Command::Dns(dns) => return dns::dns(&client, output, dns).await,
-        Command::Policy(policy) => return policy::policy(output, policy),
+        Command::Policy(policy) => return policy::policy(&client, output, policy).await,
         Command::Network(network) => network::network(&client, output, network).await,
         Command::Create(create) => create::create(&client, output, create).await,
         Command::Ps(ps) => ps::ps(&client, output, ps).await,

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api::PolicyFile;
 use model::NetworkName;
 use policy::{DocumentError, FILE_LIMIT, MentionError, OutcomeError, Policies, PoliciesError, Suite, Syntax, parse};
 
@@ -73,12 +74,21 @@ impl PolicyFailure {
 
 /// The policies in these files, and in the files of these directories.
 pub(crate) fn policies(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Policies, Failure> {
-    let (mut documents, mut failures) = (Vec::new(), Vec::new());
+    read(paths, network).map(|(policies, _)| policies)
+}
+
+/// The files themselves, once it is clear that they can be read.
+pub(crate) fn texts(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Vec<PolicyFile>, Failure> {
+    read(paths, network).map(|(_, texts)| texts)
+}
+
+fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Policies, Vec<PolicyFile>), Failure> {
+    let (mut texts, mut documents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let mut is_empty = true;
         for file in files(path)? {
-            let name = file.display().to_string();
-            match parse(&name, Syntax::of(&name), &text(&file)?, network) {
+            let (name, text) = (file.display().to_string(), text(&file)?);
+            match parse(&name, Syntax::of(&name), &text, network) {
                 Ok(found) => {
                     is_empty &= found.is_empty();
                     documents.extend(found);
@@ -88,13 +98,14 @@ pub(crate) fn policies(paths: &[PathBuf], network: Option<&NetworkName>) -> Resu
                     failures.extend(errors.into_iter().map(|error| PolicyFailure::Document(error).into()));
                 }
             }
+            texts.push(PolicyFile { name, text });
         }
         if is_empty {
             Failure::warn(&format!("there is no policy in `{}`", path.display()));
         }
     }
     Failure::from_several(failures)?;
-    Ok(Policies::new(documents).map_err(PolicyFailure::Policies)?)
+    Ok((Policies::new(documents).map_err(PolicyFailure::Policies)?, texts))
 }
 
 /// The tests, or the world, of a file.

@@ -64,8 +64,8 @@ pub(crate) fn octets(count: u64) -> String {
 }
 
 /// Texts joined by commas, or [`NOTHING`].
-pub(crate) fn joined(texts: impl IntoIterator<Item = String>) -> String {
-    let joined = texts.into_iter().collect::<Vec<_>>().join(", ");
+pub(crate) fn joined(texts: impl IntoIterator<Item = impl ToString>) -> String {
+    let joined = texts.into_iter().map(|text| text.to_string()).collect::<Vec<_>>().join(", ");
     if joined.is_empty() { NOTHING.to_owned() } else { joined }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             addresses: gateways.into_iter().chain(link_local).collect(),
             ipv6,
             loopback_routing: if segment.published_to_loopback { Switch::On } else { Switch::Off },
+            filtered: if segment.judged { Switch::On } else { Switch::Off },
         },
     );
     for attachment in segment.attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {
@@ -65,7 +66,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
         if attachment.announcement == Announcement::Due {
             state.announced.insert(endpoint.host_interface());
         }
-        if let Some(passage) = Passage::of(network, endpoint) {
+        if let Some(passage) = Passage::of(network, endpoint, segment.judged) {
             state.shortcut.program = Program::Current;
             state.shortcut.passages.insert(endpoint.host_interface(), passage);
         }

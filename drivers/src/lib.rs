@@ -31,6 +31,8 @@ pub struct Segment {
     /// Whether a port of any container on it can be reached from the host's loopback address. Not derived from the
     /// attachments, for they need not be all.
     pub published_to_loopback: bool,
+    /// Whether policies judge connections of its endpoints.
+    pub judged: bool,
     /// The endpoints within the scope.
     pub attachments: Vec<Attachment>,
 }

@@ -62,11 +62,13 @@ fn intent() -> Intent {
                 attachments: vec![attachment(&web, 5, &["8080:80", "192.0.2.1:53:53/udp"]), attachment(&web, 6, &[])],
                 network: web,
                 published_to_loopback: true,
+                judged: false,
             },
             Segment {
                 attachments: vec![attachment(&back, 7, &["192.0.2.1:9000:9000"])],
                 network: back,
                 published_to_loopback: false,
+                judged: false,
             },
         ],
         namespaces: ["pool-1", "pool-2"].map(|name| name.parse().expect("literal")).into(),

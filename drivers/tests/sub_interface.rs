@@ -55,7 +55,7 @@ fn intent(kind: SubInterfaceKind) -> Intent {
         announcement: Default::default(),
     };
     Intent {
-        segments: vec![Segment { network, published_to_loopback: false, attachments: vec![attachment] }],
+        segments: vec![Segment { network, published_to_loopback: false, judged: false, attachments: vec![attachment] }],
         ..Intent::default()
     }
 }

@@ -1,13 +1,23 @@
 //! Deletion of conntrack entries that outlived what allowed them.
 
-use std::{collections::BTreeSet, net::IpAddr};
+mod judged;
+mod remembered;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
 use model::{Flows, Published};
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, NetfilterSubsystem,
 };
 use rustix::io::Errno;
+
+pub(crate) use judged::forget_denied;
+pub(crate) use remembered::remember;
 
 use crate::{
     KernelError,
@@ -93,7 +103,7 @@ pub(crate) fn forget(socket: &mut Socket, route: &mut Socket, flows: &[Flows]) -
     };
     // A kernel older than 5.8 ignores the filter, so every entry is looked at again.
     let local = if flows.iter().any(|flows| matches!(flows, Flows::Before(_) | Flows::Beyond(_))) {
-        route::addresses(route, 0)?.iter().map(|address| address.net.addr()).collect()
+        local_addresses(route)?
     } else {
         BTreeSet::new()
     };
@@ -107,14 +117,24 @@ pub(crate) fn forget(socket: &mut Socket, route: &mut Socket, flows: &[Flows]) -
 
 /// Deletes the entries of connections that were opened to one of these addresses themselves.
 ///
-/// The rules let nobody open one but the host and neighbours, whose packets they judge without a look at conntrack. So
-/// whoever had the right goes on, and who came in while there were no rules does not.
-pub(crate) fn forget_uninvited(socket: &mut Socket, containers: &BTreeSet<IpAddr>) -> Result<(), KernelError> {
+/// The rules let nobody open one but the host and neighbours. So who came in while there were no rules does not go on. Policies
+/// ask conntrack who opened a connection, so those of whoever had the right stay. `containers` holds each with the ranges of
+/// its neighbours; `route` is asked for the host's addresses.
+pub(crate) fn forget_uninvited(
+    socket: &mut Socket,
+    route: &mut Socket,
+    containers: &BTreeMap<IpAddr, BTreeSet<IpNet>>,
+) -> Result<(), KernelError> {
     let action =
         |doing| move |source| KernelError::Netlink { action: format!("{doing} flows that nothing allowed"), source };
+    let local = local_addresses(route)?;
     let is_one = |reply: &Reply| {
         let original = attribute(rest(reply), CTA_TUPLE_ORIG).and_then(tuple);
-        original.is_some_and(|original| containers.contains(&original.destination))
+        original.is_some_and(|original| {
+            let near = |ranges: &BTreeSet<IpNet>| ranges.iter().any(|range| range.contains(&original.source));
+            let ranges = containers.get(&original.destination);
+            ranges.is_some_and(|ranges| !near(ranges) && !local.contains(&original.source))
+        })
     };
     delete(socket, vec![(NetfilterProtoFamily::Unspec, Vec::new())], &is_one, action)
 }
@@ -139,6 +159,11 @@ fn delete<E: FnOnce(Refusal) -> KernelError>(
         }
     }
     Ok(())
+}
+
+/// The host's addresses.
+pub(crate) fn local_addresses(route: &mut Socket) -> Result<BTreeSet<IpAddr>, KernelError> {
+    Ok(route::addresses(route, 0)?.iter().map(|address| address.net.addr()).collect())
 }
 
 /// How many entries the namespace of the socket has.

@@ -41,7 +41,7 @@ impl TableFamily {
     pub(crate) const ALL: [Self; 2] = [Self::Inet, Self::Bridge];
 
     /// Its number in netlink, `NFPROTO_*` of `include/uapi/linux/netfilter.h`.
-    fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Self::Inet => 1,
             Self::Bridge => 7,

@@ -61,6 +61,15 @@ pub enum KernelError {
         /// The bridge.
         bridge: IfName,
     },
+    /// Packets that pass from port to port of a bridge cannot be judged.
+    #[error(
+        "this kernel lets no rules judge what passes a bridge{}: it has no br_netfilter",
+        .bridge.as_ref().map(|bridge| format!(" such as {bridge}")).unwrap_or_default()
+    )]
+    NoBridgeFilter {
+        /// Which, if it is about one.
+        bridge: Option<IfName>,
+    },
     /// A namespace could not be looked into.
     #[error("namespace {name} cannot be looked into")]
     Namespace {
@@ -91,6 +100,15 @@ fn holder(pid: &Option<u32>) -> String {
 }
 
 impl KernelError {
+    /// Whether the kernel lacks what policies between containers of one network need.
+    pub fn is_without_bridge_filter(&self) -> bool {
+        match self {
+            Self::NoBridgeFilter { .. } => true,
+            Self::Changes(failures) => failures.iter().any(|failure| failure.source.is_without_bridge_filter()),
+            _ => false,
+        }
+    }
+
     /// Whether an endpoint could not be attached because its network has no port left on this host.
     pub fn is_full_bridge(&self) -> bool {
         match self {

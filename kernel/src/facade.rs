@@ -1,5 +1,7 @@
 //! The kernel's network as the daemon sees it.
 
+mod policies;
+
 use std::{
     collections::BTreeMap,
     io,

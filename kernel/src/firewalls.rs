@@ -8,6 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use model::data_path;
 use serde_json::Value;
 
 use crate::{KernelError, element::TABLE, structure::NFT};
@@ -72,7 +73,7 @@ fn among(ruleset: &Value) -> Vec<Obstacle> {
             _ => continue,
         };
         let judges = chain["type"] == "filter" && ["ip", "ip6", "inet"].contains(&family.as_str());
-        if !judges || (family == "inet" && table == TABLE) {
+        if !judges || (family == "inet" && [TABLE, data_path::TABLE].contains(&table.as_str())) {
             continue;
         }
         let of_table = |rule: &&Value| rule["family"] == chain["family"] && rule["table"] == chain["table"];

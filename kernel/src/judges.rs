@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use model::Family;
+use model::{Family, data_path};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
     nftables::{ChainMessage, NfTablesMessage},
@@ -134,7 +134,8 @@ pub(crate) fn concerns_judges(message: &Message<'_>, _own_port: u32) -> bool {
 }
 
 fn is_own(header: &[u8], rest: &[u8]) -> bool {
-    is_of_ours(header) && attribute(rest, CHAIN_TABLE).map(string).as_deref() == Some(TABLE)
+    let table = attribute(rest, CHAIN_TABLE).map(string);
+    is_of_ours(header) && [TABLE, data_path::TABLE].map(Some).contains(&table.as_deref())
 }
 
 fn look(netfilter: &mut Socket) -> Result<Vec<Judge>, KernelError> {

@@ -9,7 +9,7 @@
 //!
 //! * interfaces in group `0x66616272` ("fabr"), which is set in the message that makes them;
 //! * addresses and routes of protocol 102 ("f");
-//! * `table inet fabric` and `table bridge fabric`;
+//! * `table inet fabric`, `table bridge fabric` and `table inet fabric-policy`;
 //! * group `0xfab1` of nfnetlink_log, by which one daemon at a time works on a namespace;
 //! * block `0xfab1` of traffic control's filters, and the `clsact` that leads to it at a port;
 //! * the files in the directory of namespaces.
@@ -38,6 +38,7 @@ mod netlink;
 mod observe;
 mod octets;
 mod patience;
+mod policing;
 mod ports;
 mod route;
 mod shortcut;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Admin, Bridge, IfName, Inside, LinkSettings, Place, Route, Switch, Veth};
+use model::{Admin, Bridge, Family, IfName, Inside, LinkSettings, Place, Route, Switch, Veth};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -29,6 +29,7 @@ use crate::{
     KernelError, fdb,
     netlink::{Refusal, Request, Socket},
     route::{address_message, route_message},
+    sysctl::Setting,
 };
 
 /// The interface group that marks what is Fabric's: "fabr".
@@ -188,6 +189,9 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
     if !port.is_empty() {
         builder = builder.set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(port));
     }
+    if let Some(filtered) = settings.filtered {
+        requests.push(filter(name, filtered)?);
+    }
     if let Some(mac) = settings.mac {
         builder = builder.address(mac.octets().to_vec());
     }
@@ -215,6 +219,17 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
         }
     }
     Ok(())
+}
+
+/// Has what passes from port to port of a bridge come by rules of the family `inet`, or no longer. The kernel would take the
+/// setting where nobody heeds it.
+fn filter(name: &IfName, filtered: Switch) -> Result<Request, KernelError> {
+    let is_on = filtered == Switch::On;
+    if is_on && Setting::BridgesCall(Family::Ipv4).read()?.is_none() {
+        return Err(KernelError::NoBridgeFilter { bridge: Some(name.clone()) });
+    }
+    let message = LinkMessageBuilder::<LinkBridge>::new(name.as_str()).nf_call_iptables(is_on).nf_call_ip6tables(is_on);
+    Ok(Request::new(RouteNetlinkMessage::NewLink(message.build()), 0))
 }
 
 /// Waits until a bridge's port and the bridge itself pass packets.

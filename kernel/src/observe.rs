@@ -37,28 +37,36 @@ impl Worker {
             state.shortcut = self.splice.look(&mut self.netfilter, Trust::Nothing)?;
             let links = link::all(&mut self.route)?;
             self.splice.look_at_all(&mut state.shortcut, &links)?;
-            let observed = Observed { state, elements_beyond: BTreeSet::new(), unreadable: BTreeSet::new() };
-            return Ok((observed, BTreeMap::new()));
+            return Ok((alone(state), BTreeMap::new()));
+        }
+        if *scope == Scope::Policing {
+            state.policing = self.police.observe(&mut self.netfilter, &desired.policing, Trust::Undisturbed)?;
+            return Ok((alone(state), BTreeMap::new()));
         }
         state.forwarding = self.forwarding.observe(&self.run_dir, Family::Ipv4)?;
         state.forwarding6 = self.forwarding.observe(&self.run_dir, Family::Ipv6)?;
         state.structure = match scope {
             // The looks that others rely on believe nothing but their eyes.
             Scope::Everything | Scope::Firewall => structure::examine(&mut self.netfilter, &self.rules)?,
-            Scope::Shortcut | Scope::Network(_) | Scope::Container { .. } | Scope::Spare(_) => {
-                structure::observe(&mut self.netfilter, &self.rules, &mut self.vigil)?
-            }
+            _ => structure::observe(&mut self.netfilter, &self.rules, &mut self.vigil)?,
         };
         state.shortcut = match scope {
             Scope::Everything => self.splice.look(&mut self.netfilter, Trust::Nothing)?,
             Scope::Container { .. } => self.splice.look(&mut self.netfilter, Trust::Undisturbed)?,
-            Scope::Firewall | Scope::Shortcut | Scope::Network(_) | Scope::Spare(_) => Shortcut::default(),
+            _ => Shortcut::default(),
         };
+        if scope.covers_policing() {
+            let trust = match scope {
+                Scope::Everything | Scope::Firewall => Trust::Nothing,
+                _ => Trust::Undisturbed,
+            };
+            state.policing = self.police.observe(&mut self.netfilter, &desired.policing, trust)?;
+        }
         let elements_beyond = self.observe_elements(scope, desired, &mut state)?;
         let mut unreadable = BTreeMap::new();
         match scope {
             Scope::Everything => unreadable = self.observe_everything(&mut state)?,
-            Scope::Firewall | Scope::Shortcut => {}
+            Scope::Firewall | Scope::Shortcut | Scope::Policing => {}
             Scope::Network(network) => {
                 self.observe_bridge(network, &mut state)?;
                 // Those of addresses that it is to have no more.
@@ -264,6 +272,11 @@ impl Worker {
     }
 }
 
+/// What was seen where nothing else was looked at.
+fn alone(state: State) -> Observed {
+    Observed { state, elements_beyond: BTreeSet::new(), unreadable: BTreeSet::new() }
+}
+
 /// The elements that stand for a bridge's addresses.
 fn gateways(name: &IfName, bridge: &Bridge) -> impl Iterator<Item = Element> {
     bridge.gateways().map(|net| Element::Gateway { bridge: name.clone(), address: net.addr() })
@@ -279,6 +292,7 @@ fn bridge<'a>(link: &Link, addresses: impl Iterator<Item = &'a route::Address>) 
         addresses: addresses.filter(|address| address.ours).map(|address| address.net).collect(),
         ipv6: link.ipv6,
         loopback_routing: link.loopback_routing,
+        filtered: link.filtered,
     })
 }
 

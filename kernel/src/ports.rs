@@ -2,12 +2,13 @@
 //! however many ports are asked about (`sock_diag(7)`).
 
 use std::{
+    collections::BTreeSet,
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use model::{Family, Protocol};
+use model::{Family, Protocol, Tracked};
 use netlink_packet_core::NetlinkSerializable;
 use netlink_sys::constants::NETLINK_SOCK_DIAG;
 use rustix::{io::Errno, net::AddressFamily};
@@ -27,6 +28,8 @@ const MESSAGE: usize = 72;
 // `include/net/tcp_states.h`; a UDP socket that is connected to nobody has the state of a closed one.
 const CLOSED: u32 = 1 << 7;
 const LISTENING: u32 = 1 << 10;
+/// Established, both states in which one end has closed, and that in which the other has.
+const CONNECTED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
 /// The inode of a socket's file system entry in `/proc/PID/fd` is written so.
 const SOCKET: &str = "socket:[";
 /// What Linux has where nobody chose otherwise (`net.ipv4.ip_local_port_range`).
@@ -89,6 +92,29 @@ fn holds(process: &Path, link: &str) -> bool {
     links.any(|found| found.as_os_str() == link)
 }
 
+/// A connection of TCP that stands, as the program has it that it was opened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Who opened it.
+    pub(crate) from: SocketAddr,
+    /// The program.
+    pub(crate) to: SocketAddr,
+}
+
+impl Accepted {
+    /// The same as conntrack would have it.
+    pub(crate) fn as_tracked(&self) -> Tracked {
+        Tracked {
+            source: self.from.ip(),
+            destination: self.to.ip(),
+            protocol: Protocol::Tcp.number(),
+            ports: Some((self.from.port(), self.to.port())),
+            message: None,
+            picked_up: false,
+        }
+    }
+}
+
 /// `struct inet_diag_req_v2`: all sockets of a protocol and family that are in one of these states.
 struct Inquiry {
     family: Family,
@@ -145,16 +171,54 @@ pub(crate) fn in_use() -> Result<HostPorts, KernelError> {
     Ok(HostPorts { listeners, local })
 }
 
+/// The connections of TCP that were opened to programs in the namespace of the calling thread. A program listens at their
+/// port, or, if none does any more, it is none of those that the kernel gives to whoever opens one.
+pub(crate) fn accepted() -> Result<Vec<Accepted>, KernelError> {
+    let mut socket = Socket::open(NETLINK_SOCK_DIAG)?;
+    let mut list = |family, states| {
+        let request = || Inquiry { family, protocol: Protocol::Tcp, states };
+        let action = || format!("list TCP sockets of {family}");
+        socket.dump(request).map_err(|source| KernelError::Netlink { action: action(), source })
+    };
+    let (mut listened, mut connections) = (BTreeSet::new(), Vec::new());
+    for family in Family::ALL {
+        let listeners = list(family, LISTENING)?;
+        listened.extend(listeners.iter().filter_map(|reply| listener(Protocol::Tcp, reply)).map(|found| found.port));
+        connections.extend(list(family, CONNECTED)?.iter().filter_map(ends));
+    }
+    let (first, last) = LOCAL_PORTS;
+    let is_given = |port: u16| (first..=last).contains(&port);
+    let is_accepted = |(own, other): &(SocketAddr, SocketAddr)| {
+        listened.contains(&own.port()) || is_given(other.port()) && !is_given(own.port())
+    };
+    let accepted = connections.into_iter().filter(is_accepted);
+    Ok(accepted.map(|(own, other)| Accepted { from: other, to: own }).collect())
+}
+
+/// The own end of a connection, and the other.
+fn ends(reply: &Reply) -> Option<(SocketAddr, SocketAddr)> {
+    let fixed: &[u8; MESSAGE] = reply.payload.first_chunk()?;
+    let end = |port: usize, at: usize| {
+        let port = u16::from_be_bytes([fixed[port], fixed[port + 1]]);
+        Some(SocketAddr::new(address(fixed[0], fixed[at..at + 16].try_into().ok()?), port))
+    };
+    Some((end(4, 8)?, end(6, 24)?))
+}
+
+/// An address as `struct inet_diag_sockid` has it, that of IPv4 of a socket of IPv6 as one of IPv4.
+fn address(family: u8, octets: [u8; 16]) -> IpAddr {
+    if u16::from(family) == AddressFamily::INET6.as_raw() {
+        return Ipv6Addr::from(octets).to_canonical();
+    }
+    Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into()
+}
+
 fn listener(protocol: Protocol, reply: &Reply) -> Option<Listener> {
     // struct inet_diag_msg: family, state, timer, retransmissions; then the socket's identity, which begins with both
     // ports and the source address in network order; at its end the inode.
     let fixed: &[u8; MESSAGE] = reply.payload.first_chunk()?;
     let source: [u8; 16] = fixed[8..24].try_into().ok()?;
-    let address: IpAddr = if u16::from(fixed[0]) == AddressFamily::INET6.as_raw() {
-        Ipv6Addr::from(source).to_canonical()
-    } else {
-        Ipv4Addr::new(source[0], source[1], source[2], source[3]).into()
-    };
+    let address = address(fixed[0], source);
     let only = attribute(&reply.payload[MESSAGE..], V6_ONLY).and_then(|value| value.first().copied());
     Some(Listener {
         protocol,

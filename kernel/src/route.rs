@@ -113,8 +113,8 @@ impl Route {
     }
 }
 
-/// The index of the interface that an `RTM_DELADDR` took an address of Fabric's from; none if it was not Fabric's.
-pub(crate) fn removed_address_of_ours(payload: &[u8]) -> Option<u32> {
+/// The index of the interface that an `RTM_NEWADDR` or `RTM_DELADDR` is about, if the address is Fabric's.
+pub(crate) fn address_of_ours(payload: &[u8]) -> Option<u32> {
     let (header, rest) = payload.split_at_checked(ADDRESS_HEADER)?;
     if attribute(rest, IFA_PROTO) == Some(&[PROTOCOL]) { number(&header[4..]) } else { None }
 }

@@ -5,7 +5,9 @@
 //! holds a raw part of a packet, or that rules add to. So is the limit of connections (`structure/connections.nft`), which a
 //! third run adds to the first: a kernel may lack what it takes, and everything else is to hold there all the same.
 
+mod fingerprint;
 mod limit;
+pub(crate) mod marker;
 mod rules;
 mod vigil;
 mod words;
@@ -17,24 +19,19 @@ use std::{
 };
 
 use model::{Element, Structure};
-use netlink_packet_core::NLM_F_CREATE;
-use netlink_packet_netfilter::nftables::{
-    ChainMessage, DataAttribute, ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute,
-    SetElementAttribute, SetElementList, SetElementMessage, SetMessage, TableAttribute, TableMessage,
-};
 use nftables::{
     schema::{self, NfCmd, NfListObject, NfObject},
     types::NfFamily,
 };
-use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use crate::{
     KernelError,
-    element::{self, NETFILTER_HEADER, TABLE, TableFamily, is_of_ours, message, transaction},
-    netlink::{Refusal, Reply, Request, Socket, attribute, attributes, string},
+    element::{self, TABLE, TableFamily},
+    netlink::{Refusal, Socket},
 };
 
+pub(crate) use fingerprint::{Hash, of_table};
 pub use limit::ConnectionLimit;
 pub(crate) use limit::Unlimited;
 pub(crate) use vigil::Vigil;
@@ -67,30 +64,7 @@ impl Rules {
     }
 }
 
-const MARKER: &str = "marker";
-
-// Attributes that say what a table, chain, rule or set does; the rest are handles and counters.
-// `include/uapi/linux/netfilter/nf_tables.h`
-const TABLE_FLAGS: [u16; 1] = [2];
-const CHAIN_NAME_HOOK_POLICY_TYPE_FLAGS: [u16; 5] = [3, 4, 5, 7, 10];
-const RULE_CHAIN_EXPRESSIONS: [u16; 2] = [2, 4];
-const SET_NAME_FLAGS_KEY_DATA: [u16; 6] = [2, 3, 4, 5, 6, 7];
-/// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and `NFTA_SET_TABLE` are all 1.
-const OF_TABLE: u16 = 1;
-
-/// A 32-bit FNV-1a hash: it must tell accidents apart, not withstand an attacker, who would have to be root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Hash(u32);
-
-impl Hash {
-    const EMPTY: Self = Self(0x811c_9dc5);
-
-    fn with(self, bytes: &[u8]) -> Self {
-        bytes.iter().fold(self, |hash, byte| Self((hash.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193)))
-    }
-}
-
-fn refused(action: &'static str) -> impl FnOnce(Refusal) -> KernelError {
+pub(crate) fn refused(action: &'static str) -> impl FnOnce(Refusal) -> KernelError {
     move |source| KernelError::Netlink { action: action.into(), source }
 }
 
@@ -102,13 +76,8 @@ pub(crate) fn examine(socket: &mut Socket, rules: &Rules) -> Result<Structure, K
     let Some(fingerprint) = fingerprint(socket)? else {
         return Ok(Structure::Missing);
     };
-    let request = || message(TableFamily::Inet, NfTablesMessage::GetSetElement(marker_message(Vec::new())));
-    let replies = match socket.dump(request) {
-        Err(refusal) if refusal.is(Errno::NOENT) => return Ok(Structure::Altered),
-        answer => answer.map_err(refused("read the marker of table inet fabric"))?,
-    };
-    let found: BTreeSet<_> = replies.iter().flat_map(marker_entries).collect();
-    let is_made_by = |hash| found == BTreeSet::from(marker(hash, fingerprint));
+    let Some(found) = marker::read(socket, TABLE)? else { return Ok(Structure::Altered) };
+    let is_made_by = |hash| found == marker::entries(hash, fingerprint);
     // Without the limit only as long as the kernel cannot do it: it may have learnt since another `netd` tried.
     let is_current = is_made_by(rules.hash) || is_made_by(rules.unlimited_hash) && !can_limit(rules)?;
     Ok(if is_current { Structure::Current } else { Structure::Altered })
@@ -140,18 +109,7 @@ pub(crate) fn install(socket: &mut Socket, rules: &Rules, elements: &BTreeSet<El
     run_nft(&[], &format!("{replace}{PORTS}{}", element::port_commands(elements)))?;
     let hash = if limit(rules, &[])? { rules.hash } else { rules.unlimited_hash };
     let fingerprint = fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table {TABLE}") })?;
-    let elements = marker(hash, fingerprint).map(|(key, value)| {
-        let value_of = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
-        ListAttribute::Element(vec![
-            SetElementAttribute::Key(value_of(key)),
-            SetElementAttribute::Data(value_of(value)),
-        ])
-    });
-    let message = message(TableFamily::Inet, NfTablesMessage::NewSetElement(marker_message(elements.into())));
-    for answer in transaction(socket, vec![Request::new(message, NLM_F_CREATE)]) {
-        answer.map_err(refused("mark table inet fabric"))?;
-    }
-    Ok(())
+    marker::write(socket, TABLE, hash, fingerprint)
 }
 
 /// Whether the kernel can limit connections, which whoever shares these rules asks it once.
@@ -176,68 +134,14 @@ fn limit(rules: &Rules, options: &[&str]) -> Result<bool, KernelError> {
     Ok(is_limited)
 }
 
-fn marker(commands: Hash, fingerprint: Hash) -> [(u32, u32); 2] {
-    [(1, commands.0), (2, fingerprint.0)]
-}
-
-fn marker_message(elements: Vec<ListAttribute<SetElementAttribute>>) -> SetElementMessage {
-    let mut attributes = vec![SetElementList::Table(TABLE.into()), SetElementList::Set(MARKER.into())];
-    if !elements.is_empty() {
-        attributes.push(SetElementList::Elements(elements));
-    }
-    SetElementMessage { attributes }
-}
-
-fn marker_entries(reply: &Reply) -> Vec<(u32, u32)> {
-    let number = |element, kind| -> Option<u32> { crate::netlink::number(attribute(attribute(element, kind)?, 1)?) };
-    let list = reply.payload.get(NETFILTER_HEADER..).and_then(|rest| attribute(rest, 3)).unwrap_or_default();
-    attributes(list).filter_map(|(_, element)| Some((number(element, 1)?, number(element, 2)?))).collect()
-}
-
 /// A hash of what the kernel holds of the tables, elements apart; none without one of them.
 fn fingerprint(socket: &mut Socket) -> Result<Option<Hash>, KernelError> {
     let mut hash = Hash::EMPTY;
     for family in TableFamily::ALL {
-        let table = TableMessage { attributes: vec![TableAttribute::Name(TABLE.into())] };
-        let table = match socket.call(Request::new(message(family, NfTablesMessage::GetTable(table)), 0)) {
-            Err(refusal) if refusal.is(Errno::NOENT) => return Ok(None),
-            answer => answer.map_err(refused("show a table"))?,
-        };
-        // The table's name is its first attribute, so the filter on it holds here too.
-        add_objects(&mut hash, &table, &TABLE_FLAGS);
-        let chains = socket
-            .dump(|| message(family, NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() })))
-            .map_err(refused("list chains"))?;
-        add_objects(&mut hash, &chains, &CHAIN_NAME_HOOK_POLICY_TYPE_FLAGS);
-        let rules = socket
-            .dump(|| {
-                let attributes = vec![RuleAttribute::Table(TABLE.into())];
-                message(family, NfTablesMessage::GetRule(RuleMessage { attributes }))
-            })
-            .map_err(refused("list rules"))?;
-        add_objects(&mut hash, &rules, &RULE_CHAIN_EXPRESSIONS);
-        let sets = socket
-            .dump(|| {
-                let attributes = vec![SetAttribute::Table(TABLE.into())];
-                message(family, NfTablesMessage::GetSet(SetMessage { attributes }))
-            })
-            .map_err(refused("list sets"))?;
-        add_objects(&mut hash, &sets, &SET_NAME_FLAGS_KEY_DATA);
+        let Some(with_table) = of_table(socket, hash, family, TABLE)? else { return Ok(None) };
+        hash = with_table;
     }
     Ok(Some(hash))
-}
-
-fn add_objects(hash: &mut Hash, replies: &[Reply], kinds: &[u16]) {
-    for reply in replies {
-        let Some((header, rest)) = reply.payload.split_at_checked(NETFILTER_HEADER) else { continue };
-        if !is_of_ours(header) || attribute(rest, OF_TABLE).map(string).as_deref() != Some(TABLE) {
-            continue;
-        }
-        *hash = hash.with(&header[..1]);
-        for (kind, value) in attributes(rest).filter(|(kind, _)| kinds.contains(kind)) {
-            *hash = hash.with(&kind.to_ne_bytes()).with(&value.len().to_ne_bytes()).with(value);
-        }
-    }
 }
 
 /// A command in nft's JSON, always the same text for the same command.
@@ -282,7 +186,7 @@ fn spawn_nft(options: &[&str]) -> Result<Child, KernelError> {
 
 /// Gives commands to `nft`, which applies them as one transaction. The crate `nftables` would run it too, but lets
 /// go of what it says when it refuses.
-fn run_nft(options: &[&str], text: &str) -> Result<(), KernelError> {
+pub(crate) fn run_nft(options: &[&str], text: &str) -> Result<(), KernelError> {
     let failed = |source| KernelError::System { action: "talk to nft".into(), source };
     let mut child = spawn_nft(options)?;
     let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(text.as_bytes());

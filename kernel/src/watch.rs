@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use model::{Admin, IfName};
+use model::{Admin, IfName, data_path};
 use netlink_sys::{
     SocketAddr,
     constants::{NETLINK_NETFILTER, NETLINK_ROUTE},
@@ -47,6 +47,7 @@ const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const NFT_MSG_NEWGEN: u16 = 15;
 /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and those of sets, elements and objects are all 1.
@@ -55,6 +56,8 @@ const OF_TABLE: u16 = 1;
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
+    /// The host has another address that is not Fabric's, or one less.
+    Addresses,
     /// Somebody else changed Fabric's rules, or the elements of its sets.
     Rules,
     /// Somebody changed rules of their own: they may look at what passes a bridge now, or no longer. Or nobody could see
@@ -175,7 +178,8 @@ impl Watch {
                             messages(&bytes).any(|message| concerns(&message, own_port))
                         };
                         // The last is told first: what passes past rules that are there is more urgent.
-                        self.suspects.told.extend(told(concerns_rules).then_some(Notice::Rules));
+                        let rules = told(concerns_rules) || told(concerns_policing);
+                        self.suspects.told.extend(rules.then_some(Notice::Rules));
                         self.suspects.told.extend(told(concerns_judges).then_some(Notice::Judges));
                     }
                 },
@@ -237,15 +241,24 @@ async fn receive(socket: &AsyncFd<netlink_sys::Socket>) -> Result<Option<Vec<u8>
     }
 }
 
-/// Whether somebody else than the socket with this port changed Fabric's tables.
+/// Whether somebody else than the socket with this port changed the tables called `fabric`.
 pub(crate) fn concerns_rules(message: &Message<'_>, own_port: u32) -> bool {
+    concerns(message, own_port, TABLE)
+}
+
+/// The same of the table of policies.
+pub(crate) fn concerns_policing(message: &Message<'_>, own_port: u32) -> bool {
+    concerns(message, own_port, data_path::TABLE)
+}
+
+fn concerns(message: &Message<'_>, own_port: u32, table: &str) -> bool {
     let (subsystem, kind) = (message.kind >> 8, message.kind & 0xff);
     let Some((header, rest)) = message.payload.split_at_checked(NETFILTER_HEADER) else { return false };
     subsystem == SUBSYSTEM
         && kind != NFT_MSG_NEWGEN
         && message.cause != own_port
         && is_of_ours(header)
-        && attribute(rest, OF_TABLE).map(string).as_deref() == Some(TABLE)
+        && attribute(rest, OF_TABLE).map(string).as_deref() == Some(table)
 }
 
 impl Suspects {
@@ -267,13 +280,20 @@ impl Suspects {
                 let astray = link.kind == "veth" && link.master.is_none();
                 self.suspect(name, gone || astray || link.admin == Admin::Down);
             }
-            RTM_DELADDR => {
-                let Some(index) = route::removed_address_of_ours(message.payload) else { return };
-                if let Some(name) = self.names.get(&index).cloned() {
+            RTM_NEWADDR | RTM_DELADDR => {
+                let Some(index) = route::address_of_ours(message.payload) else { return self.note_address() };
+                if let Some(name) = self.names.get(&index).cloned().filter(|_| message.kind == RTM_DELADDR) {
                     self.suspect(name, true);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// One notice tells of all that came at once.
+    fn note_address(&mut self) {
+        if !self.told.contains(&Notice::Addresses) {
+            self.told.insert(0, Notice::Addresses);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The state of the kernel thread, and how it applies changes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
     thread,
@@ -9,7 +9,9 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Admin, Announcement, Change, IfName, Inside, Ipv6, Route, Scope, State, SubInterface, diff};
+use model::{
+    Admin, Announcement, Change, IfName, Inside, Ipv6, NamespaceName, Route, Scope, State, SubInterface, Tracked, diff,
+};
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use crate::{
@@ -22,7 +24,8 @@ use crate::{
     neighbour,
     netlink::Socket,
     patience::Patience,
-    route,
+    policing::Police,
+    ports, route,
     shortcut::{Splice, Terms},
     structure, sub_interface,
     sweep::{After, Sweeper},
@@ -48,6 +51,7 @@ pub(crate) struct Worker {
     pub(crate) interfaces: Interfaces,
     pub(crate) vigil: structure::Vigil,
     pub(crate) splice: Splice,
+    pub(crate) police: Police,
     pub(crate) rules: structure::Rules,
     /// How many processors it may use at a time.
     pub(crate) processors: usize,
@@ -79,6 +83,7 @@ impl Worker {
             interfaces: Interfaces::open()?,
             vigil: structure::Vigil::over(concerns_rules),
             splice: Splice::open(terms)?,
+            police: Police::new(),
             processors: 1,
             hurries: false,
             herald,
@@ -94,7 +99,7 @@ impl Worker {
         sweeper: &Sweeper,
         after: &After,
     ) -> Result<Report, KernelError> {
-        let containers = if *scope == Scope::Firewall { addresses(&desired) } else { BTreeSet::new() };
+        let containers = if *scope == Scope::Firewall { addresses(&desired) } else { BTreeMap::new() };
         let desired = desired.within(scope);
         let (observed, unreadable) = self.observe(scope, &desired)?;
         for (namespace, error) in unreadable {
@@ -132,7 +137,7 @@ impl Worker {
                     tracing::debug!(%change, %error, "frames go by the bridge instead");
                 }
                 Err(source) => {
-                    let fatal = matches!(change, Change::InstallFirewall { .. } | Change::AddElements { of: None, .. });
+                    let fatal = change.guards_all();
                     broken.extend(change.subject().map(str::to_owned));
                     failures.push(Failure { change, source: Box::new(source) });
                     if fatal {
@@ -150,7 +155,7 @@ impl Worker {
             failures.extend(self.lose_sight(seen, sweeper));
         }
         if *scope == Scope::Firewall && failures.is_empty() {
-            conntrack::forget_uninvited(&mut self.netfilter, &containers)?;
+            conntrack::forget_uninvited(&mut self.netfilter, &mut self.route, &containers)?;
         }
         if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
     }
@@ -233,11 +238,31 @@ impl Worker {
         Ok(())
     }
 
+    /// See [`crate::Kernel::remember_connections`].
+    pub(crate) fn remember_connections(
+        &mut self,
+        namespaces: &[NamespaceName],
+        is_one: &dyn Fn(&Tracked) -> bool,
+    ) -> Result<(), KernelError> {
+        let mut found = Vec::new();
+        for name in namespaces {
+            let Some(Some(namespace)) = self.namespaces.find(name)? else { continue };
+            match self.home.visit(&namespace, ports::accepted).flatten() {
+                Ok(accepted) => found.extend(accepted.into_iter().filter(|accepted| is_one(&accepted.as_tracked()))),
+                Err(error) => tracing::warn!(%name, %error, "connections there are not known"),
+            }
+        }
+        conntrack::remember(&mut self.netfilter, &found)
+    }
+
     fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
         match change {
             Change::InstallFirewall { elements } => structure::install(&mut self.netfilter, &self.rules, elements),
             Change::AddElements { elements, .. } => element::add(&mut self.netfilter, elements),
             Change::RemoveElements { elements } => element::remove(&mut self.netfilter, elements),
+            Change::InstallPolicing(_) | Change::ChangePolicing { .. } => {
+                self.police.apply(&mut self.netfilter, change)
+            }
             Change::ForgetFlows(flows) => conntrack::forget(&mut self.netfilter, &mut self.route, &[*flows]),
             Change::CreateNamespace(name) | Change::PrepareNamespace(name) => self.namespaces.create(name),
             Change::RemoveNamespace(name) => self.namespaces.remove(name),
@@ -316,8 +341,20 @@ impl Worker {
     }
 }
 
-/// The addresses of all containers.
-fn addresses(desired: &State) -> BTreeSet<IpAddr> {
-    let insides = desired.veths.values().filter_map(|veth| veth.inside.as_ref());
-    insides.flat_map(|inside| inside.addresses.iter().map(IpNet::addr)).collect()
+/// The addresses of all containers on bridges, each with the ranges of its neighbours: those of the bridge and of whoever is on
+/// it.
+fn addresses(desired: &State) -> BTreeMap<IpAddr, BTreeSet<IpNet>> {
+    let mut ranges: BTreeMap<&IfName, BTreeSet<IpNet>> = BTreeMap::new();
+    for (name, bridge) in &desired.bridges {
+        ranges.entry(name).or_default().extend(bridge.addresses.iter().map(IpNet::trunc));
+    }
+    let on_bridges = || desired.veths.values().filter_map(|veth| Some((veth.bridge.as_ref()?, veth.inside.as_ref()?)));
+    for (bridge, inside) in on_bridges() {
+        ranges.entry(bridge).or_default().extend(inside.addresses.iter().map(IpNet::trunc));
+    }
+    let own = |(bridge, inside): (&IfName, &Inside)| {
+        let ranges = ranges.get(bridge).cloned().unwrap_or_default();
+        inside.addresses.iter().map(|net| (net.addr(), ranges.clone())).collect::<Vec<_>>()
+    };
+    on_bridges().flat_map(own).collect()
 }

@@ -3,13 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
 
 use crate::{
-    Admin, Announcement, Bridge, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName, Passage,
-    Place, Route, Stray, SubInterface, Switch, Veth, state::list,
+    Admin, Announcement, Bridge, DataPath, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName,
+    Passage, Place, Route, Stray, SubInterface, Switch, Veth,
+    data_path::{self, Difference},
+    state::list,
 };
 
 /// One change to a host's kernel. Each can be applied twice without harm.
@@ -132,6 +135,15 @@ pub enum Change {
         /// The elements.
         elements: BTreeSet<Element>,
     },
+    /// Put the whole of `table inet fabric-policy` in place, in one transaction; away, if it is to hold nothing.
+    InstallPolicing(Arc<DataPath>),
+    /// Change what it holds, in one transaction.
+    ChangePolicing {
+        /// What changes.
+        difference: Box<Difference>,
+        /// What it holds then.
+        to: Arc<DataPath>,
+    },
     /// Delete conntrack entries.
     ForgetFlows(Flows),
     /// Put the program of the shortcut in front of the ports that these passages open, and of no other.
@@ -176,6 +188,8 @@ pub struct LinkSettings {
     pub mtu: Option<u32>,
     /// Text for people.
     pub alias: Option<String>,
+    /// Whether what passes from port to port of this bridge comes by rules of the family `inet`.
+    pub filtered: Option<Switch>,
     /// Whether to be up.
     pub admin: Option<Admin>,
 }
@@ -187,6 +201,8 @@ impl Change {
         match self {
             Self::InstallFirewall { .. }
             | Self::RemoveElements { .. }
+            | Self::InstallPolicing(_)
+            | Self::ChangePolicing { .. }
             | Self::ForgetFlows(_)
             | Self::InstallShortcut { .. }
             | Self::RemoveShortcut
@@ -215,6 +231,17 @@ impl Change {
             | Self::Reacquaint { name, .. }
             | Self::ConfigureInside { name, .. } => Some(name.as_str()),
         }
+    }
+
+    /// Whether nothing may come up if it fails: without it packets would pass that rules are to keep from it.
+    pub fn guards_all(&self) -> bool {
+        matches!(
+            self,
+            Self::InstallFirewall { .. }
+                | Self::AddElements { of: None, .. }
+                | Self::InstallPolicing(_)
+                | Self::ChangePolicing { .. }
+        )
     }
 
     /// Whether all works without it, only slower: its failure fails nothing else, and nobody needs to wait for it.
@@ -256,6 +283,7 @@ impl fmt::Display for LinkSettings {
             self.mac.map(|mac| format!("mac {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),
             self.alias.as_ref().map(|alias| format!("alias {alias}")),
+            self.filtered.map(|filtered| format!("filtered {filtered}")),
             self.admin.map(|admin| admin.to_string()),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
@@ -331,6 +359,13 @@ impl fmt::Display for Change {
             Self::RemoveSubInterface(place) => write!(f, "remove {place}"),
             Self::AddElements { elements, .. } => write!(f, "add {}", list(elements)),
             Self::RemoveElements { elements } => write!(f, "remove {}", list(elements)),
+            Self::InstallPolicing(path) if path.is_empty() => write!(f, "remove table inet {}", data_path::TABLE),
+            Self::InstallPolicing(path) => {
+                write!(f, "install table inet {} with {} chains", data_path::TABLE, path.chains.len())
+            }
+            Self::ChangePolicing { difference, .. } => {
+                write!(f, "change table inet {}: {difference}", data_path::TABLE)
+            }
             Self::ForgetFlows(flows) => write!(f, "forget flows {flows}"),
             Self::InstallShortcut { passages } => write!(f, "install the shortcut for {} ports", passages.len()),
             Self::RemoveShortcut => f.write_str("remove the shortcut"),

@@ -1,13 +1,15 @@
 //! The changes that lead from a host's state as it is to the state as it should be.
 
+mod bridge;
+mod policing;
 mod rename;
 mod shortcut;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Admin, Announcement, Bridge, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings,
-    Namespace, Observed, Place, State, Structure, SubInterface, Switch, Veth,
+    Admin, Announcement, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings, Namespace,
+    Observed, Place, State, Structure, SubInterface, Switch, Veth,
 };
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
@@ -39,6 +41,7 @@ pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
         changes.push(Change::InstallFirewall { elements: elements.clone() });
         (BTreeSet::new(), elements)
     };
+    policing::change(desired, &observed.state, &mut changes);
     raise(desired, &observed.state, missing, &mut changes);
     changes.extend(new.iter().filter_map(Element::flows_before).map(Change::ForgetFlows));
     shortcut::open(passages, &observed.state.shortcut, &mut changes);
@@ -186,7 +189,7 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
     let mut elements = by_owner(desired, missing);
     for (name, bridge) in &desired.bridges {
         let own = elements.remove(&Some(name)).unwrap_or_default();
-        raise_bridge(name, bridge, observed.bridges.get(name), own, changes);
+        bridge::raise_bridge(name, bridge, observed.bridges.get(name), own, changes);
     }
     let rerouted: BTreeSet<&IfName> = rerouted(desired, observed).map(|(name, _)| name).collect();
     // Those with a default route first: it replaces the one that another end loses.
@@ -254,53 +257,6 @@ fn silence_anew(name: &IfName, (observed, desired): (u32, u32), to: Ipv6, change
     if observed < LEAST && desired >= LEAST {
         changes.push(Change::SetIpv6 { name: name.clone(), to });
     }
-}
-
-fn raise_bridge(
-    name: &IfName,
-    desired: &Bridge,
-    observed: Option<&Bridge>,
-    elements: BTreeSet<Element>,
-    changes: &mut Vec<Change>,
-) {
-    // What the kernel makes of a creating message that names MAC address and MTU.
-    let fresh = Bridge {
-        alias: String::new(),
-        admin: Admin::Down,
-        addresses: BTreeSet::new(),
-        ipv6: Ipv6::Credulous,
-        loopback_routing: Switch::Off,
-        ..desired.clone()
-    };
-    if observed.is_none() {
-        changes.push(Change::CreateBridge { name: name.clone(), bridge: desired.clone() });
-    }
-    let observed = observed.unwrap_or(&fresh);
-    add_elements(Some(name), elements, changes);
-    if observed.ipv6 != desired.ipv6 {
-        changes.push(Change::SetIpv6 { name: name.clone(), to: desired.ipv6 });
-    }
-    if observed.loopback_routing != desired.loopback_routing {
-        changes.push(Change::SetLoopbackRouting { name: name.clone(), to: desired.loopback_routing });
-    }
-    for address in observed.addresses.difference(&desired.addresses) {
-        changes.push(Change::RemoveAddress { name: name.clone(), address: *address });
-    }
-    for address in desired.addresses.difference(&observed.addresses) {
-        changes.push(Change::AddAddress { name: name.clone(), address: *address });
-    }
-    let settings = LinkSettings {
-        master: None,
-        hairpin: None,
-        isolated: None,
-        fixed: None,
-        mac: (observed.mac != desired.mac).then_some(desired.mac),
-        mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
-        alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
-        admin: (observed.admin != desired.admin).then_some(desired.admin),
-    };
-    set_link(name, settings, changes);
-    silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
 }
 
 fn raise_sub_interface(
@@ -382,6 +338,7 @@ fn raise_veth(
         mac: None,
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
+        filtered: None,
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
     let comes_back = settings.admin.is_some() || settings.master.is_some();

@@ -9,6 +9,7 @@ mod change;
 mod confinement;
 mod container;
 mod container_port;
+pub mod data_path;
 mod default_route;
 mod diff;
 mod endpoint;
@@ -42,12 +43,14 @@ mod stream;
 mod subnet;
 mod sysctl;
 mod text;
+mod tracked;
 
 pub use capability::{Capability, DroppedCapability, ParseCapabilityError};
 pub use change::{Change, LinkSettings};
 pub use confinement::Confinement;
 pub use container::{Command, Container, ContainerState, EnvironmentVariable, ParseEnvironmentError, StopPolicy};
 pub use container_port::{ContainerPort, ParseContainerPortError};
+pub use data_path::DataPath;
 pub use default_route::default_route;
 pub use diff::diff;
 pub use endpoint::Endpoint;
@@ -82,9 +85,10 @@ pub use shown::{Chain, Printable, causes};
 pub use signal::{ParseSignalError, Signal};
 pub use spare::Spare;
 pub use state::{
-    Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Observed, Place, State, SubInterface, Switch, Veth,
+    Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Observed, Place, Policing, State, SubInterface, Switch, Veth,
     interface_itself, leads_to_itself,
 };
 pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream, TerminalSize};
 pub use subnet::{Family, Subnet, SubnetError};
 pub use sysctl::{ParseSysctlError, Sysctl};
+pub use tracked::Tracked;

@@ -44,6 +44,8 @@ pub enum Scope {
     Firewall,
     /// What takes frames between containers past their bridge, and what forbids it. Neither rules nor interfaces.
     Shortcut,
+    /// What judges connections by policies, and nothing else.
+    Policing,
     /// A network's own objects: its bridge and the firewall elements that name it. Not its endpoints.
     Network(NetworkId),
     /// One container: its namespace, and of each of its endpoints the veth pair, the published ports and the bridge.
@@ -93,7 +95,12 @@ impl Scope {
     pub fn networks(&self) -> impl Iterator<Item = &NetworkId> {
         let network = match self {
             Self::Network(id) => Some(id),
-            Self::Everything | Self::Firewall | Self::Shortcut | Self::Container { .. } | Self::Spare(_) => None,
+            Self::Everything
+            | Self::Firewall
+            | Self::Shortcut
+            | Self::Policing
+            | Self::Container { .. }
+            | Self::Spare(_) => None,
         };
         network.into_iter().chain(self.attachments().iter().map(|attachment| &attachment.endpoint.network))
     }
@@ -107,7 +114,9 @@ impl Scope {
     pub fn attachments(&self) -> &[Attachment] {
         match self {
             Self::Container { attachments, .. } => attachments,
-            Self::Everything | Self::Firewall | Self::Shortcut | Self::Network(_) | Self::Spare(_) => &[],
+            Self::Everything | Self::Firewall | Self::Shortcut | Self::Policing | Self::Network(_) | Self::Spare(_) => {
+                &[]
+            }
         }
     }
 
@@ -132,15 +141,23 @@ impl Scope {
     pub fn covers_namespace(&self, name: &NamespaceName) -> bool {
         match self {
             Self::Everything => true,
-            Self::Firewall | Self::Shortcut | Self::Network(_) => false,
+            Self::Firewall | Self::Shortcut | Self::Policing | Self::Network(_) => false,
             Self::Container { namespace, .. } | Self::Spare(Spare { namespace, .. }) => namespace == name,
+        }
+    }
+
+    /// Whether what judges connections by policies is in scope: all of it, because who comes or goes can be named anywhere.
+    pub fn covers_policing(&self) -> bool {
+        match self {
+            Self::Everything | Self::Firewall | Self::Policing | Self::Network(_) | Self::Container { .. } => true,
+            Self::Shortcut | Self::Spare(_) => false,
         }
     }
 
     /// Whether a firewall element is in scope.
     pub fn covers_element(&self, element: &Element) -> bool {
         match (self, element) {
-            (Self::Shortcut, _) => false,
+            (Self::Shortcut | Self::Policing, _) => false,
             (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard(_)) => true,
             (
                 _,

@@ -106,11 +106,11 @@ impl Passage {
     /// What an endpoint of a network should have; none if its frames are not to take the shortcut.
     ///
     /// This is the one place that decides it for a network: whatever is to judge what its containers say to each other
-    /// must have its say here.
-    pub fn of(network: &Network, endpoint: &Endpoint) -> Option<Self> {
+    /// must have its say here. Policies have theirs by `judged`: whether one is about the network.
+    pub fn of(network: &Network, endpoint: &Endpoint, judged: bool) -> Option<Self> {
         let sender = Sender {
             network: network.id.clone(),
-            mac: endpoint.mac.filter(|_| !network.driver.sits_on_parent() && network.icc.is_on())?,
+            mac: endpoint.mac.filter(|_| !judged && !network.driver.sits_on_parent() && network.icc.is_on())?,
             ipv4: endpoint.ipv4,
             ipv6: endpoint.ipv6,
             mtu: network.mtu,

@@ -5,6 +5,7 @@ mod shown;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 use ipnet::{IpNet, Ipv6Net};
@@ -12,8 +13,8 @@ use ipnet::{IpNet, Ipv6Net};
 pub(crate) use shown::list;
 
 use crate::{
-    Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Parent, Program, Route, Scope, Shortcut,
-    Structure,
+    DataPath, Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Parent, Program, Route, Scope,
+    Shortcut, Structure,
 };
 
 /// What Fabric owns in a host's kernel. The same type says how it should be and how it is.
@@ -37,9 +38,20 @@ pub struct State {
     pub sub_interfaces: BTreeMap<Place, SubInterface>,
     /// What takes frames between containers past their bridge.
     pub shortcut: Shortcut,
+    /// What judges connections by policies.
+    pub policing: Policing,
     /// Those of the veth pairs whose addresses are to be announced when the containers' ends are configured. Only ever a wish:
     /// nothing that is observed is among them.
     pub announced: BTreeSet<IfName>,
+}
+
+/// What `table inet fabric-policy` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Policing {
+    /// This. If that is nothing, there is no such table.
+    Holds(Arc<DataPath>),
+    /// Nobody can say: another version made it, or somebody changed it. Never a wish.
+    Altered,
 }
 
 /// What a look at the kernel found.
@@ -124,6 +136,9 @@ pub struct Bridge {
     /// Whether 127.0.0.0/8 may be routed over it (`net.ipv4.conf.IF.route_localnet`); ports published to the host's
     /// loopback need it.
     pub loopback_routing: Switch,
+    /// Whether packets that pass from port to port come by the rules of the family `inet`, whatever the host's setting for
+    /// all bridges says (`IFLA_BR_NF_CALL_IPTABLES`, `IFLA_BR_NF_CALL_IP6TABLES`). Policies need it.
+    pub filtered: Switch,
 }
 
 /// A veth pair: one end is a port of a bridge, the other a container's interface.
@@ -213,6 +228,12 @@ pub struct SubInterface {
     pub inside: Inside,
 }
 
+impl Default for Policing {
+    fn default() -> Self {
+        Self::Holds(Arc::default())
+    }
+}
+
 impl Inside {
     /// Where it is.
     pub fn place(&self) -> Place {
@@ -283,6 +304,7 @@ impl State {
             veths: BTreeMap::new(),
             sub_interfaces: BTreeMap::new(),
             shortcut: Shortcut::default(),
+            policing: Policing::default(),
             announced: BTreeSet::new(),
         }
     }
@@ -292,8 +314,14 @@ impl State {
         if *scope == Scope::Everything {
             return self;
         }
+        if !scope.covers_policing() {
+            self.policing = Policing::default();
+        }
         if *scope == Scope::Shortcut {
             return Self { shortcut: self.shortcut, ..Self::empty() };
+        }
+        if *scope == Scope::Policing {
+            return Self { policing: self.policing, ..Self::empty() };
         }
         let bridges: BTreeSet<_> = scope.networks().map(NetworkId::bridge).collect();
         let veths: BTreeSet<_> = scope.ports().collect();

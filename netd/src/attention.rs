@@ -28,6 +28,11 @@ pub(crate) async fn attend(daemon: Arc<Daemon>, mut watch: Watch) {
         {
             tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
         }
+        if matches!(notice, Notice::Addresses | Notice::Everything)
+            && let Err(failure) = daemon.follow_host().await
+        {
+            tracing::warn!(failure = chain(&failure), "cannot follow the host's addresses");
+        }
         let Some(scope) = daemon.scope_of(&notice) else { continue };
         tracing::debug!(?notice, "looking at what another program changed");
         let is_worked_on = daemon.is_worked_on(&notice);
@@ -43,7 +48,7 @@ impl Daemon {
         match notice {
             Notice::Rules => Some(Scope::Firewall),
             Notice::Judges => Some(Scope::Shortcut),
-            Notice::Uplink => None,
+            Notice::Uplink | Notice::Addresses => None,
             Notice::Everything => Some(Scope::Everything),
             Notice::Interface(name) => self.scope_of_interface(name),
         }

@@ -26,7 +26,9 @@ use crate::{
     failure::Failure,
     notify::Manager,
     record::{self, Record},
-    restarting, scrape, server,
+    restarting,
+    rulebook::Rulebook,
+    scrape, server,
     step::Steps,
     world::World,
 };
@@ -145,6 +147,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         world: Arc::new(Mutex::new(world)),
         image_use: Default::default(),
         editing: Default::default(),
+        ruling: Default::default(),
         restart_places: restarting::places(),
         listening: Default::default(),
         deaf: Mutex::default(),
@@ -177,6 +180,14 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
     for (key, entry) in &store.list(record::CONTAINERS).await?.entries {
         world.insert_committed_container(record::parse(key, &entry.value)?);
     }
+    let mut files = Vec::new();
+    for (key, entry) in &store.list(record::POLICIES).await?.entries {
+        let id = key.segments().last().expect("a key has a segment").to_owned();
+        files.push((id, record::parse(key, &entry.value)?));
+    }
+    // Without them it would let through what they deny.
+    let rulebook = Rulebook::new(files).map_err(|source| StartError::Policies { source: Box::new(source) })?;
+    world.set_rulebook(Arc::new(rulebook));
     Ok(world)
 }
 
@@ -210,6 +221,7 @@ impl Daemon {
                 tracing::error!(failure = chain(&failure), "cannot restore the state of this host");
             }
         };
+        tell(self.look_at_host().await.map(drop));
         self.hold_namespaces().await;
         tell(self.reconcile("restore networks", Scope::Everything).await);
         let networks: Vec<Network> = self.world().networks().cloned().collect();
@@ -300,6 +312,9 @@ async fn look_again(daemon: Arc<Daemon>) {
         // A default route that leads elsewhere is not told.
         if let Err(failure) = daemon.follow_uplink().await {
             tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
+        }
+        if let Err(failure) = daemon.follow_host().await {
+            tracing::warn!(failure = chain(&failure), "cannot follow the host's addresses");
         }
         if let Some(damage) = daemon.damage().await {
             daemon.hold_namespaces().await;

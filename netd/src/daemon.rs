@@ -44,6 +44,8 @@ pub(crate) struct Daemon {
     pub(crate) image_use: RwLock<()>,
     /// Held while a network changes, so that of two changes the later knows of the other.
     pub(crate) editing: tokio::sync::Mutex<()>,
+    /// Held while policies change, so that of two changes the later knows of the other.
+    pub(crate) ruling: tokio::sync::Mutex<()>,
     /// Held while what is listened on is brought up to date.
     pub(crate) listening: tokio::sync::Mutex<()>,
     /// Held by whoever starts a container by its restart policy.
@@ -107,7 +109,8 @@ impl Daemon {
         let after = move |change: &model::Change| steps.after(&format!("kernel: {change}"));
         let report = self.kernel.reconcile(scope.clone(), removal, self.desired(scope.clone()), after.clone()).await;
         self.metrics.reconcile.observe(begun.elapsed());
-        let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.into(), source: source.into() };
+        let doing = doing.into();
+        let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.clone(), source: source.into() };
         let report = match report {
             Ok(report) => report,
             Err(error) => {
@@ -117,11 +120,15 @@ impl Daemon {
         };
         self.metrics.changes.add(report.changes.len() as u64);
         let restored = report.changes.iter().any(|change| matches!(change, model::Change::InstallFirewall { .. }));
+        let judges_anew = report.changes.iter().any(|change| matches!(change, model::Change::InstallPolicing(_)));
         if restored && scope != Scope::Firewall {
             // What lies beyond this scope went with the rules, and who came in meanwhile is to go.
             let all = self.desired(Scope::Firewall);
             let restored = self.kernel.reconcile(Scope::Firewall, Removal::Awaited, all, after).await;
-            restored.map(drop).map_err(fail)?;
+            restored.map(drop).map_err(&fail)?;
+        }
+        if judges_anew {
+            self.settle_connections().await.map_err(fail)?;
         }
         Ok(report.changes)
     }

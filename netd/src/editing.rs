@@ -53,6 +53,9 @@ impl Daemon {
     async fn settle_network(self: &Arc<Self>, doing: String, old: &Network, new: &Network) -> Result<(), Failure> {
         // The bridge first: what is no longer to leave the network leaves it no longer.
         self.reconcile(doing.clone(), Scope::Network(new.id.clone())).await?;
+        if old.labels != new.labels {
+            self.cut_denied(&doing).await?;
+        }
         self.open_zone(new)?;
         self.listen_for(new).await?;
         let of_containers = |network: &Network| {

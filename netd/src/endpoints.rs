@@ -111,6 +111,7 @@ impl Daemon {
         }
         self.steps.after("endpoint forgotten");
         self.world().forget_leaving(&container.id, freed);
+        self.forget_judged();
         Ok(())
     }
 }

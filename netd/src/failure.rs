@@ -23,6 +23,7 @@ pub(crate) enum Noun {
     Network,
     Container,
     Image,
+    Policy,
 }
 
 impl Noun {
@@ -31,6 +32,7 @@ impl Noun {
             Self::Network => "network",
             Self::Container => "container",
             Self::Image => "image",
+            Self::Policy => "policy",
         }
     }
 }
@@ -207,6 +209,15 @@ pub(crate) enum Failure {
     ImageGone { name: String, image: ImageName },
     #[error("container `{name}` is being removed")]
     BeingRemoved { name: String },
+    #[error("{}", told(.errors))]
+    PolicyDocuments { errors: Vec<policy::DocumentError> },
+    #[error("the policies contradict each other")]
+    Policies {
+        #[source]
+        source: Box<policy::PoliciesError>,
+    },
+    #[error("`{name}` is the name of a {} and of a {}", .kinds[0], .kinds[1])]
+    PolicyNames { name: String, kinds: [&'static str; 2] },
     #[error("the request is not valid: {reason}")]
     Malformed { reason: String },
     #[error("the API has nothing at `{path}`")]
@@ -265,6 +276,15 @@ fn listed(names: &[String]) -> String {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
+}
+
+fn told(errors: &[policy::DocumentError]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = errors.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if errors.len() > SHOWN {
+        text.push_str(&format!("; and {} more", errors.len() - SHOWN));
+    }
+    Printable(&text).to_string()
 }
 
 fn networks_of(networks: &[NetworkName]) -> String {

@@ -135,7 +135,7 @@ impl Daemon {
         self.remove_network_by_id(&id).await
     }
 
-    async fn remove_network_by_id(&self, id: &NetworkId) -> Result<(), Failure> {
+    async fn remove_network_by_id(self: &Arc<Self>, id: &NetworkId) -> Result<(), Failure> {
         let _editing = self.editing.lock().await;
         let network = self.world().retire_network(id)?;
         let doing = format!("remove network `{}`", network.name);
@@ -168,7 +168,7 @@ impl Daemon {
 
     /// The intent of a network that could not be made, for the reason `failure`, is taken back, and what is left of it goes
     /// with the intent. Whoever joined the network meanwhile keeps it. Returns what is to be told.
-    async fn withdraw_network(&self, network: &Network, failure: Failure) -> Failure {
+    async fn withdraw_network(self: &Arc<Self>, network: &Network, failure: Failure) -> Failure {
         let doing = format!("withdraw network `{}`", network.name);
         let _editing = self.editing.lock().await;
         let retired = self.world().retire_unmade(network);
@@ -209,12 +209,13 @@ impl Daemon {
         self.commit(doing, record::delete_network(network, remembered).making_room()).await.map(drop)
     }
 
-    async fn close_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
+    async fn close_network(self: &Arc<Self>, doing: String, network: &Network) -> Result<(), Failure> {
         self.close_zone(network);
         self.listen().await;
         // Its range and name are free once its bridge is gone. If that fails, the next look at the host tries again.
         let cleared = self.reconcile(doing, Scope::Network(network.id.clone())).await;
         self.world().forget_network(network);
+        self.forget_judged();
         cleared
     }
 

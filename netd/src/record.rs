@@ -7,6 +7,7 @@
 //! | `names/networks/NAME`, `names/containers/NAME` | the identifier that has the name |
 //! | `leases/NETWORK/ADDRESS` | the lease, as `ipam` writes it |
 //! | `formers/NETWORK/ADDRESS` | who had the address last, as `ipam` writes it |
+//! | `policies/ID` | [`PolicyFile`] |
 //!
 //! Names and leases are keys of their own because a guard on one key is what makes two of a kind impossible.
 
@@ -17,6 +18,8 @@ use model::{
 use runtime::Exit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use store::{Durability, Guard, Key, Transaction};
+
+use crate::rulebook::{FileId, Rulebook};
 
 /// A container as the store holds it: what was asked for, and what cannot be observed again after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +151,8 @@ pub(crate) enum RecordError {
 pub(crate) const NETWORKS: &str = "networks/";
 /// Where all containers are.
 pub(crate) const CONTAINERS: &str = "containers/";
+/// Where all files of policies are.
+pub(crate) const POLICIES: &str = "policies/";
 
 pub(crate) fn parse<T: DeserializeOwned>(key: &Key, value: &[u8]) -> Result<T, RecordError> {
     serde_json::from_slice(value).map_err(|source| RecordError::Parse { key: key.to_string(), source })
@@ -175,6 +180,19 @@ fn container_key(id: &ContainerId) -> Key {
 
 fn container_name_key(name: &ContainerName) -> Key {
     key(format!("names/containers/{name}"))
+}
+
+fn policy_key(id: &FileId) -> Key {
+    key(format!("{POLICIES}{id}"))
+}
+
+/// The files of policies are those of `new` from now on.
+pub(crate) fn change_policies(old: &Rulebook, new: &Rulebook) -> Transaction {
+    let (news, gone) = new.news(old);
+    let transaction = news
+        .into_iter()
+        .fold(Transaction::durable(), |transaction, (id, file)| transaction.put(policy_key(id), value(file)));
+    gone.into_iter().fold(transaction, |transaction, id| transaction.delete(policy_key(id)))
 }
 
 /// The network comes into being, if its name is free.

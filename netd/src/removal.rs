@@ -41,6 +41,7 @@ impl Daemon {
         self.steps.after("container forgotten");
         self.tell_container(container, EventAction::Remove, None);
         self.world().forget_container(id, Some(freed));
+        self.forget_judged();
         self.tidy_image_of(container).await;
         Ok(())
     }
@@ -80,12 +81,13 @@ impl Daemon {
         }
     }
 
-    async fn clear_kernel(&self, container: &Container) -> Result<(), Failure> {
+    async fn clear_kernel(self: &Arc<Self>, container: &Container) -> Result<(), Failure> {
         let scope = self.world().scope_of(container);
         if let Some(scope) = scope {
             self.reconcile(format!("take back container `{}`", container.name), scope).await?;
         }
         self.world().forget_container(&container.id, None);
+        self.forget_judged();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod containers;
 mod host;
 mod images;
 mod networks;
+mod policies;
 mod request;
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
@@ -30,6 +31,9 @@ use crate::{
 
 /// A request's body is an order, not a file: images are streams and exempt.
 const BODY_LIMIT: usize = 1 << 20;
+
+/// Policies are files, of which there may be several.
+const POLICIES_LIMIT: usize = 4 * policy::FILE_LIMIT;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +70,8 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::CONTAINER_EXEC, post(containers::exec))
         .route(route::IMAGES, get(images::list).post(images::import).layer(DefaultBodyLimit::disable()))
         .route(route::IMAGE, delete(images::remove))
+        .route(route::POLICIES, get(policies::list).post(policies::apply).layer(DefaultBodyLimit::max(POLICIES_LIMIT)))
+        .route(route::POLICY, get(policies::show).delete(policies::remove))
         .fallback(async |uri: Uri| Failure::no_route(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Failure::no_method(method.as_str(), uri.path()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

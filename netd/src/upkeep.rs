@@ -43,6 +43,8 @@ impl Daemon {
         if record.is_live() {
             self.publish_names(&record.container)?;
         }
+        // Policies may be about it by its name.
+        self.judge_anew("judge a container by its new name").await?;
         Ok(id)
     }
 

@@ -11,6 +11,7 @@ mod modes;
 mod names;
 mod networks;
 mod parents;
+mod policies;
 mod ports;
 mod publishing;
 mod update;
@@ -26,6 +27,7 @@ use model::{
 };
 
 pub(crate) use modes::Readiness;
+pub(crate) use policies::is_judged;
 pub(crate) use ports::PortSet;
 use ports::Ports;
 
@@ -47,6 +49,7 @@ pub(crate) struct World {
     /// Who lives in which namespace besides.
     sharers: BTreeMap<NamespaceName, BTreeSet<ContainerId>>,
     pub(crate) namespaces: SpareNamespaces,
+    judgement: policies::Judgement,
 }
 
 #[derive(Debug)]

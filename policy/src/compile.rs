@@ -1,10 +1,9 @@
-//! What nftables would have to hold so that the policies are enforced: a value, which [`DataPath::new`] makes of
-//! policies and of who there is.
+//! What nftables has to hold so that the policies are enforced: a value, made of policies and of who there is.
 //!
 //! The result says of each packet that opens a connection what [`evaluate`](crate::evaluate()) says, where the host is
 //! whoever has one of [`World::host`]'s addresses. Established and related packets pass, and so do those by which IPv6
-//! finds neighbours, which ARP does for IPv4 where no policy sees it. Nothing here talks to a kernel, and nobody
-//! enforces the result yet.
+//! finds neighbours, which ARP does for IPv4 where no policy sees it; segments of TCP that are of no connection and open
+//! none do not. Nothing here talks to a kernel.
 //!
 //! # What it yields
 //!
@@ -14,6 +13,10 @@
 //! * `egress4`, `egress6`, `ingress4`, `ingress6` lead from an endpoint's own address to the chain of its **class**:
 //!   the endpoints of one network that the same policies select in this direction. Endpoints that nothing is said about
 //!   are not in them.
+//! * Before that, a segment of TCP is dropped which is of no connection that is known and opens none: who opened it decides,
+//!   and conntrack would take whoever sends next for that.
+//! * Whoever is in them and comes back is dropped. No class lets anybody come back; but while a transaction is committed the
+//!   kernel already finds the new element and still has the old rules, among which a chain that comes with it is empty.
 //! * The chain of a class jumps to one chain for each of its **steps**, and ends with what becomes of the rest. A step
 //!   is a run of rules, in the order of the evaluator, that do the same; a rule that audits, logs or limits is a step
 //!   of its own.
@@ -29,10 +32,10 @@
 //! # What a change costs
 //!
 //! Names are made of what is stable: of networks, of the titles of policies, of the numbers of rules in them, and of
-//! peers. An endpoint that comes to where others like it are is an element in the map of its class for each direction,
-//! in the set of each peer that it is (or the map of each step that has many peers), in the set of each rule that names
-//! a port of its, and its pairs with its own container. Another port or range in a rule is elements, too; what is not,
-//! is a chain. [`DataPath::difference`] tells.
+//! peers. An endpoint that comes to where others like it are is an element in the map of its class and in the set of the
+//! judged for each direction, in the set of each peer that it is (or the map of each step that has many peers), in the set
+//! of each rule that names a port of its, and its pairs with its own container. Another port or range in a rule is
+//! elements, too; what is not, is a chain. [`DataPath::difference`] tells.
 //!
 //! A rule that expires is there or not: the result holds until the next one does.
 //!
@@ -43,11 +46,8 @@
 //! chain: the kernel validates every path through jumps when an element that jumps is added, and there would be as many
 //! as there are pairs of classes.
 
-mod difference;
-mod path;
 mod ranges;
 mod step;
-mod text;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,12 +55,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use model::{ContainerName, Family, NetworkName, Protocol};
-
-pub use difference::Difference;
-pub use path::{
-    Chain, ChainName, DataPath, Hook, Key, LOG_GROUP, Match, NEIGHBOURS, PRIORITY_EGRESS, PRIORITY_INGRESS, Part,
-    SetKind, SetName, Statement, Then, Verdict,
+use model::{
+    ContainerName, Family, NetworkName, Protocol,
+    data_path::{Chain, ChainName, ChainRule, DataPath, Hook, Key, Match, PacketVerdict, Part, SetKind, SetName, Then},
 };
 
 use crate::{
@@ -71,24 +68,22 @@ use crate::{
     world::{Endpoint, World},
 };
 
-impl DataPath {
-    /// The data path of these policies for whoever there is at this moment.
-    ///
-    /// An endpoint without addresses, or about which neither policy nor stance says anything, is not in it.
-    pub fn new(policies: &Policies, world: &World, now: Timestamp) -> Self {
-        let mut path = Self::default();
-        let mut judged = BTreeSet::new();
-        for direction in [Direction::Egress, Direction::Ingress] {
-            judged.extend(Compiler::new(policies, world, now, direction, &mut path).run());
-        }
-        if !path.chains.is_empty() {
-            let pairs = same_container(world, &judged);
-            for (family, elements) in Family::ALL.into_iter().zip(pairs) {
-                path.sets.insert(pairs_of(family), elements);
-            }
-        }
-        path
+/// The data path of these policies for whoever there is at this moment.
+///
+/// An endpoint without addresses, or about which neither policy nor stance says anything, is not in it.
+pub fn compile(policies: &Policies, world: &World, now: Timestamp) -> DataPath {
+    let mut path = DataPath::default();
+    let mut judged = BTreeSet::new();
+    for direction in [Direction::Egress, Direction::Ingress] {
+        judged.extend(Compiler::new(policies, world, now, direction, &mut path).run());
     }
+    if !path.chains.is_empty() {
+        let pairs = same_container(world, &judged);
+        for (family, elements) in Family::ALL.into_iter().zip(pairs) {
+            path.sets.insert(pairs_of(family), elements);
+        }
+    }
+    path
 }
 
 /// A rule, or what stands for one.
@@ -97,10 +92,10 @@ struct Clause<'p> {
     title: String,
     peers: &'p [Peer],
     services: &'p [Service],
-    then: Outcome<'p>,
+    then: Consequence<'p>,
 }
 
-enum Outcome<'p> {
+enum Consequence<'p> {
     /// One that may share a step.
     Plain(Effect),
     /// One that also counts, logs or limits.
@@ -113,7 +108,7 @@ static OWN_HOST: [Peer; 1] = [Peer::Host];
 /// Rules that are asked together, by their numbers, and what becomes of what one of them matches.
 struct Step {
     clauses: Vec<usize>,
-    then: Verdict,
+    then: PacketVerdict,
 }
 
 /// One direction.
@@ -154,7 +149,7 @@ impl<'p, 'o> Compiler<'p, 'o> {
             (0..policy.rules.len()).for_each(|rule| add(number, rule));
         }
         if direction == Direction::Ingress {
-            let then = Outcome::Plain(Effect::Allow);
+            let then = Consequence::Plain(Effect::Allow);
             clauses.push(Clause { title: "the own host".to_owned(), peers: &OWN_HOST, services: &[], then });
         }
         let mut targets: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -169,13 +164,13 @@ impl<'p, 'o> Compiler<'p, 'o> {
 
     /// Adds what this direction takes. Returns the addresses of those that are judged in it.
     fn run(mut self) -> BTreeSet<IpAddr> {
-        let mut dispatch: BTreeMap<IpAddr, Verdict> = BTreeMap::new();
+        let mut dispatch: BTreeMap<IpAddr, PacketVerdict> = BTreeMap::new();
         let mut has_classes = false;
         for ((network, selecting), endpoints) in self.classes() {
             if let Some(class) = self.class(network, &selecting) {
                 has_classes = true;
                 let addresses = endpoints.into_iter().flat_map(|endpoint| &endpoint.addresses);
-                dispatch.extend(addresses.map(|address| (*address, Verdict::Goto(class.clone()))));
+                dispatch.extend(addresses.map(|address| (*address, PacketVerdict::Jump(class.clone()))));
             }
         }
         let judged: BTreeSet<IpAddr> = dispatch.keys().copied().collect();
@@ -234,9 +229,9 @@ impl<'p, 'o> Compiler<'p, 'o> {
         let titles = if titles.is_empty() { "no policy".to_owned() } else { titles.join(", ") };
         let about = format!("{} of network {network} under {titles}", self.direction);
         let name = ChainName::hashed(&self.direction.to_string(), &about);
-        let jump = |step| Statement::new([], Then::Verdict(Verdict::Jump(step)));
-        let mut rules: Vec<Statement> = steps.iter().map(|step| jump(self.step(network, step))).collect();
-        rules.push(Statement::new([], Then::Verdict(plain(rest))));
+        let jump = |step| ChainRule::new([], Then::Verdict(PacketVerdict::Jump(step)));
+        let mut rules: Vec<ChainRule> = steps.iter().map(|step| jump(self.step(network, step))).collect();
+        rules.push(ChainRule::new([], Then::Verdict(plain(rest))));
         self.path.chains.insert(name.clone(), Chain { about, hook: None, rules });
         Some(name)
     }
@@ -245,7 +240,7 @@ impl<'p, 'o> Compiler<'p, 'o> {
         let mut steps: Vec<Step> = Vec::new();
         for number in clauses {
             let then = self.verdict(*number);
-            match steps.last_mut().filter(|step| step.then == then && !matches!(then, Verdict::Goto(_))) {
+            match steps.last_mut().filter(|step| step.then == then && !matches!(then, PacketVerdict::Goto(_))) {
                 Some(step) => step.clauses.push(*number),
                 None => steps.push(Step { clauses: vec![*number], then }),
             }
@@ -254,28 +249,31 @@ impl<'p, 'o> Compiler<'p, 'o> {
     }
 
     /// What becomes of what a rule matches. Adds the chain that says it where it is more than one verdict.
-    fn verdict(&mut self, number: usize) -> Verdict {
+    fn verdict(&mut self, number: usize) -> PacketVerdict {
         let Clause { title, then, .. } = &self.clauses[number];
         let rule = match then {
-            Outcome::Plain(effect) => return plain(*effect),
-            Outcome::Special(rule) => rule,
+            Consequence::Plain(effect) => return plain(*effect),
+            Consequence::Special(rule) => rule,
         };
         let (prefix, verdict) = match rule.action {
             Action::Audit => ("audit", None),
-            Action::Deny => ("deny", Some(Verdict::Drop)),
-            Action::Allow => ("allow", Some(Verdict::Accept)),
+            Action::Deny => ("deny", Some(PacketVerdict::Drop)),
+            Action::Allow => ("allow", Some(PacketVerdict::Accept)),
         };
         let name = ChainName::hashed(prefix, title);
         let log = (rule.logging == Logging::On).then_some(Then::Log);
-        let limits = [rule.rate.map(Then::DropOverRate), rule.connections.map(Then::DropOverConnections)];
+        let limits = [
+            rule.rate.map(|rate| Then::DropOverRate(rate.connections, rate.per)),
+            rule.connections.map(Then::DropOverConnections),
+        ];
         let rules = limits.into_iter().flatten().chain(log).chain([Then::Count]).chain(verdict.map(Then::Verdict));
-        let rules = rules.map(|then| Statement::new([], then)).collect();
+        let rules = rules.map(|then| ChainRule::new([], then)).collect();
         self.path.chains.insert(name.clone(), Chain { about: title.clone(), hook: None, rules });
-        Verdict::Goto(name)
+        PacketVerdict::Goto(name)
     }
 
     /// The chains that the kernel calls, and the maps that lead to classes.
-    fn base(&mut self, dispatch: BTreeMap<IpAddr, Verdict>) {
+    fn base(&mut self, dispatch: BTreeMap<IpAddr, PacketVerdict>) {
         let (hooks, own) = match self.direction {
             Direction::Egress => {
                 ([("egress_forward", Hook::ForwardEgress), ("egress_input", Hook::Input)], Part::Source)
@@ -284,16 +282,23 @@ impl<'p, 'o> Compiler<'p, 'o> {
                 ([("ingress_forward", Hook::ForwardIngress), ("ingress_output", Hook::Output)], Part::Destination)
             }
         };
-        let accept = |found| Statement::new([found], Then::Verdict(Verdict::Accept));
+        let accept = |found| ChainRule::new([found], Then::Verdict(PacketVerdict::Accept));
         let mut rules = [Match::Established, Match::NeighbourDiscovery].map(accept).to_vec();
         rules.extend(Family::ALL.map(|family| accept(Match::In(Part::Whole, pairs_of(family)))));
         for family in Family::ALL {
             let number = if family == Family::Ipv4 { 4 } else { 6 };
             let name = SetName::new(SetKind::AddressMap(family), &format!("{}{number}", self.direction));
-            rules.push(Statement::new([], Then::Lookup(own, name.clone())));
-            let of_family = dispatch.iter().filter(|(address, _)| Family::of(**address) == family);
-            let elements = of_family.map(|(address, verdict)| (Key::Address(*address), Some(verdict.clone())));
+            let judged = SetName::new(SetKind::Addresses(family), &format!("judged_{}{number}", self.direction));
+            let is_judged = Match::In(own, judged.clone());
+            let drop = |matches: Vec<Match>| ChainRule::new(matches, Then::Verdict(PacketVerdict::Drop));
+            rules.push(drop(vec![Match::MidStream, is_judged.clone()]));
+            rules.push(ChainRule::new([], Then::Lookup(own, name.clone())));
+            rules.push(drop(vec![is_judged]));
+            let of_family = || dispatch.iter().filter(|(address, _)| Family::of(**address) == family);
+            let elements = of_family().map(|(address, verdict)| (Key::Address(*address), Some(verdict.clone())));
             self.path.sets.insert(name, elements.collect());
+            let elements = of_family().map(|(address, _)| (Key::Address(*address), None));
+            self.path.sets.insert(judged, elements.collect());
         }
         for (name, hook) in hooks {
             let about = format!("{} of whoever has a class", self.direction);
@@ -308,11 +313,11 @@ fn clause<'p>(policy: &'p Policy, rule: &'p Rule) -> Clause<'p> {
     let is_special = rule.logging == Logging::On || rule.rate.is_some() || rule.connections.is_some();
     let then = match (&policy.layer, rule.action) {
         // What matches in this layer is allowed, and it has no words for more.
-        (Layer::Additive(_), _) => Outcome::Plain(Effect::Allow),
-        (Layer::Tier(_), Action::Audit) => Outcome::Special(rule),
-        (Layer::Tier(_), _) if is_special => Outcome::Special(rule),
-        (Layer::Tier(_), Action::Deny) => Outcome::Plain(Effect::Deny),
-        (Layer::Tier(_), Action::Allow) => Outcome::Plain(Effect::Allow),
+        (Layer::Additive(_), _) => Consequence::Plain(Effect::Allow),
+        (Layer::Tier(_), Action::Audit) => Consequence::Special(rule),
+        (Layer::Tier(_), _) if is_special => Consequence::Special(rule),
+        (Layer::Tier(_), Action::Deny) => Consequence::Plain(Effect::Deny),
+        (Layer::Tier(_), Action::Allow) => Consequence::Plain(Effect::Allow),
     };
     let title = format!("{}, {} rule {number}", title(policy), rule.direction);
     Clause { title, peers: &rule.peers, services: &rule.services, then }
@@ -328,10 +333,10 @@ fn isolates(policy: &Policy, direction: Direction) -> bool {
     matches!(&policy.layer, Layer::Additive(directions) if directions.contains(&direction))
 }
 
-fn plain(effect: Effect) -> Verdict {
+fn plain(effect: Effect) -> PacketVerdict {
     match effect {
-        Effect::Allow => Verdict::Accept,
-        Effect::Deny => Verdict::Drop,
+        Effect::Allow => PacketVerdict::Accept,
+        Effect::Deny => PacketVerdict::Drop,
     }
 }
 
@@ -341,7 +346,7 @@ fn pairs_of(family: Family) -> SetName {
 }
 
 /// The pairs of addresses of one container, of those that have somebody judged among them, by family.
-fn same_container(world: &World, judged: &BTreeSet<IpAddr>) -> [BTreeMap<Key, Option<Verdict>>; 2] {
+fn same_container(world: &World, judged: &BTreeSet<IpAddr>) -> [BTreeMap<Key, Option<PacketVerdict>>; 2] {
     let mut addresses: BTreeMap<&ContainerName, BTreeSet<IpAddr>> = BTreeMap::new();
     for endpoint in world.endpoints() {
         if let Some(name) = &endpoint.name {

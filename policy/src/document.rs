@@ -10,7 +10,7 @@ use model::NetworkName;
 
 use crate::{
     place::{Place, Position},
-    rule::{Policy, Stance},
+    rule::{Layer, Policy, Stance},
     tree::{Defect, Node, Problem, Syntax, Value},
 };
 
@@ -33,6 +33,52 @@ pub struct DocumentError {
     pub document: Option<usize>,
     /// What.
     pub problem: Problem,
+}
+
+impl Document {
+    /// Its name as a person knows it; policies of Kubernetes have their network's before it.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Policy(policy) => policy.title(),
+            Self::Stance(stance) => stance.name.to_string(),
+        }
+    }
+
+    /// Of what kind it is, as it was written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Policy(Policy { layer: Layer::Additive(_), .. }) => "NetworkPolicy",
+            Self::Policy(_) => "Policy",
+            Self::Stance(_) => "Stance",
+        }
+    }
+
+    /// Where it begins.
+    pub fn place(&self) -> &Place {
+        match self {
+            Self::Policy(policy) => &policy.place,
+            Self::Stance(stance) => &stance.place,
+        }
+    }
+
+    /// Whether both say the same, wherever each stands.
+    pub fn says_as_much_as(&self, other: &Self) -> bool {
+        self.somewhere() == other.somewhere()
+    }
+
+    /// The same with all that it says in one place.
+    fn somewhere(&self) -> Self {
+        let nowhere = || Place::new(&Arc::default(), Position::START);
+        let mut moved = self.clone();
+        match &mut moved {
+            Self::Policy(policy) => {
+                policy.place = nowhere();
+                policy.rules.iter_mut().for_each(|rule| rule.place = nowhere());
+            }
+            Self::Stance(stance) => stance.place = nowhere(),
+        }
+        moved
+    }
 }
 
 impl DocumentError {

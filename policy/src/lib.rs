@@ -1,7 +1,7 @@
 //! Documents that say who may talk to whom, and what they say of a connection.
 //!
-//! This crate reads documents, in two forms, into one model of rules, evaluates that, and compiles it to what nftables could
-//! enforce ([`compile`]). It enforces nothing and touches nothing: files are read by its caller, and time is an argument.
+//! This crate reads documents, in two forms, into one model of rules, evaluates that, and compiles it to what nftables
+//! enforces ([`compile()`]). It enforces nothing and touches nothing: files are read by its caller, and time is an argument.
 //!
 //! # When a connection is allowed
 //!
@@ -30,7 +30,7 @@
 //! Limits (`rate`, `connections`) are no part of this: a connection is judged as the first of its kind.
 
 mod block;
-pub mod compile;
+mod compile;
 mod dns_name;
 mod document;
 mod evaluate;
@@ -51,6 +51,7 @@ mod warnings;
 mod world;
 
 pub use block::{AddressBlock, AddressBlockError};
+pub use compile::compile;
 pub use dns_name::{DnsName, DnsPattern, ParseDnsNameError};
 pub use document::{Document, DocumentError, parse};
 pub use evaluate::{Decision, Reason, Verdict, evaluate};
@@ -63,8 +64,8 @@ pub use peer::{EndpointSelector, Networks, Peer};
 pub use place::{Place, Position};
 pub use policies::{Policies, PoliciesError, RuleOf};
 pub use rule::{
-    Action, Direction, Effect, Layer, Logging, ParsePolicyNameError, ParseRateError, Period, Policy, PolicyName, Rate,
-    Rule, Stance,
+    Action, Direction, Effect, Layer, Logging, ParsePolicyNameError, ParseRateError, Policy, PolicyName, Rate, Rule,
+    Stance,
 };
 pub use selector::{Identity, Requirement, Selector};
 pub use service::{Asked, IcmpMessages, ParseServiceError, PortName, Ports, Service};

@@ -290,6 +290,8 @@ impl Span {
         let (kind, number) = match asked {
             Asked::Port(protocol, port) => (Kind::Port(protocol), port.get()),
             Asked::Icmp(family, kind, code) => (Kind::Icmp(family), message(kind, code)),
+            // Of these a matrix says nothing.
+            Asked::Other(_) => return false,
         };
         kind == self.kind && (self.first..=self.last).contains(&number)
     }

@@ -8,6 +8,7 @@ use crate::{
     document::Document,
     place::Place,
     rule::{Direction, Effect, Layer, Policy, Rule, Stance},
+    world::World,
 };
 
 /// Policies and stances, in the order of their places.
@@ -104,6 +105,11 @@ impl Policies {
     /// What becomes of connections that no policy has a say about: they are allowed where nothing else was written.
     pub fn stance(&self, network: &NetworkName, direction: Direction) -> Effect {
         self.stance_of(network).map_or(Effect::Allow, |stance| stance.effect(direction))
+    }
+
+    /// Whether anything was written about connections of a network's endpoints.
+    pub fn concern(&self, network: &NetworkName, world: &World) -> bool {
+        self.stance_of(network).is_some() || self.policies.iter().any(|policy| policy.networks.include(network, world))
     }
 
     /// Every rule of the tiers, in the order in which they are asked: by tier, by order, audit before deny before allow, and

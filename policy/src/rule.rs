@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
-use model::NetworkName;
+use model::{NetworkName, data_path::Period};
 
 use crate::{
     label::shown,
@@ -79,17 +79,6 @@ pub struct Rate {
     pub connections: NonZeroU32,
     /// in each of these.
     pub per: Period,
-}
-
-/// What a rate is counted over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Period {
-    /// 1 s.
-    Second,
-    /// 60 s.
-    Minute,
-    /// 3,600 s.
-    Hour,
 }
 
 /// What a policy says of some connections.
@@ -212,16 +201,6 @@ impl fmt::Display for Effect {
         f.write_str(match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
-        })
-    }
-}
-
-impl fmt::Display for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Second => "a second",
-            Self::Minute => "a minute",
-            Self::Hour => "an hour",
         })
     }
 }

@@ -44,6 +44,8 @@ pub enum Asked {
     Port(Protocol, NonZeroU16),
     /// A message of ICMP: its type and its code.
     Icmp(Family, u8, u8),
+    /// Another protocol, by its number in the IP header: no service is about it.
+    Other(u8),
 }
 
 /// The name of a port: 1 to 15 lower-case letters, digits and hyphens, with a letter (RFC 6335 §5.1).
@@ -207,6 +209,7 @@ impl fmt::Display for Asked {
             asked if [Family::Ipv4, Family::Ipv6].map(Self::echo).contains(asked) => f.write_str("ping"),
             Self::Icmp(Family::Ipv4, kind, code) => write!(f, "icmp {kind}/{code}"),
             Self::Icmp(Family::Ipv6, kind, code) => write!(f, "icmpv6 {kind}/{code}"),
+            Self::Other(protocol) => write!(f, "protocol {protocol}"),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use policy::{Policies, Suite, Syntax, compile::DataPath, parse};
+use model::DataPath;
+use policy::{Policies, Suite, Syntax, compile, parse};
 
 const BEFORE: &str = r#"
 apiVersion: networking.k8s.io/v1
@@ -58,7 +59,7 @@ fn path(policies: &str, world: &str) -> DataPath {
     let documents = parse("p.yaml", Syntax::Yaml, policies, None).map_err(told).unwrap_or_else(|told| panic!("{told}"));
     let policies = Policies::new(documents).expect("names of their own");
     let world = Suite::parse("w.yaml", Syntax::Yaml, world).expect("valid").world;
-    DataPath::new(&policies, &world, "2026-01-01T00:00:00Z".parse().expect("literal"))
+    compile(&policies, &world, "2026-01-01T00:00:00Z".parse().expect("literal"))
 }
 
 /// What loads a data path, makes others of it by their differences, and lists each beside the same loaded at once.

@@ -8,6 +8,21 @@ use model::NetworkName;
 /// What can be done with policies.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
+    /// Put policies in force, all or none, and say what changes.
+    ///
+    /// A policy that is given anew takes the place of the one of its name; others stay as they are. Connections that are denied
+    /// from then on are cut.
+    Apply(ApplyArguments),
+    /// Say what `apply` would change.
+    Diff(ApplyArguments),
+    /// List the policies that are in force.
+    #[command(visible_alias = "list")]
+    Ls(ListPoliciesArguments),
+    /// Show policies with the files they stand in.
+    Inspect(PolicyNames),
+    /// Take policies out of force.
+    #[command(visible_alias = "remove")]
+    Rm(PolicyNames),
     /// Hold policies against a file of expected verdicts; exits with 1 if one is not as expected.
     ///
     /// netd is not asked.
@@ -21,6 +36,33 @@ pub(crate) enum PolicyCommand {
     ///
     /// netd is not asked. With `--format dot` it is a graph for Graphviz.
     Matrix(MatrixArguments),
+}
+
+/// `fabric policy apply` and `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArguments {
+    /// A file of policies, or a directory of such files; `-` is standard input.
+    #[arg(short, long = "file", value_name = "FILE|DIR", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The network of Kubernetes policies that have no `metadata.namespace`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<NetworkName>,
+}
+
+/// `fabric policy ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ListPoliciesArguments {
+    /// Print names only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Which policies.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyNames {
+    /// Their names, as `ls` lists them: those of Kubernetes are NETWORK/NAME.
+    #[arg(value_name = "POLICY", required = true)]
+    pub(crate) policies: Vec<String>,
 }
 
 /// `fabric policy test`.

@@ -1,10 +1,13 @@
-//! `fabric policy`: what files of policies say, without the daemon.
+//! `fabric policy`: what files of policies say, without the daemon, and which are in force.
+
+mod enforced;
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use api::Client;
 use jiff::Timestamp;
 use policy::{Explanation, Matrix, Outcome, Question, doubts, evaluate, warnings};
 
@@ -15,12 +18,21 @@ use crate::{
     policy_files::{self, PolicyFailure},
 };
 
-pub(super) fn policy(output: Output, command: PolicyCommand) -> Result<ExitCode, Failure> {
+pub(super) async fn policy(client: &Client, output: Output, command: PolicyCommand) -> Result<ExitCode, Failure> {
     match command {
+        PolicyCommand::Apply(arguments) => done(enforced::apply(client, output, arguments, false).await),
+        PolicyCommand::Diff(arguments) => done(enforced::apply(client, output, arguments, true).await),
+        PolicyCommand::Ls(arguments) => done(enforced::list(client, output, arguments).await),
+        PolicyCommand::Inspect(names) => done(enforced::inspect(client, output, names).await),
+        PolicyCommand::Rm(names) => done(enforced::remove(client, output, names).await),
         PolicyCommand::Test(arguments) => test(output, arguments),
-        PolicyCommand::Explain(arguments) => explain(output, arguments).map(|()| ExitCode::SUCCESS),
-        PolicyCommand::Matrix(arguments) => matrix(output, arguments).map(|()| ExitCode::SUCCESS),
+        PolicyCommand::Explain(arguments) => done(explain(output, arguments)),
+        PolicyCommand::Matrix(arguments) => done(matrix(output, arguments)),
     }
+}
+
+fn done(result: Result<(), Failure>) -> Result<ExitCode, Failure> {
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 fn test(output: Output, arguments: TestArguments) -> Result<ExitCode, Failure> {

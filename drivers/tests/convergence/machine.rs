@@ -1,8 +1,8 @@
 //! A kernel that is its state alone.
 
 use model::{
-    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Place, Program, Route, Shortcut,
-    State, Structure, Switch, Veth,
+    Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Place, Policing, Program, Route,
+    Shortcut, State, Structure, Switch, Veth,
 };
 
 /// Whether an interface is in this place.
@@ -18,6 +18,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
         Change::InstallFirewall { elements } => {
             (state.structure, state.elements) = (Structure::Current, elements.clone());
         }
+        Change::InstallPolicing(to) | Change::ChangePolicing { to, .. } => state.policing = Policing::Holds(to.clone()),
         Change::CreateNamespace(name) | Change::PrepareNamespace(name) => {
             state.namespaces.insert(name.clone(), Namespace::Ready);
         }
@@ -32,6 +33,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 addresses: Default::default(),
                 ipv6: Ipv6::Credulous,
                 loopback_routing: Switch::Off,
+                filtered: Switch::Off,
                 ..bridge.clone()
             };
             if state.bridges.insert(name.clone(), fresh).is_some() {
@@ -73,11 +75,12 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
         }
         Change::SetLink { name, settings } => {
-            let LinkSettings { master, hairpin, isolated, fixed, mac, mtu, alias, admin } = settings.clone();
+            let LinkSettings { master, hairpin, isolated, fixed, mac, mtu, alias, filtered, admin } = settings.clone();
             if let Some(bridge) = state.bridges.get_mut(name) {
                 bridge.mac = mac.unwrap_or(bridge.mac);
                 bridge.mtu = mtu.unwrap_or(bridge.mtu);
                 bridge.alias = alias.unwrap_or_else(|| bridge.alias.clone());
+                bridge.filtered = filtered.unwrap_or(bridge.filtered);
                 bridge.admin = admin.unwrap_or(bridge.admin);
             } else {
                 if master.as_ref().is_some_and(|master| !state.bridges.contains_key(master)) {

@@ -93,7 +93,7 @@ fn intents() -> impl Strategy<Value = Intent> {
                 })
                 .collect();
             let network = network(number, icc[usize::from(number)]);
-            Segment { network, published_to_loopback: !attachments.is_empty(), attachments }
+            Segment { network, published_to_loopback: !attachments.is_empty(), judged: false, attachments }
         });
         // Where nobody is on any network, the pair of who comes to the first may wait.
         let waits = |container: &u8| {

@@ -26,6 +26,8 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
@@ -66,6 +68,8 @@ pub(crate) struct Link {
     pub(crate) ipv6: Ipv6,
     /// Whether 127.0.0.0/8 may be routed over it.
     pub(crate) loopback_routing: Switch,
+    /// Whether it is a bridge by whose ports packets come by the rules of the family `inet`, of IPv4 and IPv6 alike.
+    pub(crate) filtered: Switch,
 }
 
 impl Link {
@@ -91,6 +95,7 @@ impl Link {
             sub_interface: None,
             ipv6: Ipv6::Off,
             loopback_routing: Switch::Off,
+            filtered: Switch::Off,
         };
         let mut queued = false;
         for (kind, value) in attributes(rest) {
@@ -108,6 +113,11 @@ impl Link {
                     link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default();
                     let data = attribute(value, IFLA_INFO_DATA).unwrap_or_default();
                     link.sub_interface = sub_interface::kind(&link.kind, data);
+                    if link.kind == "bridge" {
+                        let calls = |setting| attribute(data, setting) == Some(&[1]);
+                        let both = calls(IFLA_BR_NF_CALL_IPTABLES) && calls(IFLA_BR_NF_CALL_IP6TABLES);
+                        link.filtered = if both { Switch::On } else { Switch::Off };
+                    }
                     let port = port_settings(value);
                     let is = |setting, number: u8| attribute(port, setting) == Some(&[number]);
                     let switch = |setting| if is(setting, 1) { Switch::On } else { Switch::Off };

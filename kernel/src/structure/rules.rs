@@ -22,7 +22,8 @@ use nftables::{
 use serde_json::{Value, json};
 
 use super::{
-    MARKER, command,
+    command,
+    marker::MARKER,
     words::{
         Chain, accept, both_interfaces_in, ct_state, ct_state_is, ct_status_is_dnat, dnat, dport, dport_is, drop,
         iif_is_none, iifname_in, iifname_not_in, ip_daddr, ip_daddr_among, ip_daddr_in, ip_saddr_in, ip6_daddr,

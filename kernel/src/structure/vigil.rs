@@ -61,6 +61,11 @@ impl Vigil {
     pub(crate) fn begin(&mut self) {
         self.undisturbed = true;
     }
+
+    /// What the tables are is not known any more.
+    pub(crate) fn end(&mut self) {
+        self.undisturbed = false;
+    }
 }
 
 #[cfg(test)]

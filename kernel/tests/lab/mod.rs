@@ -312,6 +312,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
             addresses: [with_prefix(gateway(net))].into(),
             ipv6: Ipv6::Off,
             loopback_routing: Switch::Off,
+            filtered: Switch::Off,
         });
         if from_loopback {
             entry.loopback_routing = Switch::On;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Place, State, SubInterface, Switch, Veth};
-use crate::{Family, Route, Structure};
+use super::{Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Place, Policing, State, SubInterface, Switch, Veth};
+use crate::{Family, Route, Structure, data_path};
 
 /// Addresses as text, joined by commas.
 pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
@@ -66,7 +66,11 @@ impl fmt::Display for Bridge {
         if !self.addresses.is_empty() {
             write!(f, " address {}", list(&self.addresses))?;
         }
-        write!(f, " ipv6 {} loopback routing {} alias {}", self.ipv6, self.loopback_routing, self.alias)
+        write!(f, " ipv6 {} loopback routing {}", self.ipv6, self.loopback_routing)?;
+        if self.filtered == Switch::On {
+            f.write_str(" filtered")?;
+        }
+        write!(f, " alias {}", self.alias)
     }
 }
 
@@ -125,6 +129,11 @@ impl fmt::Display for State {
             Structure::Altered => "altered",
         };
         writeln!(f, "table inet fabric {structure}")?;
+        match &self.policing {
+            Policing::Holds(path) if path.is_empty() => {}
+            Policing::Holds(path) => write!(f, "{}", path.commands(data_path::TABLE))?,
+            Policing::Altered => writeln!(f, "table inet {} altered", data_path::TABLE)?,
+        }
         for element in &self.elements {
             writeln!(f, "element {element}")?;
         }

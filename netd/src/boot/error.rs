@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{config::ConfigError, directories::DirectoryError, record::RecordError};
+use crate::{config::ConfigError, directories::DirectoryError, failure::Failure, record::RecordError};
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,11 @@ pub(crate) enum StartError {
     Read(#[from] store::StoreError),
     #[error(transparent)]
     Record(#[from] RecordError),
+    #[error("the policies in the state file cannot be put in force")]
+    Policies {
+        #[source]
+        source: Box<Failure>,
+    },
     #[error("cannot read a lease")]
     Lease(#[from] ipam::IpamError),
     #[error("cannot work on this host's network")]
@@ -68,7 +73,9 @@ impl StartError {
             ),
             Self::Open(error) => Some(error.hint()),
             Self::Read(error) => Some(error.hint()),
-            Self::Record(_) | Self::Lease(_) => Some("was it written by a newer netd? nothing of it was changed"),
+            Self::Record(_) | Self::Lease(_) | Self::Policies { .. } => {
+                Some("was it written by a newer netd? nothing of it was changed")
+            }
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
                 Some("the path of a socket is at most 107 octets long: choose a shorter --run-dir")
             }

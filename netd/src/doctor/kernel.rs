@@ -18,6 +18,8 @@ pub(crate) enum Part {
     Namespaces,
     /// `table inet fabric` and `table bridge fabric`.
     Rules,
+    /// `table inet fabric-policy`.
+    Policies,
     /// What takes frames between containers past their bridge.
     Shortcut,
     /// What holds for the whole host.
@@ -25,13 +27,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 5] = [Self::Links, Self::Namespaces, Self::Rules, Self::Shortcut, Self::Settings];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Links, Self::Namespaces, Self::Rules, Self::Policies, Self::Shortcut, Self::Settings];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Links => "links",
             Self::Namespaces => "namespaces",
             Self::Rules => "rules",
+            Self::Policies => "policies",
             Self::Shortcut => "shortcut",
             Self::Settings => "settings",
         }
@@ -42,6 +46,7 @@ impl Part {
             Self::Links => "interfaces, addresses and routes are as they should be",
             Self::Namespaces => "every namespace is pinned and prepared, and no other",
             Self::Rules => "both tables hold every rule and element, and no other",
+            Self::Policies => "connections are judged by the policies there are",
             Self::Shortcut => "frames between containers go past their bridges",
             Self::Settings => "the host's settings are as they should be",
         }
@@ -144,6 +149,14 @@ pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
                 one(Part::Shortcut, format!("entry {stray}"), "is in the shortcut's maps, and nobody's".to_owned())
             };
             strays.iter().flat_map(stray).collect()
+        }
+        Change::InstallPolicing(path) => {
+            let difference = if path.is_empty() { "is there and should not be" } else { "is missing or was altered" };
+            one(Part::Policies, format!("table inet {}", model::data_path::TABLE), difference.to_owned())
+        }
+        Change::ChangePolicing { difference, .. } => {
+            let object = format!("table inet {}", model::data_path::TABLE);
+            one(Part::Policies, object, format!("is not what the policies come to: {difference}"))
         }
         // These follow from differences of the objects they belonged to.
         Change::ForgetFlows(_) | Change::Reacquaint { .. } => Vec::new(),

@@ -45,6 +45,8 @@ impl Failure {
             | Self::JoinsASharer { .. }
             | Self::JoinedNotRunning { .. }
             | Self::JoinedGone { .. }
+            | Self::Policies { .. }
+            | Self::PolicyNames { .. }
             | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
             Self::NoRoute { .. } => StatusCode::NOT_FOUND,
             Self::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -66,10 +68,12 @@ impl Failure {
             | Self::NoCommand { .. }
             | Self::TooLittleMemory { .. }
             | Self::HostPath { .. }
+            | Self::PolicyDocuments { .. }
             | Self::Image(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::HalfMade { source, .. } => source.status(),
             Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Kernel { source, .. } if source.is_full_bridge() => StatusCode::CONFLICT,
+            Self::Kernel { source, .. } if source.is_without_bridge_filter() => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Runtime { .. } | Self::Kernel { .. } | Self::Dns { .. } | Self::Commit { .. } | Self::File { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -37,6 +37,13 @@ impl Failure {
             Self::NameTaken { noun, name } => {
                 format!("choose another name, or remove that one with `fabric {} rm {name}`", noun.word())
             }
+            Self::PolicyDocuments { errors } => errors.iter().find_map(policy::DocumentError::hint).map_or_else(
+                || "nothing was changed: mend the files, or leave these documents out, and apply them again".to_owned(),
+                str::to_owned,
+            ),
+            Self::Policies { .. } | Self::PolicyNames { .. } => {
+                "leave one of them out, or take it out of force: `fabric policy rm NAME`".into()
+            }
             Self::NetworkInUse { .. } | Self::ImageInUse { .. } => {
                 "remove them first with `fabric rm`; stopped ones count, `fabric ps -a` shows them".into()
             }
@@ -180,6 +187,9 @@ impl Failure {
             Self::EndsOnce { name } => format!("stop it with `fabric stop {name}`, and run it anew, without `--rm`"),
             Self::Kernel { source, .. } if source.is_full_bridge() => {
                 "a network has room for 1,023 running containers on one host; make another one for more".into()
+            }
+            Self::Kernel { source, .. } if source.is_without_bridge_filter() => {
+                "load it: `modprobe br_netfilter`; a file in /etc/modules-load.d has it loaded at each start".into()
             }
             Self::Kernel { .. } | Self::Dns { .. } => "`fabric doctor` compares what should be with what is".into(),
             Self::File { path, source, .. } => cause::of_file(path, source),

@@ -131,6 +131,9 @@ every! {
     StoppedMeanwhile { name: "api".into() }
     ImageGone { name: "api".into(), image: parsed("busybox") }
     BeingRemoved { name: "api".into() }
+    PolicyDocuments { errors: policy::parse("a.yaml", policy::Syntax::Yaml, "kind: Pod", None).expect_err("no policy") }
+    Policies { source: Box::new(contradiction()) }
+    PolicyNames { name: "closed".into(), kinds: ["Policy", "Stance"] }
     Malformed { reason: "unknown field".into() }
     NoRoute { path: "/v9".into() }
     NoMethod { method: "PUT".into(), path: "/v1/status".into() }
@@ -144,6 +147,13 @@ every! {
     NetworkUpdate(api::NetworkUpdateError::NoSubnetLeft(parsed("web")))
     Image(ImageError::Empty);
     NoUpgrade
+}
+
+fn contradiction() -> policy::PoliciesError {
+    let text = "{apiVersion: fabric/v1, kind: Stance, metadata: {name: NAME}, networks: [web]}";
+    let parse = |name: &str| policy::parse(name, policy::Syntax::Yaml, &text.replace("NAME", name), None);
+    let documents = ["a", "b"].into_iter().flat_map(|name| parse(name).expect("valid"));
+    policy::Policies::new(documents).expect_err("a network has one stance")
 }
 
 fn id() -> ContainerId {

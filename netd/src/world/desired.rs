@@ -3,19 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::{Intent, Segment};
-use model::{Attachment, NamespaceName, NetworkId, Scope, Spare, State};
+use model::{Attachment, NamespaceName, NetworkId, Policing, Scope, Spare, State};
 
 use super::World;
 
 impl World {
     /// What the kernel should be like within `scope`. Of a narrow scope the cost does not depend on what is beyond.
     pub(crate) fn desired(&self, scope: &Scope) -> State {
-        drivers::desired(scope, &self.intent(scope))
+        let mut state = drivers::desired(scope, &self.intent(scope));
+        if scope.covers_policing() {
+            state.policing = Policing::Holds(self.policing());
+        }
+        state
     }
 
     fn intent(&self, scope: &Scope) -> Intent {
         match scope {
             Scope::Everything | Scope::Firewall | Scope::Shortcut => self.whole_intent(),
+            Scope::Policing => Intent::default(),
             Scope::Network(id) => Intent { segments: self.segment(id, Vec::new()), ..Intent::default() },
             Scope::Container { namespace, .. } => {
                 let attachments = self.still(namespace);
@@ -59,6 +64,7 @@ impl World {
         let segment = entry.map(|entry| Segment {
             network: entry.network.clone(),
             published_to_loopback: entry.published_to_loopback > 0,
+            judged: self.is_judged(&entry.network),
             attachments,
         });
         segment.into_iter().collect()

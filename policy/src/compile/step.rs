@@ -5,11 +5,13 @@ use std::{
     net::IpAddr,
 };
 
-use model::{Family, NetworkName, Protocol};
+use model::{
+    Family, NetworkName, Protocol,
+    data_path::{Chain, ChainName, ChainRule, Key, Match, PacketVerdict, Part, SetKind, SetName, Then},
+};
 
 use super::{
     Compiler, Step,
-    path::{Chain, ChainName, Key, Match, Part, SetKind, SetName, Statement, Then, Verdict},
     ranges::{Ranges, joined},
 };
 use crate::{
@@ -77,7 +79,7 @@ impl<'p> Compiler<'p, '_> {
             };
             let elements = ranges.parts().map(lead).collect();
             let map = SetName::hashed(SetKind::RangeMap(family), &about);
-            rules.push(Statement::new([], Then::Lookup(other, map.clone())));
+            rules.push(ChainRule::new([], Then::Lookup(other, map.clone())));
             self.path.sets.insert(map, elements);
         }
         self.path.chains.insert(name.clone(), Chain { about, hook: None, rules });
@@ -90,14 +92,14 @@ impl<'p> Compiler<'p, '_> {
         &mut self,
         network: &'p NetworkName,
         numbers: &BTreeSet<usize>,
-        then: &Verdict,
+        then: &PacketVerdict,
         other: Part,
-    ) -> Vec<Statement> {
+    ) -> Vec<ChainRule> {
         let mut rules = Vec::new();
         for number in numbers {
             let verdict = match (self.services(&BTreeSet::from([*number]), then), then) {
                 // The next rule may be about the same peer.
-                (Verdict::Goto(asked), Verdict::Accept | Verdict::Drop) => Verdict::Jump(asked),
+                (PacketVerdict::Goto(asked), PacketVerdict::Accept | PacketVerdict::Drop) => PacketVerdict::Jump(asked),
                 // A rule that counts is alone in its step.
                 (verdict, _) => verdict,
             };
@@ -105,7 +107,7 @@ impl<'p> Compiler<'p, '_> {
                 let seen_from = is_relative(peer).then_some(network);
                 for family in Family::ALL {
                     let set = SetName::hashed(SetKind::Addresses(family), &format!("{seen_from:?} {peer:?}"));
-                    rules.push(Statement::new([Match::In(other, set.clone())], Then::Verdict(verdict.clone())));
+                    rules.push(ChainRule::new([Match::In(other, set.clone())], Then::Verdict(verdict.clone())));
                     if !self.path.sets.contains_key(&set) {
                         let members = self.members(network, peer).iter();
                         let members = members.filter(|address| Family::of(**address) == family);
@@ -125,10 +127,10 @@ impl<'p> Compiler<'p, '_> {
         network: &'p NetworkName,
         numbers: &BTreeSet<usize>,
         ranges: &[Ranges],
-        then: &Verdict,
+        then: &PacketVerdict,
         other: Part,
         about: &str,
-    ) -> Vec<Statement> {
+    ) -> Vec<ChainRule> {
         // So that the first endpoint of those that a rule is about brings no chain along.
         for number in numbers {
             self.services(&BTreeSet::from([*number]), then);
@@ -152,7 +154,7 @@ impl<'p> Compiler<'p, '_> {
             };
             let elements = of_family.map(lead).collect();
             let map = SetName::hashed(SetKind::AddressMap(family), about);
-            rules.push(Statement::new([], Then::Lookup(other, map.clone())));
+            rules.push(ChainRule::new([], Then::Lookup(other, map.clone())));
             self.path.sets.insert(map, elements);
         }
         rules
@@ -201,7 +203,7 @@ impl<'p> Compiler<'p, '_> {
     }
 
     /// What becomes of whom these rules are about, whatever is asked for: a chain says it, unless it is no question.
-    fn services(&mut self, numbers: &BTreeSet<usize>, then: &Verdict) -> Verdict {
+    fn services(&mut self, numbers: &BTreeSet<usize>, then: &PacketVerdict) -> PacketVerdict {
         let numbers = self.decisive(numbers);
         if numbers.iter().any(|number| self.clauses[*number].services.is_empty()) {
             return then.clone();
@@ -212,7 +214,7 @@ impl<'p> Compiler<'p, '_> {
             let rules = self.asked(&numbers, then, |_| None);
             self.path.chains.insert(name.clone(), Chain { about, hook: None, rules });
         }
-        Verdict::Goto(name)
+        PacketVerdict::Goto(name)
     }
 
     /// The same rules, or only one that is about whatever is asked for.
@@ -226,14 +228,14 @@ impl<'p> Compiler<'p, '_> {
     fn asked(
         &mut self,
         numbers: &BTreeSet<usize>,
-        then: &Verdict,
+        then: &PacketVerdict,
         only: impl Fn(Family) -> Option<Match>,
-    ) -> Vec<Statement> {
+    ) -> Vec<ChainRule> {
         let numbers = self.decisive(numbers);
         let services: Vec<&Service> = numbers.iter().flat_map(|number| self.clauses[*number].services).collect();
         let about = self.titles(&numbers);
         let rule = |only: Option<Match>, found: Option<Match>| {
-            Statement::new(only.into_iter().chain(found), Then::Verdict(then.clone()))
+            ChainRule::new(only.into_iter().chain(found), Then::Verdict(then.clone()))
         };
         // Once for each family where they differ.
         let guards = || match (only(Family::Ipv4), only(Family::Ipv6)) {
@@ -244,7 +246,7 @@ impl<'p> Compiler<'p, '_> {
             return guards().into_iter().map(|only| rule(only, None)).collect();
         }
         let mut rules = Vec::new();
-        let mut sets: Vec<(SetName, BTreeMap<Key, Option<Verdict>>)> = Vec::new();
+        let mut sets: Vec<(SetName, BTreeMap<Key, Option<PacketVerdict>>)> = Vec::new();
         if services.iter().any(|service| matches!(service, Service::Ports(_, Ports::All | Ports::Range(_)))) {
             let name = SetName::hashed(SetKind::Ports, &about);
             rules.extend(guards().into_iter().map(|only| rule(only, Some(Match::In(Part::Whole, name.clone())))));
@@ -268,7 +270,7 @@ impl<'p> Compiler<'p, '_> {
     }
 
     /// Whoever calls a port as one of these services does.
-    fn called(&self, family: Family, services: &[&Service]) -> BTreeMap<Key, Option<Verdict>> {
+    fn called(&self, family: Family, services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
         let names = services.iter().filter_map(|service| match service {
             Service::Ports(protocol, Ports::Named(name)) => Some((name, *protocol)),
             _ => None,
@@ -292,7 +294,7 @@ fn is_exact(peer: &Peer) -> bool {
     matches!(peer, Peer::Endpoints(..) | Peer::Host | Peer::Names(_))
 }
 
-fn ports(services: &[&Service]) -> BTreeMap<Key, Option<Verdict>> {
+fn ports(services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
     let mut runs: BTreeMap<Protocol, Vec<(u16, u16)>> = BTreeMap::new();
     for service in services {
         match service {
@@ -307,7 +309,7 @@ fn ports(services: &[&Service]) -> BTreeMap<Key, Option<Verdict>> {
     runs.into_iter().flat_map(|(protocol, runs)| joined(runs).into_iter().map(key(protocol))).collect()
 }
 
-fn messages(family: Family, services: &[&Service]) -> BTreeMap<Key, Option<Verdict>> {
+fn messages(family: Family, services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
     let of_family = services.iter().filter_map(|service| match service {
         Service::Icmp(of, messages) if *of == family => Some(*messages),
         _ => None,

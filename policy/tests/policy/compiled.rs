@@ -1,11 +1,10 @@
 //! Data paths: what they do with packets is what the evaluator says, and a change of one costs what it should.
 
-use model::Family;
-use policy::{
-    Action, Asked, Decision, Effect, Flow, Logging, Party, Reason, RuleOf,
-    compile::{DataPath, Hook, NEIGHBOURS},
-    evaluate,
+use model::{
+    Family,
+    data_path::{DataPath, Hook, NEIGHBOURS},
 };
+use policy::{Action, Asked, Decision, Effect, Flow, Logging, Party, Reason, RuleOf, compile, evaluate};
 use proptest::prelude::*;
 
 use crate::{
@@ -51,7 +50,7 @@ proptest! {
         world in world(),
         draws in prop::collection::vec(draw(), 50),
     ) {
-        let path = DataPath::new(&policies, &world, now());
+        let path = compile(&policies, &world, now());
         for draw in &draws {
             let (from, to, asks) = drawn(&world, draw);
             let (source, target) = (world.party_with(from), world.party_with(to));
@@ -84,9 +83,9 @@ proptest! {
     ) {
         let paths = [
             DataPath::default(),
-            DataPath::new(&before, &world_before, now()),
-            DataPath::new(&before, &world_after, now()),
-            DataPath::new(&after, &world_after, now()),
+            compile(&before, &world_before, now()),
+            compile(&before, &world_after, now()),
+            compile(&after, &world_after, now()),
         ];
         for old in &paths {
             for new in &paths {

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use model::Family;
-use policy::{
-    Asked,
-    compile::{ChainName, DataPath, Hook, Key, Match, NEIGHBOURS, Part, SetName, Then, Verdict},
+use model::{
+    Family,
+    data_path::{ChainName, DataPath, Hook, Key, Match, NEIGHBOURS, PacketVerdict, Part, SetName, Then},
 };
+use policy::Asked;
 
 /// The packet that opens a connection.
 pub(crate) struct Packet {
@@ -65,17 +65,17 @@ fn chain(path: &DataPath, packet: &Packet, name: &ChainName, depth: usize, ran: 
                 None => continue,
             },
             // A connection is judged as the first of its kind.
-            Then::DropOverRate(_) | Then::DropOverConnections(_) | Then::Log => continue,
+            Then::DropOverRate(..) | Then::DropOverConnections(_) | Then::Log => continue,
             Then::Count => {
                 ran.counted.push(chain.about.clone());
                 continue;
             }
         };
         match verdict {
-            Verdict::Accept => return End::Accepted,
-            Verdict::Drop => return End::Dropped,
-            Verdict::Goto(next) => return self::chain(path, packet, next, depth + 1, ran),
-            Verdict::Jump(next) => match self::chain(path, packet, next, depth + 1, ran) {
+            PacketVerdict::Accept => return End::Accepted,
+            PacketVerdict::Drop => return End::Dropped,
+            PacketVerdict::Goto(next) => return self::chain(path, packet, next, depth + 1, ran),
+            PacketVerdict::Jump(next) => match self::chain(path, packet, next, depth + 1, ran) {
                 End::Reached => {}
                 end => return end,
             },
@@ -86,7 +86,7 @@ fn chain(path: &DataPath, packet: &Packet, name: &ChainName, depth: usize, ran: 
 
 fn matches(path: &DataPath, packet: &Packet, found: &Match) -> bool {
     match found {
-        Match::Established => false,
+        Match::Established | Match::MidStream => false,
         Match::NeighbourDiscovery => {
             matches!(packet.asks, Asked::Icmp(Family::Ipv6, kind, _) if NEIGHBOURS.contains(&kind))
         }
@@ -98,7 +98,7 @@ fn matches(path: &DataPath, packet: &Packet, found: &Match) -> bool {
 }
 
 /// The verdict of the element that the packet is in; there must not be two.
-fn look_up<'p>(path: &'p DataPath, packet: &Packet, part: Part, name: &SetName) -> Option<&'p Option<Verdict>> {
+fn look_up<'p>(path: &'p DataPath, packet: &Packet, part: Part, name: &SetName) -> Option<&'p Option<PacketVerdict>> {
     let set = path.sets.get(name).unwrap_or_else(|| panic!("{name} is asked and not there"));
     let Packet { from, to, asks, .. } = packet;
     let address = if part == Part::Source { from } else { to };

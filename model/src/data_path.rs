@@ -1,10 +1,16 @@
-//! What a data path is made of: sets, verdict maps, and chains of rules, as nftables has them.
+//! What judges connections by policies: sets, verdict maps, and chains of rules, as nftables has them in one table.
+//!
+//! The crate `policy` makes one of policies and of who there is; what it says is its business. Here is what it is made of,
+//! what makes another of it, and both in the language of nft.
+
+mod difference;
+mod text;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, num::NonZeroU32, sync::Arc};
 
-use model::{Family, Protocol};
+pub use difference::Difference;
 
-use crate::rule::Rate;
+use crate::{Family, Protocol};
 
 /// Sets, verdict maps and chains: one table of the family `inet`. Empty where no policy has a say about anybody.
 ///
@@ -13,7 +19,7 @@ use crate::rule::Rate;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DataPath {
     /// Elements, with the verdicts that they lead to: each in a map, none in a set.
-    pub sets: BTreeMap<SetName, BTreeMap<Key, Option<Verdict>>>,
+    pub sets: BTreeMap<SetName, BTreeMap<Key, Option<PacketVerdict>>>,
     /// Chains.
     pub chains: BTreeMap<ChainName, Chain>,
 }
@@ -23,7 +29,7 @@ pub struct DataPath {
 pub struct SetName {
     /// Of what its keys are, and whether they lead to verdicts.
     pub kind: SetKind,
-    pub(super) name: Arc<str>,
+    name: Arc<str>,
 }
 
 /// The name of a chain.
@@ -68,7 +74,7 @@ pub enum Key {
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum PacketVerdict {
     /// This base chain lets it through; the next one of its hook is asked.
     Accept,
     /// It is dropped, whatever other chains say.
@@ -87,7 +93,7 @@ pub struct Chain {
     /// Where the kernel calls it; none if only other chains do.
     pub hook: Option<Hook>,
     /// The rules.
-    pub rules: Vec<Statement>,
+    pub rules: Vec<ChainRule>,
 }
 
 /// Where a base chain is called: [`PRIORITY_EGRESS`] and [`PRIORITY_INGRESS`] say when.
@@ -103,6 +109,8 @@ pub enum Hook {
     Output,
 }
 
+/// The table of the family `inet` that it is put in place as.
+pub const TABLE: &str = "fabric-policy";
 /// The priority of chains that judge egress: after translation of destinations, before what filters.
 pub const PRIORITY_EGRESS: i32 = -20;
 /// The priority of chains that judge ingress: after those that judge egress.
@@ -110,7 +118,7 @@ pub const PRIORITY_INGRESS: i32 = -10;
 
 /// A rule of nftables: if all of its matches hold, something becomes of the packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct ChainRule {
     /// What must hold.
     pub matches: Vec<Match>,
     /// What is done then.
@@ -122,6 +130,9 @@ pub struct Statement {
 pub enum Match {
     /// It belongs to a connection that is there, or is an error about one.
     Established,
+    /// It is a segment of TCP that opens nothing, and of no connection that is known: by whom that was opened nobody can
+    /// say, and the kernel would take whoever sends it.
+    MidStream,
     /// It asks who has an IPv6 address, answers that, or asks for a router (RFC 4861 §4.1, §4.3, §4.4): [`NEIGHBOURS`].
     NeighbourDiscovery,
     /// It is in a set. A packet of another family, or another protocol, never is.
@@ -149,11 +160,11 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
     /// This becomes of it.
-    Verdict(Verdict),
+    Verdict(PacketVerdict),
     /// What a map says; the next rule is asked if it says nothing.
     Lookup(Part, SetName),
     /// It is dropped if there were so many in the time already; otherwise the next rule is asked.
-    DropOverRate(Rate),
+    DropOverRate(NonZeroU32, Period),
     /// It is dropped if more connections than these are there; otherwise the next rule is asked.
     DropOverConnections(NonZeroU32),
     /// It is handed to the log of group [`LOG_GROUP`], with the chain's name, and the next rule is asked.
@@ -162,16 +173,28 @@ pub enum Then {
     Count,
 }
 
+/// What a rate is counted over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// 1 s.
+    Second,
+    /// 60 s.
+    Minute,
+    /// 3,600 s.
+    Hour,
+}
+
 /// The group of NFLOG that lines of the log go to.
 pub const LOG_GROUP: u16 = 64;
 
 impl SetName {
-    pub(super) fn new(kind: SetKind, name: &str) -> Self {
+    /// The set of this name.
+    pub fn new(kind: SetKind, name: &str) -> Self {
         Self { kind, name: name.into() }
     }
 
     /// A name that this text determines.
-    pub(super) fn hashed(kind: SetKind, text: &str) -> Self {
+    pub fn hashed(kind: SetKind, text: &str) -> Self {
         let prefix = match kind {
             SetKind::Addresses(Family::Ipv4) => "addresses4",
             SetKind::Addresses(Family::Ipv6) => "addresses6",
@@ -192,6 +215,11 @@ impl SetName {
 }
 
 impl SetKind {
+    /// Whether its elements come and go with endpoints; those of others are as constant as rules.
+    pub fn is_of_endpoints(self) -> bool {
+        matches!(self, Self::Addresses(_) | Self::AddressMap(_) | Self::Pairs(_) | Self::Targets(_))
+    }
+
     /// Whether its keys lead to verdicts.
     pub fn is_map(self) -> bool {
         matches!(self, Self::AddressMap(_) | Self::RangeMap(_))
@@ -212,12 +240,13 @@ impl SetKind {
 }
 
 impl ChainName {
-    pub(super) fn new(name: &str) -> Self {
+    /// The chain of this name.
+    pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
     /// A name that this text determines.
-    pub(super) fn hashed(prefix: &str, text: &str) -> Self {
+    pub fn hashed(prefix: &str, text: &str) -> Self {
         Self(hashed(prefix, text).into())
     }
 }
@@ -231,9 +260,27 @@ fn hashed(prefix: &str, text: &str) -> String {
     format!("{prefix}_{hash:016x}")
 }
 
-impl Statement {
-    pub(super) fn new(matches: impl IntoIterator<Item = Match>, then: Then) -> Self {
+impl ChainRule {
+    /// If all of these hold, this is done.
+    pub fn new(matches: impl IntoIterator<Item = Match>, then: Then) -> Self {
         Self { matches: matches.into_iter().collect(), then }
+    }
+}
+
+impl DataPath {
+    /// Whether there is nothing to judge.
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty() && self.sets.is_empty()
+    }
+
+    /// The same without the elements that come and go with endpoints.
+    pub fn structure(&self) -> Self {
+        let elements = |name: &SetName, elements: &BTreeMap<Key, _>| match name.kind.is_of_endpoints() {
+            true => BTreeMap::new(),
+            false => elements.clone(),
+        };
+        let sets = self.sets.iter().map(|(name, set)| (name.clone(), elements(name, set))).collect();
+        Self { sets, chains: self.chains.clone() }
     }
 }
 
@@ -246,5 +293,15 @@ impl fmt::Display for SetName {
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Second => "a second",
+            Self::Minute => "a minute",
+            Self::Hour => "an hour",
+        })
     }
 }

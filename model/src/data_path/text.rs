@@ -2,16 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use model::Family;
-
 use super::{
-    difference::Difference,
-    path::{
-        Chain, DataPath, Hook, Key, LOG_GROUP, Match, NEIGHBOURS, PRIORITY_EGRESS, PRIORITY_INGRESS, Part, SetKind,
-        SetName, Statement, Then, Verdict,
-    },
+    Chain, ChainRule, DataPath, Difference, Hook, Key, LOG_GROUP, Match, NEIGHBOURS, PRIORITY_EGRESS, PRIORITY_INGRESS,
+    PacketVerdict, Part, Period, SetKind, SetName, Then,
 };
-use crate::rule::{Period, Rate};
+use crate::Family;
 
 impl DataPath {
     /// The commands that make all of it in a table of the family `inet`, which they make, too. They are one transaction
@@ -47,7 +42,7 @@ impl Difference {
         for (name, chain) in new_chains.iter().chain(changed_chains) {
             line(format!("# {name}: {}", chain.about));
             for rule in &chain.rules {
-                line(format!("add rule inet {table} {name} {}", statement(rule, name)));
+                line(format!("add rule inet {table} {name} {}", rule_text(rule, name)));
             }
         }
         let mut gone: BTreeMap<&SetName, Vec<String>> = BTreeMap::new();
@@ -123,9 +118,10 @@ fn shown(key: &Key) -> String {
     }
 }
 
-fn statement(Statement { matches, then }: &Statement, chain: &dyn fmt::Display) -> String {
+fn rule_text(ChainRule { matches, then }: &ChainRule, chain: &dyn fmt::Display) -> String {
     let matches = matches.iter().map(|found| match found {
         Match::Established => "ct state established,related".to_owned(),
+        Match::MidStream => "tcp flags & (fin | syn | rst | ack) != syn ct state new".to_owned(),
         Match::NeighbourDiscovery => {
             let types = NEIGHBOURS.map(|kind| kind.to_string()).join(", ");
             format!("icmpv6 type {{ {types} }}")
@@ -136,7 +132,7 @@ fn statement(Statement { matches, then }: &Statement, chain: &dyn fmt::Display) 
     let then = match then {
         Then::Verdict(verdict) => verdict.to_string(),
         Then::Lookup(part, map) => format!("{} vmap @{map}", looked_up(*part, map.kind)),
-        Then::DropOverRate(Rate { connections, per }) => {
+        Then::DropOverRate(connections, per) => {
             let per = match per {
                 Period::Second => "second",
                 Period::Minute => "minute",
@@ -168,7 +164,7 @@ fn looked_up(part: Part, kind: SetKind) -> &'static str {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for PacketVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept => f.write_str("accept"),

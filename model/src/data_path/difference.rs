@@ -1,8 +1,12 @@
 //! What changes from one data path to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use super::path::{Chain, ChainName, DataPath, Key, SetName, Verdict};
+use super::{Chain, ChainName, DataPath, Key, PacketVerdict, SetName};
 
 /// What makes one data path of another, each thing once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,7 +24,7 @@ pub struct Difference {
     /// Elements that leave sets that stay. One whose verdict changes leaves and comes.
     pub old_elements: BTreeSet<(SetName, Key)>,
     /// Elements that come, to new sets too.
-    pub new_elements: BTreeMap<(SetName, Key), Option<Verdict>>,
+    pub new_elements: BTreeMap<(SetName, Key), Option<PacketVerdict>>,
 }
 
 impl DataPath {
@@ -28,29 +32,15 @@ impl DataPath {
     pub fn difference(&self, new: &Self) -> Difference {
         let mut difference = Difference::default();
         for (name, elements) in &new.sets {
-            let before = self.sets.get(name);
-            if before.is_none() {
-                difference.new_sets.insert(name.clone());
-            }
-            for (key, verdict) in elements {
-                let found = before.and_then(|before| before.get(key));
-                if found == Some(verdict) {
-                    continue;
+            match self.sets.get(name) {
+                Some(before) => difference.of_set(name, before, elements),
+                None => {
+                    difference.new_sets.insert(name.clone());
+                    difference.of_set(name, &BTreeMap::new(), elements);
                 }
-                if found.is_some() {
-                    difference.old_elements.insert((name.clone(), *key));
-                }
-                difference.new_elements.insert((name.clone(), *key), verdict.clone());
             }
         }
-        for (name, elements) in &self.sets {
-            let Some(after) = new.sets.get(name) else {
-                difference.old_sets.insert(name.clone());
-                continue;
-            };
-            let gone = elements.keys().filter(|key| !after.contains_key(*key));
-            difference.old_elements.extend(gone.map(|key| (name.clone(), *key)));
-        }
+        difference.old_sets = self.sets.keys().filter(|name| !new.sets.contains_key(*name)).cloned().collect();
         for (name, chain) in &new.chains {
             match self.chains.get(name) {
                 None => difference.new_chains.insert(name.clone(), chain.clone()),
@@ -85,9 +75,42 @@ impl DataPath {
 }
 
 impl Difference {
+    /// Adds what makes the elements of a set those after. Both are walked through side by side: where one of a thousand
+    /// endpoints comes, most elements of most sets are the same.
+    fn of_set(
+        &mut self,
+        name: &SetName,
+        before: &BTreeMap<Key, Option<PacketVerdict>>,
+        after: &BTreeMap<Key, Option<PacketVerdict>>,
+    ) {
+        let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            // One that is in both leaves and comes if its verdict changes.
+            let left = old.next_if(|_| order.is_le());
+            let come = new.next_if(|_| order.is_ge());
+            if left == come {
+                continue;
+            }
+            self.old_elements.extend(left.map(|(key, _)| (name.clone(), *key)));
+            self.new_elements.extend(come.map(|(key, verdict)| ((name.clone(), *key), verdict.clone())));
+        }
+    }
+
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether no set, chain or rule comes, changes or goes, but elements that come and go with endpoints.
+    pub fn is_of_endpoints(&self) -> bool {
+        let sets = self.old_elements.iter().map(|(name, _)| name).chain(self.new_elements.keys().map(|(name, _)| name));
+        self.is_of_elements() && sets.into_iter().all(|name| name.kind.is_of_endpoints())
     }
 
     /// Whether no set, chain or rule comes, changes or goes.
@@ -98,5 +121,22 @@ impl Difference {
             && new_chains.is_empty()
             && changed_chains.is_empty()
             && old_chains.is_empty()
+    }
+}
+
+/// How much of what comes and goes.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("elements come", self.new_elements.len()),
+            ("elements go", self.old_elements.len()),
+            ("sets come", self.new_sets.len()),
+            ("sets go", self.old_sets.len()),
+            ("chains come", self.new_chains.len()),
+            ("chains change", self.changed_chains.len()),
+            ("chains go", self.old_chains.len()),
+        ];
+        let some = parts.into_iter().filter(|(_, count)| *count > 0);
+        f.write_str(&some.map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", "))
     }
 }

@@ -1,0 +1,99 @@
+//! Policies: files of them to put in force, and those that are.
+
+use model::NetworkName;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::schema;
+
+/// What `POST /v1/policies` puts in force, all or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyApply {
+    /// The files.
+    pub files: Vec<PolicyFile>,
+    /// The network of policies of Kubernetes that have no `metadata.namespace`.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Name>)]
+    pub network: Option<NetworkName>,
+    /// Whether only what would change is told.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A file of policies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    /// Its name, which rules are told by; TOML ends in `.toml`, all else is YAML or JSON.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// What `POST /v1/policies` changed, or would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyChanges {
+    /// Each policy and stance of the files.
+    pub changes: Vec<PolicyChange>,
+    /// What is valid and probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// What becomes of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyChange {
+    /// Its name; those of Kubernetes have their network's before it, `NETWORK/NAME`.
+    pub name: String,
+    /// What it is: `Policy`, `Stance` or `NetworkPolicy`.
+    pub kind: String,
+    /// What becomes of it.
+    pub action: PolicyAction,
+}
+
+/// What becomes of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyAction {
+    /// It was not there.
+    Created,
+    /// It said something else.
+    Changed,
+    /// It says the same as before.
+    Unchanged,
+}
+
+/// A policy, or a stance, that is in force, or will be with its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Policy {
+    /// Its name; those of Kubernetes have their network's before it, `NETWORK/NAME`.
+    pub name: String,
+    /// What it is: `Policy`, `Stance` or `NetworkPolicy`.
+    pub kind: String,
+    /// The networks that it is for and that there are.
+    #[schema(value_type = Vec<schema::Name>)]
+    pub networks: Vec<NetworkName>,
+    /// Those that it names and that there are not: it waits for them.
+    #[schema(value_type = Vec<schema::Name>)]
+    pub pending: Vec<NetworkName>,
+    /// How many endpoints it selects.
+    pub endpoints: u64,
+    /// Where it stands: `FILE:LINE:COLUMN`.
+    pub place: String,
+    /// The file it stands in, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What is valid in it and probably not meant.
+    pub warnings: Vec<String>,
+}
+
+impl PolicyAction {
+    /// The word itself.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}

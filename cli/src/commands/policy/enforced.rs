@@ -1,0 +1,89 @@
+//! Policies that are in force, or are to be: what the daemon is asked.
+
+use api::{Client, Policy, PolicyApply, PolicyChange};
+
+use crate::{
+    arguments::{ApplyArguments, ListPoliciesArguments, PolicyNames},
+    commands::several::{each, show},
+    failure::Failure,
+    output::Output,
+    policy_files,
+    table::{NOTHING, fields, joined, table},
+};
+
+pub(super) async fn apply(
+    client: &Client,
+    output: Output,
+    arguments: ApplyArguments,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let ApplyArguments { files, network } = arguments;
+    // What is wrong in a file is told here as well, without the daemon.
+    let files = policy_files::texts(&files, network.as_ref())?;
+    let applied = client.apply_policies(&PolicyApply { files, network, dry_run }).await?;
+    for warning in &applied.warnings {
+        Failure::warn(warning);
+    }
+    output.print(&applied, || applied.changes.iter().map(line).collect())
+}
+
+fn line(PolicyChange { name, kind, action }: &PolicyChange) -> String {
+    format!("{kind} {name} {}\n", action.as_str())
+}
+
+pub(super) async fn list(client: &Client, output: Output, arguments: ListPoliciesArguments) -> Result<(), Failure> {
+    let policies = client.policies().await?;
+    let names = || policies.iter().map(|policy| format!("{}\n", policy.name)).collect();
+    let row = |policy: &Policy| {
+        [
+            policy.name.clone(),
+            policy.kind.clone(),
+            joined(&policy.networks),
+            policy.endpoints.to_string(),
+            state(policy),
+            policy.place.clone(),
+        ]
+    };
+    let headings = ["NAME", "KIND", "NETWORKS", "ENDPOINTS", "STATE", "PLACE"];
+    let rows = || table(headings, policies.iter().map(row));
+    output.print(&policies, || if arguments.quiet { names() } else { rows() })
+}
+
+/// Whether it waits for a network.
+fn state(policy: &Policy) -> String {
+    match &policy.pending[..] {
+        [] => "in force".to_owned(),
+        pending => format!("pending: {}", joined(pending)),
+    }
+}
+
+pub(super) async fn inspect(client: &Client, output: Output, names: PolicyNames) -> Result<(), Failure> {
+    show(output, &names.policies, async |name| client.policy(name).await, described).await
+}
+
+fn described(policy: &Policy) -> String {
+    let rows = [
+        ["name", &policy.name],
+        ["kind", &policy.kind],
+        ["networks", &joined(&policy.networks)],
+        ["endpoints", &policy.endpoints.to_string()],
+        ["state", &state(policy)],
+        ["place", &policy.place],
+    ];
+    let warnings = policy.warnings.iter().map(|warning| ["warning", warning]);
+    let mut text = fields(rows.into_iter().chain(warnings).map(|row| row.map(str::to_owned)));
+    text.push('\n');
+    text.push_str(policy.source.as_deref().unwrap_or(NOTHING));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+pub(super) async fn remove(client: &Client, output: Output, names: PolicyNames) -> Result<(), Failure> {
+    each(output, &names.policies, async |name: &String| {
+        client.remove_policy(name).await?;
+        Ok((name.clone(), name.clone()))
+    })
+    .await
+}

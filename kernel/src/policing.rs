@@ -1,0 +1,217 @@
+//! What judges connections by policies: `table inet fabric-policy`, which is there as long as policies judge anybody.
+//!
+//! What endpoints come and go with are elements, added and deleted over netlink in process. All else changes when policies do,
+//! or when the first endpoint of a kind comes; that is one run of `nft`. Either is one transaction.
+//!
+//! The table says of itself what it was made of (`structure/marker.rs`): a hash of the commands that make all but the elements
+//! of endpoints, and one of what the kernel made of them, the elements of all other sets included. Elements of endpoints are
+//! read and compared one by one. So what is remembered here of the last change is believed only as long as the kernel tells of
+//! no change by others, or if the table itself says the same.
+
+mod element;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{
+    Change, DataPath, Family, Policing,
+    data_path::{Difference, Key, PacketVerdict, TABLE},
+};
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_netfilter::nftables::{NfTablesMessage, SetElementMessage};
+
+use crate::{
+    KernelError,
+    element::{TableFamily, message, transaction},
+    judges::Trust,
+    netlink::{Request, Socket},
+    structure::{Hash, Vigil, marker, of_table, refused, run_nft},
+    sysctl::Setting,
+    watch::concerns_policing,
+};
+
+/// As many elements are one message each in one transaction, as the socket's buffers have room for; more are for `nft`.
+const FEW: usize = 250;
+
+/// What keeps the table as it should be, in the namespace of the thread that works with it.
+pub(crate) struct Police {
+    vigil: Vigil,
+    /// What the table held when it was last looked at or changed.
+    known: Option<Arc<DataPath>>,
+}
+
+impl Police {
+    pub(crate) fn new() -> Self {
+        Self { vigil: Vigil::over(concerns_policing), known: None }
+    }
+
+    /// What the table holds. `desired` is what it may hold, if nothing else is known.
+    pub(crate) fn observe(
+        &mut self,
+        socket: &mut Socket,
+        desired: &Policing,
+        trust: Trust,
+    ) -> Result<Policing, KernelError> {
+        let Policing::Holds(desired) = desired else { return Ok(Policing::Altered) };
+        if trust == Trust::Undisturbed
+            && let Some(known) = &self.known
+        {
+            // A host without policies pays for nothing. What others make there is found by the look at everything.
+            let is_unused = known.is_empty() && desired.is_empty();
+            if is_unused || self.vigil.holds(socket)? {
+                return Ok(Policing::Holds(known.clone()));
+            }
+        }
+        if !desired.is_empty() {
+            // What was told so far is looked at below.
+            self.vigil.holds(socket)?;
+        }
+        let candidates = [Some(desired), self.known.as_ref()];
+        let found = examine(socket, candidates.into_iter().flatten())?;
+        self.known = found.as_ref().map(|found| match found {
+            // So that two that are equal are one.
+            found if found == &**desired => desired.clone(),
+            found => Arc::new(found.clone()),
+        });
+        self.vigil.begin();
+        Ok(self.known.clone().map_or(Policing::Altered, Policing::Holds))
+    }
+
+    /// Applies one of the changes that are about the table. One that cannot be made leaves the table as it was.
+    pub(crate) fn apply(&mut self, socket: &mut Socket, change: &Change) -> Result<(), KernelError> {
+        let before = self.known.take();
+        let applied = match change {
+            Change::InstallPolicing(to) => self.install(socket, to).map(|()| to),
+            Change::ChangePolicing { difference, to } if is_small(difference) => {
+                change_elements(socket, difference).map(|()| to)
+            }
+            Change::ChangePolicing { difference, to } => self.change(socket, difference, to).map(|()| to),
+            _ => return Ok(()),
+        };
+        match applied {
+            Ok(to) => {
+                self.known = Some(to.clone());
+                Ok(())
+            }
+            Err(error) => {
+                // What was known of it was right, or the next look will tell.
+                self.known = before;
+                self.vigil.end();
+                Err(error)
+            }
+        }
+    }
+
+    fn install(&mut self, socket: &mut Socket, path: &DataPath) -> Result<(), KernelError> {
+        run_nft(&[], &whole(path))?;
+        if path.is_empty() { Ok(()) } else { self.mark(socket, path) }
+    }
+
+    fn change(&mut self, socket: &mut Socket, difference: &Difference, to: &DataPath) -> Result<(), KernelError> {
+        run_nft(&[], &difference.commands(TABLE))?;
+        self.mark(socket, to)
+    }
+
+    fn mark(&mut self, socket: &mut Socket, path: &DataPath) -> Result<(), KernelError> {
+        // What nft has just done was told, too, and nothing of it is news.
+        self.vigil.holds(socket)?;
+        let structure = path.structure();
+        let made = fingerprint(socket, &structure)?;
+        let made = made.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
+        marker::write(socket, TABLE, commands(&structure), made)?;
+        self.vigil.begin();
+        Ok(())
+    }
+}
+
+/// Asks the kernel whether it would take this. Nothing changes.
+pub(crate) fn check(path: &DataPath, bridged: bool) -> Result<(), KernelError> {
+    if bridged && Setting::BridgesCall(Family::Ipv4).read()?.is_none() {
+        return Err(KernelError::NoBridgeFilter { bridge: None });
+    }
+    run_nft(&["--check"], &whole(path))
+}
+
+/// The commands that replace the table by this, or remove it if it is to hold nothing.
+fn whole(path: &DataPath) -> String {
+    // Declaring it first lets the deletion succeed where there is no table.
+    let replace = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
+    if path.is_empty() {
+        return replace;
+    }
+    let marker = marker::MARKER;
+    format!("{replace}{}add map inet {TABLE} {marker} {{ type mark : mark; }}\n", path.commands(TABLE))
+}
+
+fn is_small(difference: &Difference) -> bool {
+    difference.is_of_endpoints() && difference.old_elements.len() + difference.new_elements.len() <= FEW
+}
+
+/// A hash of the commands that make a structure.
+fn commands(structure: &DataPath) -> Hash {
+    Hash::EMPTY.with(structure.commands(TABLE).as_bytes())
+}
+
+/// What the table holds, if it is one of these but for elements of endpoints; none if nobody can say.
+fn examine<'p>(
+    socket: &mut Socket,
+    candidates: impl Iterator<Item = &'p Arc<DataPath>>,
+) -> Result<Option<DataPath>, KernelError> {
+    if of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)?.is_none() {
+        return Ok(Some(DataPath::default()));
+    }
+    let Some(marked) = marker::read(socket, TABLE)? else { return Ok(None) };
+    for structure in candidates.filter(|path| !path.is_empty()).map(|path| path.structure()) {
+        let hash = commands(&structure);
+        if !marked.contains(&marker::first(hash)) {
+            continue;
+        }
+        if fingerprint(socket, &structure)?.is_some_and(|made| marked == marker::entries(hash, made)) {
+            return with_endpoints(socket, structure);
+        }
+    }
+    Ok(None)
+}
+
+/// A hash of what the kernel made of a structure; none without the table.
+fn fingerprint(socket: &mut Socket, structure: &DataPath) -> Result<Option<Hash>, KernelError> {
+    let Some(mut hash) = of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)? else { return Ok(None) };
+    for name in structure.sets.keys().filter(|name| !name.kind.is_of_endpoints()) {
+        // In the order in which the kernel has them there is no meaning.
+        let mut elements = element::raw(socket, name)?;
+        elements.sort();
+        hash = hash.with(name.to_string().as_bytes());
+        hash = elements.iter().fold(hash, |hash, element| hash.with(&element.len().to_ne_bytes()).with(element));
+    }
+    Ok(Some(hash))
+}
+
+/// Fills in the elements of endpoints as the table has them.
+fn with_endpoints(socket: &mut Socket, mut structure: DataPath) -> Result<Option<DataPath>, KernelError> {
+    for (name, elements) in structure.sets.iter_mut().filter(|(name, _)| name.kind.is_of_endpoints()) {
+        let found: Option<BTreeMap<Key, Option<PacketVerdict>>> = element::all(socket, name)?;
+        let Some(found) = found else { return Ok(None) };
+        *elements = found;
+    }
+    Ok(Some(structure))
+}
+
+/// Adds and deletes elements of endpoints, all in one transaction.
+fn change_elements(socket: &mut Socket, difference: &Difference) -> Result<(), KernelError> {
+    let old = difference.old_elements.iter().map(|(name, key)| delete(element::of(name, key, None)));
+    let new = difference.new_elements.iter().map(|((name, key), verdict)| {
+        let message = element::of(name, key, verdict.as_ref());
+        Request::new(message_of(NfTablesMessage::NewSetElement(message)), NLM_F_CREATE)
+    });
+    let requests = old.chain(new).collect();
+    transaction(socket, requests)
+        .into_iter()
+        .try_for_each(|answer| answer.map_err(refused("change who is judged by policies")))
+}
+
+fn delete(element: SetElementMessage) -> Request {
+    Request::new(message_of(NfTablesMessage::DeleteSetElement(element)), 0)
+}
+
+fn message_of(inner: NfTablesMessage) -> netlink_packet_netfilter::NetfilterMessage {
+    message(TableFamily::Inet, inner)
+}

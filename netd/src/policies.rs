@@ -1,0 +1,319 @@
+//! What can be asked of policies, and what keeps the kernel judging by them.
+//!
+//! ```text
+//! read and checked -> asked of the kernel -> committed -> in force -> connections that are denied now are forgotten
+//! ```
+//!
+//! What the kernel refuses is never committed. Should it refuse afterwards all the same, the old policies are committed again.
+//! A crash in between leaves what the next start completes: it reconciles everything.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    num::NonZeroU16,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use api::{PolicyApply, PolicyChange, PolicyChanges};
+use jiff::Timestamp;
+use model::{Network, NetworkId, Protocol, Scope, Tracked};
+use policy::{Asked, Document, Effect, Flow, Networks, Policies, evaluate, warnings};
+
+use crate::{
+    daemon::{Daemon, chain},
+    failure::Failure,
+    images::blocking,
+    record,
+    rulebook::{FileId, PolicyFile, Rulebook, told},
+    world::is_judged,
+};
+
+/// No rule that is in force expires, so it is always the same moment.
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+impl Daemon {
+    /// Puts policies in force, all or none; of a trial, only says what would change.
+    pub(crate) async fn apply_policies(self: Arc<Self>, request: PolicyApply) -> Result<PolicyChanges, Failure> {
+        let _ruling = self.ruling.lock().await;
+        self.look_at_host().await?;
+        let old = self.world().rulebook().clone();
+        let daemon = self.clone();
+        let given: Vec<String> = request.files.iter().map(|file| file.name.clone()).collect();
+        let PolicyApply { files, network, dry_run } = request;
+        let planned = blocking(move || -> Result<_, Failure> {
+            let file = |file: api::PolicyFile| PolicyFile {
+                name: file.name,
+                network: network.clone(),
+                text: file.text,
+                documents: Default::default(),
+            };
+            let (new, changes) = old.with(files.into_iter().map(file).collect(), || daemon.new_file_id())?;
+            let world = daemon.world().as_judged();
+            daemon.check_reach(&new, &changes)?;
+            let told = warnings(new.policies(), Some(&world), NOW).into_iter();
+            let told = told.filter(|warning| given.iter().any(|name| **name == *warning.place.file));
+            let told = told.map(|warning| warning.to_string()).chain(daemon.beyond_reach(&new, &changes)).collect();
+            Ok((old, Arc::new(new), PolicyChanges { changes, warnings: told }))
+        });
+        let (old, new, changes) = planned.await?;
+        let doing = "apply policies".to_owned();
+        self.require_policing(&doing, &new).await?;
+        if !dry_run {
+            self.enact(doing, old, new).await?;
+        }
+        Ok(changes)
+    }
+
+    /// Takes one policy, or a stance, out of force.
+    pub(crate) async fn remove_policy(self: Arc<Self>, name: String) -> Result<(), Failure> {
+        let _ruling = self.ruling.lock().await;
+        self.look_at_host().await?;
+        let old = self.world().rulebook().clone();
+        let new = Arc::new(old.without(&name)?);
+        self.enact(format!("remove policy `{name}`"), old, new).await
+    }
+
+    /// Asks the kernel whether it takes what these policies come to.
+    async fn require_policing(&self, doing: &str, rulebook: &Arc<Rulebook>) -> Result<(), Failure> {
+        let judges_ports = self.world().networks().any(|it| !it.driver.sits_on_parent() && is_judged(rulebook, it));
+        let (of, rulebook) = (self.world().as_judged(), rulebook.clone());
+        let path = blocking(move || Ok::<_, Failure>(policy::compile(rulebook.policies(), &of, NOW))).await?;
+        let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
+        self.kernel.would_police(Arc::new(path), judges_ports).await.map_err(fail)
+    }
+
+    async fn enact(self: &Arc<Self>, doing: String, old: Arc<Rulebook>, new: Arc<Rulebook>) -> Result<(), Failure> {
+        self.commit(doing.clone(), record::change_policies(&old, &new)).await?;
+        self.world().set_rulebook(new.clone());
+        self.steps.after("policies intended");
+        let enforced = self.enforce(&doing, &old, &new).await;
+        if let Err(failure) = enforced {
+            self.reinstate(&doing, new, old).await;
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Has the kernel judge by `new`, and no longer by `old`.
+    async fn enforce(&self, doing: &str, old: &Rulebook, new: &Rulebook) -> Result<(), Failure> {
+        let is_concerned = |network: &&Network| is_judged(old, network) != is_judged(new, network);
+        let concerned: Vec<NetworkId> =
+            self.world().networks().filter(is_concerned).map(|network| network.id.clone()).collect();
+        if !concerned.is_empty() {
+            // What has gone past the bridge has to go by it before it can be judged there. Who opened what goes on is known
+            // before, and of what was opened meanwhile after.
+            let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
+            self.remember_allowed(&concerned).await.map_err(fail)?;
+            self.reconcile(doing, Scope::Shortcut).await?;
+            self.remember_allowed(&concerned).await.map_err(fail)?;
+        }
+        self.reconcile(doing, Scope::Policing).await?;
+        for network in concerned {
+            self.reconcile(doing, Scope::Network(network)).await?;
+        }
+        self.cut_denied(doing).await
+    }
+
+    /// Has the kernel know by whom the connections between containers of these networks were opened which the policies allow. Of
+    /// those it does not know, nothing is let through any more.
+    async fn remember_allowed(&self, networks: &[NetworkId]) -> Result<(), kernel::KernelError> {
+        let (rulebook, of, namespaces) = {
+            let world = self.world();
+            let judged = networks.iter().filter(|id| world.network(id).is_some_and(|network| world.is_judged(network)));
+            let records = judged.flat_map(|id| world.on_network(id)).filter(|record| record.is_live());
+            let namespaces: BTreeSet<_> = records.filter_map(|it| it.container.mode.namespace().cloned()).collect();
+            (world.rulebook().clone(), world.as_judged(), namespaces)
+        };
+        let is_allowed = move |tracked: &Tracked| {
+            let [from, to] = [tracked.source, tracked.destination].map(|address| of.party_with(address));
+            let networks = [from, to].map(|party| party.endpoint().map(|endpoint| &endpoint.network));
+            // All others come by where conntrack sees them.
+            let is_within = networks[0].is_some() && networks[0] == networks[1];
+            is_within && !is_denied(rulebook.policies(), &of, tracked)
+        };
+        self.kernel.remember_connections(namespaces.into_iter().collect(), is_allowed).await?;
+        self.steps.after("allowed flows remembered");
+        Ok(())
+    }
+
+    /// The table of policies was put in place as a whole: there was none, or another. What is allowed and was not seen to begin
+    /// goes on, and what is denied and came about meanwhile does not.
+    pub(crate) async fn settle_connections(&self) -> Result<(), kernel::KernelError> {
+        self.remember_allowed(&self.all_networks()).await?;
+        self.forget_denied().await
+    }
+
+    fn all_networks(&self) -> Vec<NetworkId> {
+        self.world().networks().map(|network| network.id.clone()).collect()
+    }
+
+    /// The kernel has refused `refused`, which was committed: what was in force before is so again.
+    async fn reinstate(&self, doing: &str, refused: Arc<Rulebook>, before: Arc<Rulebook>) {
+        let doing = format!("take back: {doing}");
+        let taken_back = async {
+            self.commit(doing.clone(), record::change_policies(&refused, &before)).await?;
+            self.world().set_rulebook(before.clone());
+            self.enforce(&doing, &refused, &before).await
+        };
+        if let Err(failure) = taken_back.await {
+            tracing::error!(failure = chain(&failure), "the next look at this host tries again");
+        }
+    }
+
+    /// Has the kernel judge whoever there is now, where policies can be about what has changed. Connections that they deny
+    /// now are cut.
+    pub(crate) async fn judge_anew(&self, doing: &str) -> Result<(), Failure> {
+        if self.world().rulebook().is_empty() {
+            return Ok(());
+        }
+        self.reconcile(doing, Scope::Policing).await?;
+        self.cut_denied(doing).await
+    }
+
+    /// Takes whoever is gone out of what judges by policies, in the background: their addresses are nobody's until they are
+    /// given to somebody else, who then is in it with them.
+    pub(crate) fn forget_judged(self: &Arc<Self>) {
+        if self.world().rulebook().is_empty() {
+            return;
+        }
+        let daemon = self.clone();
+        tokio::spawn(async move {
+            if let Err(failure) = daemon.reconcile("forget who is gone", Scope::Policing).await {
+                tracing::warn!(failure = chain(&failure), "the next look at this host tries again");
+            }
+        });
+    }
+
+    /// Notes the host's addresses, if that matters to anybody.
+    pub(crate) async fn follow_host(&self) -> Result<(), Failure> {
+        if self.world().rulebook().is_empty() || !self.look_at_host().await? {
+            return Ok(());
+        }
+        self.judge_anew("follow the host's addresses").await
+    }
+
+    /// The same, whether it matters or not. Returns whether they are others than before.
+    pub(crate) async fn look_at_host(&self) -> Result<bool, Failure> {
+        let addresses = self.kernel.addresses().await;
+        let addresses = addresses
+            .map_err(|source| Failure::Kernel { doing: "read the host's addresses".into(), source: source.into() })?;
+        Ok(self.world().note_host(addresses))
+    }
+
+    /// Forgets the connections that the policies do not allow as things are: what is sent over them is judged like the first
+    /// packet of one, and so dropped.
+    pub(crate) async fn cut_denied(&self, doing: &str) -> Result<(), Failure> {
+        let cut = self.forget_denied().await;
+        cut.map_err(|source| Failure::Kernel { doing: doing.to_owned(), source: source.into() })
+    }
+
+    /// The same, in words of the kernel's own.
+    async fn forget_denied(&self) -> Result<(), kernel::KernelError> {
+        let (rulebook, world) = {
+            let world = self.world();
+            (world.rulebook().clone(), world.as_judged())
+        };
+        if rulebook.is_empty() {
+            return Ok(());
+        }
+        let doubtful = Arc::new(AtomicBool::new(false));
+        let doubts = doubtful.clone();
+        let is_denied = move |tracked: &Tracked| {
+            let is_denied = is_denied(rulebook.policies(), &world, tracked);
+            doubts.fetch_or(is_denied && tracked.picked_up, Ordering::Relaxed);
+            is_denied
+        };
+        self.kernel.forget_denied(is_denied).await?;
+        self.steps.after("denied flows forgotten");
+        // Of some it was not known who opened them, and the sockets may know better.
+        if doubtful.load(Ordering::Relaxed) { self.remember_allowed(&self.all_networks()).await } else { Ok(()) }
+    }
+
+    fn new_file_id(&self) -> FileId {
+        format!("{:016x}", u64::from_ne_bytes(self.random()))
+    }
+
+    /// Refuses policies that name networks whose packets do not come by this host.
+    fn check_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Result<(), Failure> {
+        let beyond = self.networks_beyond_reach();
+        let of = |(_, document): (_, &Document)| {
+            let named = beyond.iter().find(|network| names(document, network))?;
+            let problem = format!(
+                "`{}` is about network `{}`, whose packets do not come by this host (driver {}), so it would not be enforced",
+                document.title(),
+                named.name,
+                named.driver
+            );
+            Some(told(document.place(), problem))
+        };
+        let errors: Vec<_> = given(rulebook, changes).filter_map(of).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Failure::PolicyDocuments { errors }) }
+    }
+
+    /// What is to be said of policies about all networks, or about those with some labels, where one of them is such.
+    fn beyond_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Vec<String> {
+        let beyond = self.networks_beyond_reach();
+        let world = self.world().as_judged();
+        let told = |document: &Document| -> Vec<String> {
+            let Document::Policy(policy) = document else { return Vec::new() };
+            let meant = beyond.iter().filter(|network| policy.networks.include(&network.name, &world));
+            let text = |network: &Network| {
+                format!(
+                    "{}: policy `{}` is not enforced on network `{}`: its packets do not come by this host (driver {})",
+                    policy.place,
+                    policy.title(),
+                    network.name,
+                    network.driver
+                )
+            };
+            meant.map(text).collect()
+        };
+        given(rulebook, changes).flat_map(|(_, document)| told(document)).collect()
+    }
+
+    fn networks_beyond_reach(&self) -> Vec<Network> {
+        self.world().networks().filter(|network| network.driver.sits_on_parent()).cloned().collect()
+    }
+}
+
+/// The documents that a request gives.
+fn given<'r>(rulebook: &'r Rulebook, changes: &[PolicyChange]) -> impl Iterator<Item = (&'r PolicyFile, &'r Document)> {
+    rulebook.documents().filter(move |(_, document)| {
+        let title = document.title();
+        changes.iter().any(|change| change.name == title)
+    })
+}
+
+/// Whether a document names a network as one that it is for.
+fn names(document: &Document, network: &Network) -> bool {
+    match document {
+        Document::Policy(policy) => {
+            matches!(&policy.networks, Networks::Named(names) if names.contains(&network.name))
+        }
+        Document::Stance(stance) => stance.networks.contains(&network.name),
+    }
+}
+
+/// Whether policies deny a connection. One that the kernel met with in its middle may have been opened by either end, so both
+/// have to be allowed to.
+fn is_denied(policies: &Policies, world: &policy::World, tracked: &Tracked) -> bool {
+    let denies = |tracked: &Tracked| {
+        let asks = asked(tracked);
+        let party = |address: IpAddr| world.party_with(address);
+        let flow = Flow { from: party(tracked.source), to: party(tracked.destination), asks };
+        evaluate(policies, world, &flow, NOW).effect() == Effect::Deny
+    };
+    denies(tracked) || tracked.picked_up && denies(&tracked.reversed())
+}
+
+fn asked(tracked: &Tracked) -> Asked {
+    let other = Asked::Other(tracked.protocol);
+    match (tracked.message, tracked.ports.zip(Protocol::from_number(tracked.protocol))) {
+        (Some((family, kind, code)), _) => Asked::Icmp(family, kind, code),
+        (None, Some(((_, port), protocol))) => NonZeroU16::new(port).map_or(other, |port| Asked::Port(protocol, port)),
+        (None, None) => other,
+    }
+}

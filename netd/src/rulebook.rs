@@ -1,0 +1,195 @@
+//! The policies of this host: files as they were given, and which of their documents are in force.
+//!
+//! A file is kept whole, so that a rule can be told by its place. A document that is given anew, by whatever file, takes the
+//! place of the one of its name; a file goes with the last of its documents.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use api::{PolicyAction, PolicyChange};
+use model::NetworkName;
+use policy::{Document, DocumentError, Place, Policies, Problem, Syntax};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::{Failure, Noun},
+    unenforced::unenforced,
+};
+
+/// A file of policies, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyFile {
+    /// Its name, which also says what it is written in.
+    pub(crate) name: String,
+    /// The network of its documents of Kubernetes that name none.
+    pub(crate) network: Option<NetworkName>,
+    /// What it holds.
+    pub(crate) text: String,
+    /// The names of those of its documents that are in force.
+    pub(crate) documents: BTreeSet<String>,
+}
+
+/// A file and what it says.
+#[derive(Debug, Clone)]
+struct Parsed {
+    file: Arc<PolicyFile>,
+    /// All documents of it.
+    documents: Arc<[Document]>,
+}
+
+/// Identifies a file: drawn at random, never reused.
+pub(crate) type FileId = String;
+
+/// Every file that has a document in force.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rulebook {
+    files: BTreeMap<FileId, Parsed>,
+    policies: Policies,
+}
+
+impl Rulebook {
+    /// The files that the store holds.
+    pub(crate) fn new(files: impl IntoIterator<Item = (FileId, PolicyFile)>) -> Result<Self, Failure> {
+        let parsed = files.into_iter().map(|(id, file)| Ok((id, Parsed::new(file)?)));
+        Self::of(parsed.collect::<Result<_, Failure>>()?)
+    }
+
+    fn of(files: BTreeMap<FileId, Parsed>) -> Result<Self, Failure> {
+        let documents: Vec<Document> = files.values().flat_map(Parsed::in_force).cloned().collect();
+        let mut kinds: BTreeMap<String, &Document> = BTreeMap::new();
+        for document in &documents {
+            // What is named is one thing.
+            if let Some(other) = kinds.insert(document.title(), document).filter(|it| it.kind() != document.kind()) {
+                let name = document.title();
+                return Err(Failure::PolicyNames { name, kinds: [other.kind(), document.kind()] });
+            }
+        }
+        let policies = Policies::new(documents.iter().cloned());
+        let policies = policies.map_err(|source| Failure::Policies { source: Box::new(source) })?;
+        Ok(Self { files, policies })
+    }
+
+    /// Whether there are no policies.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// What they say together.
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Each document that is in force, with its file, by its name.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = (&PolicyFile, &Document)> {
+        let mut all: Vec<_> =
+            self.files.values().flat_map(|parsed| parsed.in_force().map(|it| (&*parsed.file, it))).collect();
+        all.sort_by_key(|(_, document)| document.title());
+        all.into_iter()
+    }
+
+    /// The document of this name.
+    pub(crate) fn document(&self, name: &str) -> Result<(&PolicyFile, &Document), Failure> {
+        let titles: Vec<String> = self.documents().map(|(_, document)| document.title()).collect();
+        let found = self.documents().find(|(_, document)| document.title() == name);
+        found.ok_or_else(|| Failure::unknown(Noun::Policy, name, titles.iter().map(String::as_str)))
+    }
+
+    /// The same with these files, and what that changes. `draw` makes identifiers.
+    pub(crate) fn with(
+        &self,
+        files: Vec<PolicyFile>,
+        mut draw: impl FnMut() -> FileId,
+    ) -> Result<(Self, Vec<PolicyChange>), Failure> {
+        let (mut parsed, mut errors) = (Vec::new(), Vec::new());
+        for file in files {
+            match parse(&file) {
+                Ok(documents) => parsed.push((file, documents)),
+                Err(found) => errors.extend(found),
+            }
+        }
+        errors.extend(parsed.iter().flat_map(|(_, documents)| documents).flat_map(unenforced));
+        if !errors.is_empty() {
+            return Err(Failure::PolicyDocuments { errors });
+        }
+        let all: Vec<&Document> = parsed.iter().flat_map(|(_, documents)| documents).collect();
+        // Two of one name in what is given contradict each other; one that is given anew does not.
+        Policies::new(all.iter().map(|document| (*document).clone()))
+            .map_err(|source| Failure::Policies { source: Box::new(source) })?;
+        let old: BTreeMap<String, &Document> = self.documents().map(|(_, it)| (it.title(), it)).collect();
+        for document in &all {
+            // A policy takes the place of no stance.
+            if let Some(old) = old.get(&document.title()).filter(|old| old.kind() != document.kind()) {
+                let kinds = [document.kind(), old.kind()];
+                return Err(Failure::PolicyNames { name: document.title(), kinds });
+            }
+        }
+        let changes = all.iter().map(|document| {
+            let action = match old.get(&document.title()) {
+                None => PolicyAction::Created,
+                Some(old) if old.says_as_much_as(document) => PolicyAction::Unchanged,
+                Some(_) => PolicyAction::Changed,
+            };
+            PolicyChange { name: document.title(), kind: document.kind().to_owned(), action }
+        });
+        let changes: Vec<PolicyChange> = changes.collect();
+        let replaced: BTreeSet<String> = all.iter().map(|document| document.title()).collect();
+        let mut files = self.without_all(&replaced);
+        for (mut file, documents) in parsed.into_iter().filter(|(_, documents)| !documents.is_empty()) {
+            file.documents = documents.iter().map(Document::title).collect();
+            // What is given once more as it was is the same file.
+            let same = self.files.iter().find(|(_, old)| *old.file == file).map(|(id, _)| id.clone());
+            let id = same.unwrap_or_else(&mut draw);
+            files.insert(id, Parsed { file: Arc::new(file), documents: documents.into() });
+        }
+        Ok((Self::of(files)?, changes))
+    }
+
+    /// The same without the document of this name.
+    pub(crate) fn without(&self, name: &str) -> Result<Self, Failure> {
+        self.document(name)?;
+        Self::of(self.without_all(&[name.to_owned()].into()))
+    }
+
+    fn without_all(&self, names: &BTreeSet<String>) -> BTreeMap<FileId, Parsed> {
+        let mut files = self.files.clone();
+        for parsed in files.values_mut().filter(|parsed| !parsed.file.documents.is_disjoint(names)) {
+            let documents = &parsed.file.documents - names;
+            parsed.file = Arc::new(PolicyFile { documents, ..(*parsed.file).clone() });
+        }
+        files.retain(|_, parsed| !parsed.file.documents.is_empty());
+        files
+    }
+
+    /// The files that this has and `before` has not, or not like this; and those that only `before` has.
+    pub(crate) fn news<'r>(&'r self, before: &'r Self) -> (Vec<(&'r FileId, &'r PolicyFile)>, Vec<&'r FileId>) {
+        let is_news =
+            |(id, parsed): &(&FileId, &Parsed)| before.files.get(*id).is_none_or(|old| old.file != parsed.file);
+        let new = self.files.iter().filter(is_news).map(|(id, parsed)| (id, &*parsed.file)).collect();
+        (new, before.files.keys().filter(|id| !self.files.contains_key(*id)).collect())
+    }
+}
+
+impl Parsed {
+    fn new(file: PolicyFile) -> Result<Self, Failure> {
+        let documents = parse(&file).map_err(|errors| Failure::PolicyDocuments { errors })?;
+        Ok(Self { file: Arc::new(file), documents: documents.into() })
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = &Document> {
+        self.documents.iter().filter(|document| self.file.documents.contains(&document.title()))
+    }
+}
+
+fn parse(file: &PolicyFile) -> Result<Vec<Document>, Vec<DocumentError>> {
+    policy::parse(&file.name, Syntax::of(&file.name), &file.text, file.network.as_ref())
+}
+
+/// What is wrong at a place, in words of the daemon's own.
+pub(crate) fn told(place: &Place, problem: String) -> DocumentError {
+    DocumentError { place: place.clone(), document: None, problem: Problem::Invalid(problem) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! Requests about policies.
+
+use api::PolicyApply;
+use axum::{Json, extract::State, http::StatusCode};
+
+use super::{
+    Shared,
+    request::{JsonBody, Parameter},
+    undisturbed,
+};
+use crate::failure::Failure;
+
+pub(super) async fn list(State(daemon): Shared) -> Json<Vec<api::Policy>> {
+    Json(daemon.list_policies().await)
+}
+
+pub(super) async fn apply(
+    State(daemon): Shared,
+    JsonBody(request): JsonBody<PolicyApply>,
+) -> Result<Json<api::PolicyChanges>, Failure> {
+    undisturbed(daemon.apply_policies(request)).await.map(Json)
+}
+
+pub(super) async fn show(
+    State(daemon): Shared,
+    Parameter(name): Parameter<String>,
+) -> Result<Json<api::Policy>, Failure> {
+    daemon.show_policy(&name).await.map(Json)
+}
+
+pub(super) async fn remove(State(daemon): Shared, Parameter(name): Parameter<String>) -> Result<StatusCode, Failure> {
+    undisturbed(daemon.remove_policy(name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,82 @@
+//! Policies as clients see them: whom they are about as things are.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use model::NetworkName;
+use policy::{Document, Networks, Warning, World, warnings};
+
+use crate::{daemon::Daemon, failure::Failure, images::blocking, rulebook::Rulebook};
+
+impl Daemon {
+    /// All policies and stances, by their names.
+    pub(crate) async fn list_policies(&self) -> Vec<api::Policy> {
+        let (rulebook, world) = self.judged();
+        let list = move || {
+            let warnings = warnings(rulebook.policies(), Some(&world), Timestamp::UNIX_EPOCH);
+            let shown = |(_, document)| shown(&rulebook, &world, &warnings, document);
+            rulebook.documents().map(shown).collect()
+        };
+        blocking(list).await
+    }
+
+    /// The policy or the stance of this name, with the file it stands in.
+    pub(crate) async fn show_policy(&self, name: &str) -> Result<api::Policy, Failure> {
+        let (rulebook, world) = self.judged();
+        let name = name.to_owned();
+        let show = move || -> Result<api::Policy, Failure> {
+            let (file, document) = rulebook.document(&name)?;
+            let warnings = warnings(rulebook.policies(), Some(&world), Timestamp::UNIX_EPOCH);
+            Ok(api::Policy { source: Some(file.text.clone()), ..shown(&rulebook, &world, &warnings, document) })
+        };
+        blocking(show).await
+    }
+
+    fn judged(&self) -> (Arc<Rulebook>, World) {
+        let world = self.world();
+        (world.rulebook().clone(), world.as_judged())
+    }
+}
+
+fn shown(rulebook: &Rulebook, world: &World, warnings: &[Warning], document: &Document) -> api::Policy {
+    let (named, endpoints) = match document {
+        Document::Policy(policy) => {
+            let named = if let Networks::Named(names) = &policy.networks { names.clone() } else { BTreeSet::new() };
+            let is_selected = |endpoint: &&policy::Endpoint| {
+                policy.networks.include(&endpoint.network, world) && policy.subject.selects(endpoint)
+            };
+            (named, world.endpoints().iter().filter(is_selected).count())
+        }
+        Document::Stance(stance) => {
+            let is_meant = |endpoint: &&policy::Endpoint| stance.networks.contains(&endpoint.network);
+            (stance.networks.clone(), world.endpoints().iter().filter(is_meant).count())
+        }
+    };
+    let is_for = |network: &&NetworkName| match document {
+        Document::Policy(policy) => policy.networks.include(network, world),
+        Document::Stance(stance) => stance.networks.contains(*network),
+    };
+    api::Policy {
+        name: document.title(),
+        kind: document.kind().to_owned(),
+        networks: world.networks().filter(is_for).cloned().collect(),
+        pending: named.into_iter().filter(|name| !world.has_network(name)).collect(),
+        endpoints: endpoints as u64,
+        place: document.place().to_string(),
+        source: None,
+        warnings: own(rulebook, warnings, document),
+    }
+}
+
+/// The warnings that stand between where the document begins and where the next one of its file does.
+fn own(rulebook: &Rulebook, warnings: &[Warning], document: &Document) -> Vec<String> {
+    let place = document.place();
+    let places = rulebook.documents().map(|(_, document)| document.place());
+    let next = places.filter(|other| other.file == place.file && *other > place).min();
+    let is_own = |warning: &&Warning| {
+        warning.place.file == place.file
+            && warning.place >= *place
+            && next.is_none_or(|next: &policy::Place| warning.place < *next)
+    };
+    warnings.iter().filter(is_own).map(ToString::to_string).collect()
+}
