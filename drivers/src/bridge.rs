@@ -44,6 +44,7 @@ pub(crate) fn desire(state: &mut State, scope: &Scope, segment: &Segment) {
             ipv6,
             loopback_routing: if segment.published_to_loopback { Switch::On } else { Switch::Off },
             filtered: if segment.judged { Switch::On } else { Switch::Off },
+            snooping: Switch::Off,
         },
     );
     for attachment in segment.attachments.iter().filter(|attachment| scope.covers_endpoint(&attachment.endpoint.id)) {

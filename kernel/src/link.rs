@@ -16,8 +16,8 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
-        BridgeMulticastRouterType, BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth,
-        LinkAttribute, LinkExtentMask, LinkMessage,
+        BridgeStpState, InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask,
+        LinkMessage,
     },
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -36,9 +36,6 @@ use crate::{
 pub(crate) const GROUP: u32 = 0x6661_6272;
 /// The group of interfaces of Fabric's that are about to be removed, all at once.
 const DOOMED: u32 = GROUP + 1;
-
-/// A bridge has no more ports (`BR_MAX_PORTS` in `net/bridge/br_private.h`).
-const MOST_PORTS: u32 = 1024;
 
 /// The longest that the kernel's link watch puts an event off, with some room.
 const LINK_WATCH_MILLISECONDS: u32 = 1100;
@@ -98,8 +95,9 @@ pub(crate) fn create_bridge(socket: &mut Socket, name: &IfName, bridge: &Bridge)
         .mtu(bridge.mtu)
         .stp_state(BridgeStpState::Disabled)
         .forward_delay(0)
-        // One group more, and the bridge gives up snooping for good: all multicast would go to all ports.
-        .mcast_hash_max(MOST_PORTS * shown::MOST_GROUPS)
+        // Nobody asks the containers which groups they listen to, and a bridge that has heard nobody ask sends to all. So
+        // snooping would only have it remember what they say, and ask each port whenever one joins.
+        .mcast_snooping(false)
         .down()
         .build();
     create(socket, name, message, || format!("create bridge {name}"))
@@ -178,19 +176,17 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
     if let Some(mac) = settings.fixed {
         requests.push(spec::without_own_address(link.index));
         requests.push(fdb::fix(link.index, mac));
-        // What the kernel does not know, which for the last is one before 6.3, it passes over.
-        port.extend([
-            InfoBridgePort::Learning(false),
-            InfoBridgePort::UnicastFlood(false),
-            InfoBridgePort::MulticastRouter(BridgeMulticastRouterType::Disabled),
-            InfoBridgePort::MulticastMaxGroups(shown::MOST_GROUPS),
-        ]);
+        port.extend([InfoBridgePort::Learning(false), InfoBridgePort::UnicastFlood(false)]);
     }
     if !port.is_empty() {
         builder = builder.set_port_kind(InfoPortKind::Bridge).set_port_data(InfoPortData::BridgePort(port));
     }
     if let Some(filtered) = settings.filtered {
         requests.push(filter(name, filtered)?);
+    }
+    if let Some(snooping) = settings.snooping {
+        let message = LinkMessageBuilder::<LinkBridge>::new(name.as_str()).mcast_snooping(snooping == Switch::On);
+        requests.push(Request::new(RouteNetlinkMessage::NewLink(message.build()), 0));
     }
     if let Some(mac) = settings.mac {
         builder = builder.address(mac.octets().to_vec());

@@ -293,6 +293,7 @@ fn bridge<'a>(link: &Link, addresses: impl Iterator<Item = &'a route::Address>) 
         ipv6: link.ipv6,
         loopback_routing: link.loopback_routing,
         filtered: link.filtered,
+        snooping: link.snooping,
     })
 }
 

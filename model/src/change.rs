@@ -190,6 +190,8 @@ pub struct LinkSettings {
     pub alias: Option<String>,
     /// Whether what passes from port to port of this bridge comes by rules of the family `inet`.
     pub filtered: Option<Switch>,
+    /// Whether this bridge listens to who joins which multicast group.
+    pub snooping: Option<Switch>,
     /// Whether to be up.
     pub admin: Option<Admin>,
 }
@@ -284,6 +286,7 @@ impl fmt::Display for LinkSettings {
             self.mtu.map(|mtu| format!("mtu {mtu}")),
             self.alias.as_ref().map(|alias| format!("alias {alias}")),
             self.filtered.map(|filtered| format!("filtered {filtered}")),
+            self.snooping.map(|snooping| format!("snooping {snooping}")),
             self.admin.map(|admin| admin.to_string()),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "))

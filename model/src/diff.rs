@@ -339,6 +339,7 @@ fn raise_veth(
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
         filtered: None,
+        snooping: None,
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
     let comes_back = settings.admin.is_some() || settings.master.is_some();

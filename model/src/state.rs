@@ -139,6 +139,8 @@ pub struct Bridge {
     /// Whether packets that pass from port to port come by the rules of the family `inet`, whatever the host's setting for
     /// all bridges says (`IFLA_BR_NF_CALL_IPTABLES`, `IFLA_BR_NF_CALL_IP6TABLES`). Policies need it.
     pub filtered: Switch,
+    /// Whether it listens to who joins which multicast group (`IFLA_BR_MCAST_SNOOPING`).
+    pub snooping: Switch,
 }
 
 /// A veth pair: one end is a port of a bridge, the other a container's interface.

@@ -34,6 +34,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 ipv6: Ipv6::Credulous,
                 loopback_routing: Switch::Off,
                 filtered: Switch::Off,
+                snooping: Switch::Off,
                 ..bridge.clone()
             };
             if state.bridges.insert(name.clone(), fresh).is_some() {
@@ -75,12 +76,14 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
         }
         Change::SetLink { name, settings } => {
-            let LinkSettings { master, hairpin, isolated, fixed, mac, mtu, alias, filtered, admin } = settings.clone();
+            let LinkSettings { master, hairpin, isolated, fixed, mac, mtu, alias, filtered, snooping, admin } =
+                settings.clone();
             if let Some(bridge) = state.bridges.get_mut(name) {
                 bridge.mac = mac.unwrap_or(bridge.mac);
                 bridge.mtu = mtu.unwrap_or(bridge.mtu);
                 bridge.alias = alias.unwrap_or_else(|| bridge.alias.clone());
                 bridge.filtered = filtered.unwrap_or(bridge.filtered);
+                bridge.snooping = snooping.unwrap_or(bridge.snooping);
                 bridge.admin = admin.unwrap_or(bridge.admin);
             } else {
                 if master.as_ref().is_some_and(|master| !state.bridges.contains_key(master)) {

@@ -26,17 +26,13 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
 const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
-const IFLA_BRPORT_MULTICAST_ROUTER: u16 = 25;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
-const IFLA_BRPORT_MCAST_MAX_GROUPS: u16 = 42;
-
-/// How many multicast groups can be joined behind a port of a bridge.
-pub(super) const MOST_GROUPS: u32 = 128;
 
 /// An interface as the kernel shows it.
 #[derive(Debug, Clone)]
@@ -56,8 +52,7 @@ pub(crate) struct Link {
     pub(crate) hairpin: Switch,
     /// Whether it is a bridge's port that is kept apart from others that are so too.
     pub(crate) isolated: Switch,
-    /// Whether it is a bridge's port that the bridge learns from, floods with what is for nobody it knows, may take for
-    /// the way to a multicast router, or lets join more than [`MOST_GROUPS`].
+    /// Whether it is a bridge's port that the bridge learns from, or floods with what is for nobody it knows.
     pub(crate) lax: bool,
     /// Whether nobody has what leaves by it wait, or keeps it, as a port, from the other ports.
     pub(crate) is_plain_port: bool,
@@ -70,6 +65,8 @@ pub(crate) struct Link {
     pub(crate) loopback_routing: Switch,
     /// Whether it is a bridge by whose ports packets come by the rules of the family `inet`, of IPv4 and IPv6 alike.
     pub(crate) filtered: Switch,
+    /// Whether it is a bridge that listens to who joins which multicast group.
+    pub(crate) snooping: Switch,
 }
 
 impl Link {
@@ -96,6 +93,7 @@ impl Link {
             ipv6: Ipv6::Off,
             loopback_routing: Switch::Off,
             filtered: Switch::Off,
+            snooping: Switch::Off,
         };
         let mut queued = false;
         for (kind, value) in attributes(rest) {
@@ -114,20 +112,16 @@ impl Link {
                     let data = attribute(value, IFLA_INFO_DATA).unwrap_or_default();
                     link.sub_interface = sub_interface::kind(&link.kind, data);
                     if link.kind == "bridge" {
-                        let calls = |setting| attribute(data, setting) == Some(&[1]);
-                        let both = calls(IFLA_BR_NF_CALL_IPTABLES) && calls(IFLA_BR_NF_CALL_IP6TABLES);
-                        link.filtered = if both { Switch::On } else { Switch::Off };
+                        let does = |setting| attribute(data, setting) == Some(&[1]);
+                        let switch = |is| if is { Switch::On } else { Switch::Off };
+                        link.filtered = switch(does(IFLA_BR_NF_CALL_IPTABLES) && does(IFLA_BR_NF_CALL_IP6TABLES));
+                        link.snooping = switch(does(IFLA_BR_MCAST_SNOOPING));
                     }
                     let port = port_settings(value);
                     let is = |setting, number: u8| attribute(port, setting) == Some(&[number]);
                     let switch = |setting| if is(setting, 1) { Switch::On } else { Switch::Off };
                     (link.hairpin, link.isolated) = (switch(IFLA_BRPORT_MODE), switch(IFLA_BRPORT_ISOLATED));
-                    // A kernel that cannot snoop on multicast has no such settings, nor has one before 6.3 the last.
-                    let other_than = |setting, wanted: &[u8]| attribute(port, setting).is_some_and(|is| is != wanted);
-                    link.lax = is(IFLA_BRPORT_LEARNING, 1)
-                        || is(IFLA_BRPORT_UNICAST_FLOOD, 1)
-                        || other_than(IFLA_BRPORT_MULTICAST_ROUTER, &[0])
-                        || other_than(IFLA_BRPORT_MCAST_MAX_GROUPS, &MOST_GROUPS.to_ne_bytes());
+                    link.lax = is(IFLA_BRPORT_LEARNING, 1) || is(IFLA_BRPORT_UNICAST_FLOOD, 1);
                 }
                 IFLA_IFALIAS => link.alias = string(value),
                 IFLA_AF_SPEC => {

@@ -313,6 +313,7 @@ pub(crate) fn state(attachments: &[Attachment]) -> State {
             ipv6: Ipv6::Off,
             loopback_routing: Switch::Off,
             filtered: Switch::Off,
+            snooping: Switch::Off,
         });
         if from_loopback {
             entry.loopback_routing = Switch::On;

@@ -21,6 +21,7 @@ pub(super) fn raise_bridge(
         ipv6: Ipv6::Credulous,
         loopback_routing: Switch::Off,
         filtered: Switch::Off,
+        snooping: Switch::Off,
         ..desired.clone()
     };
     if observed.is_none() {
@@ -49,6 +50,7 @@ pub(super) fn raise_bridge(
         mtu: (observed.mtu != desired.mtu).then_some(desired.mtu),
         alias: (observed.alias != desired.alias).then(|| desired.alias.clone()),
         filtered: (observed.filtered != desired.filtered).then_some(desired.filtered),
+        snooping: (observed.snooping != desired.snooping).then_some(desired.snooping),
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
     set_link(name, settings, changes);

@@ -70,6 +70,9 @@ impl fmt::Display for Bridge {
         if self.filtered == Switch::On {
             f.write_str(" filtered")?;
         }
+        if self.snooping == Switch::On {
+            f.write_str(" snooping")?;
+        }
         write!(f, " alias {}", self.alias)
     }
 }

@@ -1,15 +1,16 @@
 //! What bridges learn of multicast from containers' frames.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    time::Duration,
+};
 
 use tests::{ALL, Frame, Mac, Wire, eventually};
 
 use super::{Scene, mac};
 
-/// As many groups make a bridge of Linux stop snooping, unless it is told otherwise.
-const BRIDGES_LIMIT: u32 = 4096;
-/// As many can be joined behind a container's port.
-const PORTS_LIMIT: usize = 128;
+/// As many groups can be joined behind one bridge as Linux makes one.
+const GROUPS: u32 = 4096;
 
 impl Scene {
     fn bridge(&self) -> String {
@@ -17,15 +18,9 @@ impl Scene {
         bridges.split(": ").nth(1).expect("the network's bridge").to_owned()
     }
 
-    /// Puts the attacker's port into its bridge anew, which is how Linux makes one: it learns, and believes routers.
-    fn renew_port(&self) {
-        let (port, bridge) = (self.port(&self.attacker), self.bridge());
-        self.host.namespace().run(&["ip", "link", "set", &port, "nomaster"]);
-        self.host.namespace().run(&["ip", "link", "set", &port, "master", &bridge]);
-        eventually("the port passes frames", || {
-            let shown = self.host.namespace().run(&["bridge", "link", "show", "dev", &port]);
-            shown.contains("state forwarding").then_some(())
-        });
+    /// Has the bridge listen to what is said of groups, as Linux makes one.
+    fn snoop(&self) {
+        self.host.namespace().run(&["ip", "link", "set", &self.bridge(), "type", "bridge", "mcast_snooping", "1"]);
     }
 
     /// Whether the bridge sends multicast into the attacker's port, whoever joined what.
@@ -38,11 +33,6 @@ impl Scene {
     fn groups(&self) -> usize {
         let (groups, port) = (self.host.namespace().run(&["bridge", "mdb", "show"]), self.port(&self.attacker));
         groups.lines().filter(|line| line.contains(&format!("port {port} grp "))).count()
-    }
-
-    fn is_snooping(&self) -> bool {
-        let shown = self.host.namespace().run(&["ip", "-d", "link", "show", &self.bridge()]);
-        shown.contains("mcast_snooping 1")
     }
 }
 
@@ -74,50 +64,57 @@ fn a_container_is_no_way_to_multicast_routers() {
     assert!(!pose());
     scene.unprotect();
     assert!(!pose(), "even without the rules it is not believed");
-    scene.renew_port();
-    eventually("the control: a port as Linux makes it is the way to a router", || pose().then_some(()));
+    scene.snoop();
+    eventually("the control: a bridge as Linux makes it believes", || pose().then_some(()));
     scene.host.start();
     assert!(!pose(), "a new start of netd puts it right");
     scene.host.assert_healthy();
 }
 
 #[test]
-fn a_container_cannot_make_the_bridge_send_all_multicast_to_all() {
+fn a_container_cannot_fill_the_bridge_with_groups() {
     const REPORT: u8 = 0x16;
     let scene = Scene::new(&[]);
     let wire = Wire::open(&scene.attacker.namespace(), "eth0", ALL);
     let me = (mac(&scene.attacker), scene.attacker.ipv4);
     let join = || {
-        for number in 0..=BRIDGES_LIMIT {
+        for number in 0..GROUPS {
             let group = Ipv4Addr::from(u32::from(Ipv4Addr::new(239, 1, 0, 0)) + number);
             wire.send(&igmp(me, REPORT, group, group));
         }
     };
     join();
-    assert!(scene.is_snooping());
-    let joined = scene.groups();
-    assert_eq!(joined, PORTS_LIMIT, "the control: it can join so many");
+    assert_eq!(scene.groups(), 0);
     scene.unprotect();
-    scene.renew_port();
     join();
-    assert!(scene.groups() > PORTS_LIMIT, "the control: a port as Linux makes it has no limit");
-    assert!(scene.is_snooping(), "even then the bridge has room for the groups of all its ports");
-    scene.host.namespace().run(&[
-        "ip",
-        "link",
-        "set",
-        &scene.bridge(),
-        "type",
-        "bridge",
-        "mcast_hash_max",
-        &BRIDGES_LIMIT.to_string(),
-    ]);
-    scene.renew_port();
-    let stopped = || {
+    assert_eq!(scene.groups(), 0, "even without the rules none is remembered");
+    scene.snoop();
+    let filled = || {
         join();
-        (!scene.is_snooping()).then_some(())
+        (scene.groups() > 1000).then_some(())
     };
-    eventually("the control: a bridge as Linux makes it stops snooping", stopped);
+    eventually("the control: a bridge as Linux makes it remembers them", filled);
     scene.host.start();
+    assert_eq!(scene.groups(), 0, "a new start of netd puts it right");
     scene.host.assert_healthy();
+}
+
+#[test]
+fn multicast_reaches_whoever_is_on_the_network() {
+    let scene = Scene::new(&[]);
+    let group = Ipv4Addr::new(239, 1, 2, 3);
+    let wire = Wire::open(&scene.attacker.namespace(), "eth0", ALL);
+    scene.snoop();
+    let bridge = scene.bridge();
+    eventually("what somebody else changes of the bridge is put back", || {
+        let shown = scene.host.namespace().run(&["ip", "-d", "link", "show", &bridge]);
+        shown.contains("mcast_snooping 0").then_some(())
+    });
+    let victim = scene.victim.namespace();
+    let socket = victim.enter(|| UdpSocket::bind((scene.victim.ipv4, 0)).expect("free"));
+    eventually("nobody has to join for it", || {
+        socket.send_to(b"to a group", (group, 7000)).expect("there is a route");
+        let heard = wire.frames(Duration::from_millis(100));
+        heard.iter().any(|frame| frame.ends_with(b"to a group")).then_some(())
+    });
 }
