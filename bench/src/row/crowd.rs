@@ -23,8 +23,9 @@ const FEW: usize = 10;
 const BOUND: Duration = Duration::from_secs(60);
 /// How long anybody is measured.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Turns for each round of other measures: a 99th percentile needs many.
+/// Turns for each round of other measures, and at least: of fewer the 99th percentile would be the worst.
 const TURNS: usize = 5;
+const LEAST: usize = 200;
 
 /// `sleepers` are all on the network `bench`.
 pub(crate) fn measure(competition: &Competition, sleepers: &[Sleeper], rounds: usize) -> Row {
@@ -46,7 +47,8 @@ pub(crate) fn measure(competition: &Competition, sleepers: &[Sleeper], rounds: u
         }
         Err(why) => contenders.push(Contender::new("docker", Err(why))),
     }
-    let outcomes = contest(&contenders, Rounds { patience: PATIENCE, ..Rounds::warmed(rounds * TURNS) }, attach::once);
+    let turns = Rounds::warmed((rounds * TURNS).max(LEAST));
+    let outcomes = contest(&contenders, Rounds { patience: PATIENCE, ..turns }, attach::once);
     let mut row = Row::new("attach by the socket, on a full host", Unit::Milliseconds, outcomes);
     row.p99_at_most_times(&crowded, 1.5, &empty);
     for sleeper in &sleepers[..FEW] {
