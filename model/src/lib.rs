@@ -59,7 +59,7 @@ pub use id::{ContainerId, Digest, EndpointId, NetworkId, ParseIdError};
 pub use limit::{ByteSize, ParseLimitError, ProcessLimit, Processors, Ulimit};
 pub use link::{ContainerIfName, IfName, MacAddress, ParseContainerIfNameError, ParseIfNameError, ParseMacError};
 pub use log_limits::{LogLimits, LogLimitsError, LogOption, ParseLogOptionError};
-pub use mount::{Bind, ParseMountError, Tmpfs};
+pub use mount::{Bind, ParseMountError, Tmpfs, why_not_at};
 pub use name::{ContainerName, Hostname, ImageName, Label, Labels, NetworkName, ParseNameError};
 pub use namespace::{NamespaceName, ParseNamespaceNameError};
 pub use nearest::nearest;

@@ -16,7 +16,7 @@ use crate::ByteSize;
 pub struct Bind {
     /// An absolute path on the host.
     pub source: PathBuf,
-    /// An absolute path inside, other than `/`, and not in `/proc` or `/sys`.
+    /// An absolute path inside at which [something can be mounted](why_not_at).
     pub destination: PathBuf,
     /// Whether the container cannot write to it, nor to what is mounted below it.
     pub read_only: bool,
@@ -26,7 +26,7 @@ pub struct Bind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tmpfs {
-    /// An absolute path inside, other than `/`, and not in `/proc` or `/sys`.
+    /// An absolute path inside at which [something can be mounted](why_not_at).
     pub destination: PathBuf,
     /// The most it holds; none means half of the machine's memory, the kernel's default. `size=`
     pub size: Option<ByteSize>,
@@ -113,13 +113,23 @@ fn destination_of(text: &str) -> Result<PathBuf, &'static str> {
     }
     // Without doubled and trailing slashes and dots.
     let path: PathBuf = path.components().collect();
+    why_not_at(&path).map_or(Ok(path), Err)
+}
+
+/// Why nothing of anybody's can be mounted at a path inside a container; none if something can be. The path is absolute
+/// and without `..` and links.
+///
+/// Whoever makes the container makes its devices in `/dev`, in whatever is mounted there.
+pub fn why_not_at(path: &Path) -> Option<&'static str> {
     if path == Path::new("/") {
-        return Err("the container's path must not be /");
+        Some("the container's path must not be /")
+    } else if path.starts_with("/proc") || path.starts_with("/sys") {
+        Some("nothing can be mounted in /proc and /sys")
+    } else if path == Path::new("/dev") {
+        Some("nothing can be mounted at /dev, where the container's own devices are, only at a path below it")
+    } else {
+        None
     }
-    if path.starts_with("/proc") || path.starts_with("/sys") {
-        return Err("nothing can be mounted in /proc and /sys");
-    }
-    Ok(path)
 }
 
 impl fmt::Display for Bind {
@@ -149,7 +159,7 @@ mod tests {
 
     #[test]
     fn mounts_are_read_as_they_are_written() {
-        for text in ["/srv/data:/data", "/srv/data:/data/x:ro"] {
+        for text in ["/srv/data:/data", "/srv/data:/data/x:ro", "/dev/shm:/dev/shm", "/srv/data:/device"] {
             assert_eq!(text.parse::<Bind>().expect("valid").to_string(), text);
         }
         let bind: Bind = "/a/../b:/x//y/./z/:rw".parse().expect("valid");
@@ -169,6 +179,8 @@ mod tests {
             ("/a:/", "must not be /"),
             ("/a:/b/../../c", "`..`"),
             ("/a:/proc/sys", "/proc and /sys"),
+            ("/a:/dev", "own devices"),
+            ("/a:/dev/./", "own devices"),
             ("/a:/b:exec", "ro and rw"),
             ("/a:/b:ro:rw", "two paths"),
             ("/a:/b\0", "NUL"),
@@ -176,7 +188,7 @@ mod tests {
             let error = text.parse::<Bind>().expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
-        for text in ["tmp", "/", "/sys", "/tmp:size=x", "/tmp:mode=9", "/tmp:mode=77777", "/tmp:uid=0"] {
+        for text in ["tmp", "/", "/sys", "/dev/", "/tmp:size=x", "/tmp:mode=9", "/tmp:mode=77777", "/tmp:uid=0"] {
             assert!(text.parse::<Tmpfs>().is_err(), "{text}");
         }
     }

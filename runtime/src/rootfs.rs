@@ -88,11 +88,11 @@ pub(crate) fn destination(root: &Root, mounted_at: &Path, path: &Path) -> io::Re
     let Ok(existing) = root.resolve(path) else { return Ok(path.to_owned()) };
     let existing: OwnedFd = existing.into();
     let found = fs::read_link(format!("/proc/self/fd/{}", existing.as_raw_fd()))?;
-    let inside = found.strip_prefix(mounted_at).map_err(io::Error::other)?;
-    if inside.as_os_str().is_empty() {
-        return Err(io::Error::other("it leads to the root of the container"));
+    let inside = Path::new("/").join(found.strip_prefix(mounted_at).map_err(io::Error::other)?);
+    match model::why_not_at(&inside) {
+        Some(reason) => Err(io::Error::other(format!("the image has it lead to {}: {reason}", inside.display()))),
+        None => Ok(inside),
     }
-    Ok(Path::new("/").join(inside))
 }
 
 /// The text of a regular file inside a root; none if there is none. Links cannot lead out, and neither a device nor a

@@ -22,6 +22,13 @@ fn files_of_the_host_appear_inside() {
     let refused = refused.expect_code(125);
     assert!(refused.stderr.contains("cannot be mounted") && refused.stderr.contains("mkdir -p"), "{refused}");
     assert!(!missing.exists(), "nothing is made on the host");
+    // The container's devices would be made in the host's directory.
+    for option in ["-v", "--tmpfs"] {
+        let mount = if option == "-v" { format!("{}:/dev/", data.display()) } else { "/dev".to_owned() };
+        let refused = host.fabric(&["run", "-d", option, &mount, "busybox", "true"]).expect_code(2);
+        assert!(refused.stderr.contains("at /dev, where the container's own devices are"), "{refused}");
+    }
+    assert_eq!(fs::read_dir(&data).expect("it is there").count(), 2);
     assert_eq!(host.json(&["ps", "-a"]), json!([]));
     // What went away since is told by the start, and the container stays as it was.
     host.ok(&["run", "-d", "--name", "job", "-v", &writable, "busybox", "true"]);

@@ -62,7 +62,10 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
         ..Failure::new("find the user to run as", &error)
     })?;
     for own in ["/dev", "/proc", "/sys"].map(Path::new) {
-        rootfs::refuse_link(&inside, own).map_err(Failure::at(format!("mount something at {}", own.display())))?;
+        rootfs::refuse_link(&inside, own)
+            // So that a link in a path that leads there is seen below.
+            .and_then(|()| rootfs::make_directory(&inside, own))
+            .map_err(Failure::at(format!("mount something at {}", own.display())))?;
     }
     let directory = &spec.command.working_directory;
     rootfs::make_directory(&inside, directory)

@@ -81,6 +81,21 @@ async fn what_is_mounted_stays_inside(bed: &Bed) {
         assert_eq!(seen.text(), "of the host\n", "{target}: {seen:?}");
     }
     assert!(!Path::new("/etc/file").exists() && !Path::new("/nowhere").exists());
+    // Links to where the container's own file systems are, whether the image has the place or not.
+    let bare = bed.base().join("bare");
+    fs::create_dir_all(&bare).expect("makes a directory");
+    for (target, path) in [("/dev", "/place"), ("/", "/place/dev"), ("/", "/place/proc"), ("/sys", "/place/x")] {
+        for image in [bed.image(), bare.clone()] {
+            let mut spec = bed.container(&["true"]);
+            spec.lower = vec![image];
+            spec.confinement.binds = all(&[&format!("{}:{path}", data.display())]);
+            symlink(target, spec.upper.join("place")).expect("links");
+            let refusal = bed.runtime.create(&spec).await.expect_err("is refused");
+            assert_eq!(refusal.exit_code(), 125);
+            bed.runtime.delete(&spec.id).await.expect("deletes");
+        }
+    }
+    assert_eq!(fs::read_dir(&data).expect("lists").count(), 2, "nothing was made in what is the host's");
 }
 
 async fn a_read_only_mount_is_read_only_to_its_depth(bed: &Bed) {
