@@ -5,7 +5,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -32,11 +32,12 @@ use crate::{
 };
 
 mod birth;
+mod helpers;
+
+use helpers::{Helper, Helpers};
 
 /// `comm` of a shim.
 pub(crate) const PROCESS_NAME: &str = "fabric-shim";
-/// How long the programs of `exec` may take to tell their clients that the container was deleted.
-const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Makes the container in this process, which was just forked, and stays with it until it has ended.
 pub(crate) fn run(
@@ -108,16 +109,7 @@ struct Shim {
     waiting: Vec<OwnedFd>,
     /// Connections that are closed when this process has nothing of the container any more.
     deleting: Vec<OwnedFd>,
-    helpers: Vec<Helper>,
-}
-
-/// A process that runs a program for `exec`.
-struct Helper {
-    pid: Pid,
-    process: OwnedFd,
-    /// The end of a pipe whose other end the process has closed once it has nothing of the container any more, only
-    /// octets that its client has not taken. None from then on.
-    holds: Option<OwnedFd>,
+    helpers: Helpers,
 }
 
 /// What is polled.
@@ -147,34 +139,29 @@ impl Shim {
             asking: Vec::new(),
             waiting: Vec::new(),
             deleting: Vec::new(),
-            helpers: Vec::new(),
+            helpers: Helpers::default(),
         }
     }
 
     fn stay(mut self) -> ! {
-        let mut deadline = None;
         loop {
+            self.helpers.end_overdue(Instant::now());
             if let Life::Exited(_) = self.life {
                 if !self.deleting.is_empty() {
-                    let until = *deadline.get_or_insert_with(|| Instant::now() + FAREWELL);
-                    let holding = || self.helpers.iter().filter(|helper| helper.holds.is_some());
-                    if holding().next().is_none() || Instant::now() >= until {
-                        for helper in holding() {
-                            let _ = rustix::process::pidfd_send_signal(&helper.process, Signal::KILL);
-                        }
+                    if !self.helpers.hold() {
                         farewell::stay(self.streams);
                     }
                 } else if self.streams.is_flushed() && self.asking.is_empty() {
                     system::exit_now(0);
                 }
             }
-            self.turn(deadline);
+            self.turn();
         }
     }
 
     /// Waits for something to happen and acts on it.
-    fn turn(&mut self, deadline: Option<Instant>) {
-        let happened = self.poll(deadline.into_iter().chain(self.streams.deadline()).min());
+    fn turn(&mut self) {
+        let happened = self.poll(self.helpers.deadline().into_iter().chain(self.streams.deadline()).min());
         let (mut asking, mut waiting, mut helpers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut has_ended, mut knocks) = (false, false);
         for (token, flags) in happened {
@@ -185,7 +172,7 @@ impl Shim {
                 Token::Waiting(index) => waiting.push(index),
                 Token::Process => has_ended = true,
                 Token::Helper(index) => helpers.push(index),
-                Token::HelperLetGo(index) => self.helpers[index].holds = None,
+                Token::HelperLetGo(index) => self.helpers.all[index].holds = None,
             }
         }
         for signal in self.streams.sweep(Instant::now()) {
@@ -193,7 +180,7 @@ impl Shim {
         }
         // From the back, so that removing one does not move the others.
         for index in helpers.into_iter().rev() {
-            system::reap(self.helpers.swap_remove(index).pid);
+            system::reap(self.helpers.all.swap_remove(index).pid);
         }
         for index in waiting.into_iter().rev() {
             // A connection that waits has nothing more to say: it was closed.
@@ -222,7 +209,7 @@ impl Shim {
         for (index, connection) in self.waiting.iter().enumerate() {
             sources.push((Token::Waiting(index), connection.as_fd(), PollFlags::IN));
         }
-        for (index, helper) in self.helpers.iter().enumerate() {
+        for (index, helper) in self.helpers.all.iter().enumerate() {
             sources.push((Token::Helper(index), helper.process.as_fd(), PollFlags::IN));
             if let Some(holds) = &helper.holds {
                 sources.push((Token::HelperLetGo(index), holds.as_fd(), PollFlags::IN));
@@ -262,7 +249,13 @@ impl Shim {
         let reply = match (request, client) {
             (Request::Start, _) => done(self.start()),
             (Request::State, _) => Reply::State(self.observe()),
-            (Request::Kill { signal }, _) => done(self.send_signal(signal)),
+            (Request::Kill { signal }, _) => {
+                let sent = self.send_signal(signal);
+                if signal == i32::from(model::Signal::kill().number()) && sent.is_ok() {
+                    self.helpers.take_leave();
+                }
+                done(sent)
+            }
             (Request::Attach { already_read }, Some(client)) => done(self.attach(client, &already_read)),
             (Request::Exec { command, streams, already_read }, Some(client)) => {
                 done(self.exec(command, streams, already_read, client))
@@ -277,6 +270,7 @@ impl Shim {
             },
             (Request::Delete, _) => {
                 let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
+                self.helpers.take_leave();
                 return self.deleting.push(connection);
             }
         };
@@ -331,7 +325,7 @@ impl Shim {
         already_read: Vec<u8>,
         client: OwnedFd,
     ) -> Result<(), Failure> {
-        if !matches!(self.life, Life::Running { .. }) {
+        if !matches!(self.life, Life::Running { .. }) || self.helpers.are_leaving() {
             return Err(not_running());
         }
         let step = "run a program in it";
@@ -352,7 +346,7 @@ impl Shim {
             }
             Fork::Parent(pid) => {
                 let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;
-                self.helpers.push(Helper { pid, process, holds: Some(holds.into()) });
+                self.helpers.all.push(Helper { pid, process, holds: Some(holds.into()) });
                 Ok(())
             }
         }

@@ -1,7 +1,7 @@
 //! Daemons and shims that die.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command as Process, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(delete_after_the_shim_was_killed),
     case!(delete_after_the_shim_was_killed, unified),
     case!(a_shim_that_hangs_is_told_and_deleted),
+    case!(a_container_ends_whatever_its_exec_does),
     case!(a_lost_container_is_told),
     case!(a_setuid_program_does_not_outlive_its_shim),
     case!(a_reboot_is_told),
@@ -127,6 +128,30 @@ async fn a_shim_that_hangs_is_told_and_deleted(bed: &Bed) {
     let begin = Instant::now();
     bed.runtime.delete(&spec.id).await.expect("deletes");
     assert!(begin.elapsed() < Duration::from_secs(20), "deleted after {:?}", begin.elapsed());
+    assert_eq!(bed.traces(&spec.id), [""; 0]);
+}
+
+/// Its first process cannot end before what was run in it was reaped, by a process that does not do so here.
+async fn a_container_ends_whatever_its_exec_does(bed: &Bed) {
+    let spec = bed.container(&["sleep", "100"]);
+    let created = bed.runtime.create(&spec).await.expect("creates");
+    bed.runtime.start(&spec.id).await.expect("starts");
+    let (client, theirs) = UnixStream::pair().expect("a pair");
+    let pipes = ExecStreams::Pipes { stdin: false };
+    let program = command(&shell("echo up; exec sleep 100"));
+    bed.runtime.exec(&spec.id, &program, pipes, OwnedFd::from(theirs), Vec::new()).await.expect("hands over");
+    // It runs.
+    (&client).read_exact(&mut [0]).expect("it writes");
+    let shim = shim_of(created.pid);
+    let is_helper =
+        |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|it| it == "fabric-exec\n");
+    let helpers: Vec<i32> = children(u32::try_from(shim).expect("a process")).into_iter().filter(is_helper).collect();
+    assert_eq!(helpers.len(), 1);
+    signal(helpers[0], Signal::STOP);
+    bed.runtime.kill(&spec.id, 9).await.expect("signals");
+    assert_eq!(bed.wait(&spec.id).await.exit_code, 137);
+    is_gone(helpers[0]).await;
+    bed.runtime.delete(&spec.id).await.expect("deletes");
     assert_eq!(bed.traces(&spec.id), [""; 0]);
 }
 
