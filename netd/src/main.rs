@@ -90,6 +90,7 @@ fn run(arguments: Arguments) -> Result<(), StartError> {
 }
 
 fn serve(config: Config, directories: Directories) -> Result<(), StartError> {
+    share_arenas();
     // Before the first thread: the zygote is forked.
     let zygote = runtime::Runtime::spawn_zygote()?;
     raise_descriptor_limit();
@@ -99,6 +100,21 @@ fn serve(config: Config, directories: Directories) -> Result<(), StartError> {
     tokio.shutdown_timeout(LAST_WORK);
     ended
 }
+
+/// Has the threads share two arenas of the allocator. Otherwise glibc makes one for each, up to eight for a processor, and what is
+/// free in one is of no use to the others. `mallopt(3)`; called before the first thread.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "no crate wraps it")]
+fn share_arenas() {
+    const ARENAS: libc::c_int = 2;
+    // SAFETY: it takes two numbers, and there is one thread.
+    if unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) } == 0 {
+        tracing::debug!("the allocator keeps an arena for each thread");
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn share_arenas() {}
 
 /// Lets the daemon have as many descriptors as it may: DNS alone uses hundreds under load. Called after the zygote was
 /// made, so that containers start with the limit that the daemon was started with.

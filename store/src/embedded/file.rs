@@ -31,7 +31,7 @@ const FORMAT_VERSION: u64 = 1;
 const CEILING: &str = "ceiling";
 
 /// The image in memory serves the reads, so redb needs no more than the pages it is changing.
-const CACHE_OCTETS: usize = 1 << 20;
+const CACHE_OCTETS: usize = 1 << 18;
 /// How long the locks of a killed process may outlive it.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
