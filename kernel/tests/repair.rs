@@ -169,7 +169,15 @@ fn links_down() {
             lab.sh_at(WEB, "ip link set eth0 down");
             sh(&format!("ip link set {} down; ip link set {} down", port(), bridge()));
         },
-        &["set BRIDGE up", "set PORT up", "configure eth0 in c12"],
+        &["set BRIDGE up", "set PORT up", "configure eth0 in c12", "reacquaint eth0 in c13"],
+    );
+}
+
+#[test]
+fn a_bridge_that_is_down() {
+    repairs(
+        |_| drop(sh(&format!("ip link set {} down", bridge()))),
+        &["set BRIDGE up", "reacquaint eth0 in c12", "reacquaint eth0 in c13"],
     );
 }
 

@@ -191,6 +191,7 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
         let own = elements.remove(&Some(name)).unwrap_or_default();
         bridge::raise_bridge(name, bridge, observed.bridges.get(name), own, changes);
     }
+    let returning: BTreeSet<&IfName> = bridge::returning(desired, observed).collect();
     let rerouted: BTreeSet<&IfName> = rerouted(desired, observed).map(|(name, _)| name).collect();
     // Those with a default route first: it replaces the one that another end loses.
     let routed = |veth: &Veth| veth.inside.as_ref().is_some_and(|inside| !inside.gateways().is_empty());
@@ -204,7 +205,8 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
         if let (Some(observed), Some(end)) = (observed.as_mut(), renamed.remove(name)) {
             observed.inside = Some(end);
         }
-        raise_veth(name, veth, observed.as_ref(), own, announcement(desired, name), changes);
+        let returns = veth.bridge.as_ref().is_some_and(|bridge| returning.contains(bridge));
+        raise_veth(name, veth, observed.as_ref(), own, announcement(desired, name), returns, changes);
     }
     for (place, wanted) in &desired.sub_interfaces {
         raise_sub_interface(place, wanted, observed.sub_interfaces.get(place), changes);
@@ -289,6 +291,7 @@ fn raise_veth(
     observed: Option<&Veth>,
     elements: BTreeSet<Element>,
     announcement: Announcement,
+    bridge_returns: bool,
     changes: &mut Vec<Change>,
 ) {
     let fresh = Veth {
@@ -342,7 +345,7 @@ fn raise_veth(
         snooping: None,
         admin: (observed.admin != desired.admin).then_some(desired.admin),
     };
-    let comes_back = settings.admin.is_some() || settings.master.is_some();
+    let comes_back = settings.admin.is_some() || settings.master.is_some() || bridge_returns;
     set_link(name, settings, changes);
     silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
     // The container's end comes up last: it finds its carrier at once then, and can send from the first moment.

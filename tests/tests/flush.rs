@@ -149,6 +149,8 @@ fn who_came_in_through_the_window_is_cut_off() {
 #[test]
 fn interfaces_that_another_program_takes_down_are_back_at_once() {
     const ROUNDS: usize = 5;
+    /// What a question that is asked before frames pass again costs (RFC 4861 §10, RETRANS_TIMER), with some room.
+    const ASKED_AGAIN: Duration = Duration::from_millis(900);
     let host = Host::new();
     let lan = host.lan();
     let [_, host6] = lan.speak_ipv6(host.namespace());
@@ -174,9 +176,9 @@ fn interfaces_that_another_program_takes_down_are_back_at_once() {
         streams.iter().all(|stream| !stream.arrivals(lately).is_empty()).then_some(())
     };
     eventually("the control: datagrams arrive", arrive);
-    let pauses = |damage: &[&str]| {
+    let pauses = |damage: &[&str], rounds: usize| {
         let mut pauses = [Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let begun = Instant::now();
             host.namespace().run(damage);
             // So that none is counted that arrived before.
@@ -189,13 +191,16 @@ fn interfaces_that_another_program_takes_down_are_back_at_once() {
         pauses.map(Times::of)
     };
     for damage in damages {
+        // What befalls the bridge alone cost a second one time in five.
+        let befalls_bridge = damage[..] == ["ip", "link", "set", &bridge, "down"] || damage[0] == "sysctl";
         let kept = (0..MEASUREMENTS).any(|_| {
-            let pauses = pauses(damage);
+            let pauses = pauses(damage, if befalls_bridge { 4 * ROUNDS } else { ROUNDS });
             for (family, times) in FAMILIES.iter().zip(&pauses) {
                 times.print(&format!("after {damage:?} nothing arrived over {family} for"));
                 assert!(times.percentile(100) < LONGEST, "{damage:?}, {family}");
             }
-            pauses.iter().all(|times| times.percentile(50) <= PROMISED)
+            let asked_again = befalls_bridge && pauses.iter().any(|times| times.percentile(90) >= ASKED_AGAIN);
+            pauses.iter().all(|times| times.percentile(50) <= PROMISED) && !asked_again
         });
         assert!(kept, "{damage:?}: more than {PROMISED:?} as a rule, each time");
         // Nor is it so only as long as it is remembered where the container is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{add_elements, set_link, silence_anew};
-use crate::{Admin, Bridge, Change, Element, IfName, Ipv6, LinkSettings, Switch};
+use crate::{Admin, Bridge, Change, Element, IfName, Ipv6, LinkSettings, State, Switch};
 
 /// Makes it, or changes what differs; its elements are in force before it is up.
 pub(super) fn raise_bridge(
@@ -55,4 +55,15 @@ pub(super) fn raise_bridge(
     };
     set_link(name, settings, changes);
     silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
+}
+
+/// The bridges that stand and come back from being down or without IPv6. With that went what the host knew of who is behind
+/// them, and its first question, asked before frames pass again, is asked a second time after a second only (RFC 4861 §10).
+pub(super) fn returning<'a>(desired: &'a State, observed: &'a State) -> impl Iterator<Item = &'a IfName> {
+    desired.bridges.iter().filter_map(|(name, bridge)| {
+        let seen = observed.bridges.get(name)?;
+        let was_down = seen.admin == Admin::Down && bridge.admin == Admin::Up;
+        let was_deaf = seen.ipv6 == Ipv6::Off && bridge.ipv6 != Ipv6::Off;
+        (was_down || was_deaf).then_some(name)
+    })
 }
