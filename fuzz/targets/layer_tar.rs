@@ -96,7 +96,7 @@ fn imported(images: &Images, image: &Image, archive: &[u8]) {
     }
     let again = images.import(archive, &NAME, Timestamp::UNIX_EPOCH).expect("what was imported can be again");
     assert_eq!((&again.digest, images.layers(&again)), (&image.digest, layers), "the same archive is the same image");
-    let removed = images.remove(&NAME, &BTreeSet::new()).expect("nothing uses it");
+    let removed = images.remove(&NAME, None, &BTreeSet::new()).expect("nothing uses it");
     assert_eq!(removed.digest, image.digest);
 }
 

@@ -136,17 +136,24 @@ impl Images {
         record.map(|record| self.load(&record)).transpose()
     }
 
-    /// Takes `name` away, then every image that has no name and is not among `in_use`, and what only those needed.
+    /// Takes `name` away, then every image that has no name and is not among `in_use`, and what only those needed. With
+    /// `of`, only if the name means that manifest still ([`ImageError::NotFound`] otherwise).
     ///
     /// `in_use` holds the manifests of all containers. The last name of an image in use is refused
     /// ([`ImageError::InUse`]); one of several names goes.
-    pub fn remove(&self, name: &ImageName, in_use: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
+    pub fn remove(
+        &self,
+        name: &ImageName,
+        of: Option<&Digest>,
+        in_use: &BTreeSet<Digest>,
+    ) -> Result<Removed, ImageError> {
         let name = with_tag(name);
         // Dropped after the lock, with the layers that were moved into it.
         let spool = Spool::new(&self.directory)?;
         let _lock = self.lock(FlockOperation::LockExclusive)?;
         let path = self.name_path(&name);
-        let Some(record) = files::read_record::<NameRecord>(&path)? else {
+        let record = files::read_record::<NameRecord>(&path)?;
+        let Some(record) = record.filter(|record| of.is_none_or(|of| *of == record.digest)) else {
             return Err(ImageError::NotFound { name });
         };
         let names = files::records::<NameRecord>(&self.directory, "names")?;

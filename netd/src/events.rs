@@ -93,16 +93,24 @@ impl Events {
         *self.last.borrow()
     }
 
-    /// Whether just this was the last that happened to this container. An end or a removal that a crash kept from the
-    /// store is seen once more by the next daemon. Nothing else can be, and is not looked for: a container that has just
-    /// come to be is nowhere in the history, so that all of it would be searched.
+    /// Whether just this was the last that happened to this container. An end, a removal or a disconnection that a crash
+    /// kept from the store is seen once more by the next daemon. Nothing else can be, and is not looked for: a container
+    /// that has just come to be is nowhere in the history, so that all of it would be searched.
     fn was_last(&self, event: &Event) -> bool {
-        if !matches!(event.action, EventAction::Exit | EventAction::Remove) {
+        if !matches!(event.action, EventAction::Exit | EventAction::Remove | EventAction::Disconnect) {
             return false;
         }
         let history = self.history();
-        let last = history.events.iter().rev().find(|other| other.id == event.id);
-        last.is_some_and(|last| last.action == event.action)
+        let own = history.events.iter().rev().filter(|other| other.id == event.id);
+        // Several networks may be left at once.
+        let mut last = own.take_while(|last| last.action == event.action);
+        last.any(|last| event.action != EventAction::Disconnect || last.networks == event.networks)
+    }
+
+    fn tell_once(&self, event: Event) {
+        if !self.was_last(&event) {
+            self.tell(event);
+        }
     }
 
     /// The next events at and after `sequence` and `since`, at most [`BATCH`], and the sequence number to go on with.
@@ -265,131 +273,14 @@ impl Daemon {
         let networks = vec![network.name.to_string()];
         let event = Event { networks, ..of_container(&world, container, action, None) };
         drop(world);
-        self.events.tell(event);
+        self.events.tell_once(event);
     }
 
     /// Remembers what happened to a container.
     pub(crate) fn tell_container(&self, container: &Container, action: EventAction, exit_code: Option<i32>) {
-        let event = of_container(&self.world(), container, action, exit_code);
-        if !self.events.was_last(&event) {
-            self.events.tell(event);
-        }
+        self.events.tell_once(of_container(&self.world(), container, action, exit_code));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample(name: &str) -> Event {
-        event(EventKind::Network, EventAction::Create, "00", name, &Labels::new())
-    }
-
-    fn names(events: &Events) -> Vec<(u64, String)> {
-        let (mut all, mut sequence) = (Vec::new(), 0);
-        loop {
-            let (batch, go_on) = events.batch(sequence, None);
-            if go_on == sequence {
-                return all;
-            }
-            sequence = go_on;
-            all.extend(batch.into_iter().map(|event| (event.sequence, event.name)));
-        }
-    }
-
-    #[test]
-    fn the_history_goes_on_where_it_was_and_a_cut_line_spoils_nothing() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("events.jsonl");
-        let events = Events::load(&path);
-        events.tell(sample("one"));
-        events.tell(sample("two"));
-        drop(events);
-        let text = fs::read(&path).expect("it was written");
-        fs::write(&path, [&text[..], b"{\"sequence\":3,\"ti"].concat()).expect("the directory is ours");
-        let events = Events::load(&path);
-        events.tell(sample("three"));
-        let expected = vec![(1, "one".to_owned()), (2, "two".to_owned()), (3, "three".to_owned())];
-        assert_eq!(names(&events), expected);
-        drop(events);
-        assert_eq!(names(&Events::load(&path)), expected);
-    }
-
-    #[test]
-    fn memory_and_file_are_bounded() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("events.jsonl");
-        let events = Events::load(&path);
-        let name = "n".repeat(1000);
-        for _ in 0..3 * REMEMBERED {
-            events.tell(sample(&name));
-        }
-        let all = names(&events);
-        assert_eq!((all.len(), all[0].0), (REMEMBERED, 2 * REMEMBERED as u64 + 1));
-        let size = fs::metadata(&path).expect("it was written").len();
-        assert!(size <= 2 * (REMEMBERED as u64) * 1200 + SLACK, "{size}");
-        drop(events);
-        assert_eq!(names(&Events::load(&path)), all);
-    }
-
-    #[test]
-    fn events_with_many_labels_take_no_more_memory() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let events = Events::load(&directory.path().join("events.jsonl"));
-        let labels: Labels = (0..60).map(|number| (format!("key{number}"), "v".repeat(250))).collect();
-        let large = event(EventKind::Container, EventAction::Start, "00", "api", &labels);
-        assert_eq!(large.labels, labels);
-        for _ in 0..2 * REMEMBERED_OCTETS / octets(&large) {
-            events.tell(large.clone());
-        }
-        let all = names(&events);
-        assert_eq!(all.len(), REMEMBERED_OCTETS / octets(&large), "fewer than {REMEMBERED}");
-        drop(events);
-        assert_eq!(names(&Events::load(&directory.path().join("events.jsonl"))), all);
-    }
-
-    #[test]
-    fn an_event_tells_of_the_labels_that_fit() {
-        let label = |key: &str, length: usize| (key.to_owned(), "v".repeat(length));
-        let of_image = Labels::from([
-            label("a.short", 10),
-            label("devcontainer.metadata", 40_000),
-            label("with spaces", 1),
-            ("lines".to_owned(), "a\nb".to_owned()),
-            label("version", 256),
-        ]);
-        let told = |labels: &Labels| event(EventKind::Container, EventAction::Start, "00", "api", labels).labels;
-        assert_eq!(told(&of_image).into_keys().collect::<Vec<_>>(), ["a.short", "version"]);
-        let many: Labels = (0..10_000).map(|number| label(&format!("key{number}"), 200)).collect();
-        let octets: usize = told(&many).iter().map(octets_of_label).sum();
-        assert!(octets <= LABELS && octets + 300 > LABELS, "{octets}");
-    }
-
-    #[test]
-    fn an_end_is_told_once_and_what_can_happen_twice_twice() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let events = Events::load(&directory.path().join("events.jsonl"));
-        for (action, seen) in [
-            (EventAction::Create, false),
-            (EventAction::Start, false),
-            (EventAction::Rename, false),
-            (EventAction::Exit, true),
-            (EventAction::Remove, true),
-        ] {
-            let again = event(EventKind::Container, action, "00", "api", &Labels::new());
-            assert!(!events.was_last(&again), "{action}");
-            events.tell(again.clone());
-            assert_eq!(events.was_last(&again), seen, "{action}");
-        }
-    }
-
-    #[test]
-    fn the_moment_asked_for_is_included() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let events = Events::load(&directory.path().join("events.jsonl"));
-        events.tell(sample("one"));
-        let (all, _) = events.batch(0, None);
-        assert_eq!(events.batch(0, Some(all[0].time)).0, all);
-        assert_eq!(events.batch(0, Some(Timestamp::now())), (Vec::new(), 2));
-    }
-}
+mod tests;

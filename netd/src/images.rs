@@ -104,9 +104,10 @@ impl Daemon {
 
     /// Removes the name, and the image with it if that was its last and no container was made from it.
     pub(crate) async fn remove_image(self: Arc<Self>, reference: ImageName) -> Result<(), Failure> {
-        let image = self.find_image(&reference).await?;
+        let mut image = self.find_image(&reference).await?;
         let name = image.name.clone();
-        if !is_called(&name, &reference) {
+        let is_called = is_called(&name, &reference);
+        if !is_called {
             // A digest does not say which of several names is to be taken away.
             let all = self.image_names().await?;
             let own = all.iter().filter(|(_, digest)| *digest == image.digest);
@@ -117,14 +118,19 @@ impl Daemon {
         }
         let _removing = self.image_use.write().await;
         let in_use: BTreeSet<Digest> = self.world().image_digests().cloned().collect();
-        let images = self.images.clone();
-        match blocking(move || images.remove(&name, &in_use)).await {
+        // What was asked for by its digest may have lost its name to another image meanwhile.
+        let (images, of) = (self.images.clone(), (!is_called).then(|| image.digest.clone()));
+        let removed = match blocking(move || images.remove(&name, of.as_ref(), &in_use)).await {
             Err(ImageError::InUse { name, digest }) => {
                 let containers = self.world().containers_of(&digest);
                 return Err(Failure::ImageInUse { name, containers });
             }
-            removed => removed.map(drop)?,
-        }
+            Err(ImageError::NotFound { .. }) if !is_called => {
+                return Err(Failure::unknown(Noun::Image, reference.as_str(), std::iter::empty()));
+            }
+            removed => removed?,
+        };
+        image.digest = removed.digest;
         self.events.tell(events::of_image(&image, EventAction::Remove));
         Ok(())
     }

@@ -118,12 +118,12 @@ fn layers_are_shared_and_go_with_the_last_image() {
     assert_eq!(store.images.layers(&two), store.images.layers(&three)[1..]);
     assert_eq!(names(&store.path().join("l")).len(), 3);
 
-    let removed = store.images.remove(&image_name("three"), &Default::default()).expect("removed");
+    let removed = store.images.remove(&image_name("three"), None, &Default::default()).expect("removed");
     assert_eq!((removed.digest, removed.layers, removed.octets), (three.digest.clone(), 1, 1));
     assert_eq!(removed.images, [three.digest]);
     assert_eq!(names(&store.path().join("l")).len(), 2);
     assert_eq!(store.images.find(&image_name("two")).expect("readable"), Some(two));
-    store.images.remove(&image_name("two"), &Default::default()).expect("removed");
+    store.images.remove(&image_name("two"), None, &Default::default()).expect("removed");
     for directory in ["l", "layers", "images", "names", "blobs/sha256", "tmp"] {
         assert_eq!(names(&store.path().join(directory)), [""; 0], "{directory}");
     }
@@ -352,23 +352,27 @@ fn an_image_in_use_keeps_its_last_name_and_outlives_a_lost_one() {
     store.import_as(&archive, "app:v1").expect("a good archive");
     let in_use = [old.digest.clone()].into();
     // One of two names goes.
-    let removed = store.images.remove(&image_name("app:v1"), &in_use).expect("untagged");
+    let removed = store.images.remove(&image_name("app:v1"), None, &in_use).expect("untagged");
     assert_eq!((removed.images, removed.layers), (vec![], 0));
-    let error = store.images.remove(&image_name("app"), &in_use).expect_err("refused");
+    let error = store.images.remove(&image_name("app"), None, &in_use).expect_err("refused");
     assert!(
         matches!(&error, ImageError::InUse { name, digest } if name.as_str() == "app:latest" && *digest == old.digest)
     );
     // A new image takes the name; the old one still runs.
     let new = store.import_as(&Tape::default().file("a", b"22").end(), "app").expect("a good archive");
     assert_eq!(store.images.find(&image_name("app")).expect("readable"), Some(new.clone()));
+    // Whoever means the old one does not take the new one's name.
+    let error = store.images.remove(&image_name("app"), Some(&old.digest), &in_use).expect_err("it is another's");
+    assert!(matches!(error, ImageError::NotFound { .. }), "{error}");
+    assert_eq!(store.images.meaning(&image_name("app")).expect("readable"), Some(new.digest.clone()));
     store.import_as(&Tape::default().file("b", b"").end(), "other").expect("a good archive");
-    store.images.remove(&image_name("other"), &in_use).expect("removed");
+    store.images.remove(&image_name("other"), None, &in_use).expect("removed");
     let found = store.images.by_digest(&old.digest).expect("readable").expect("kept, because it is in use");
     assert!(store.images.layers(&found)[0].join("a").exists());
     // When nothing uses it, it goes with the next removal.
-    let removed = store.images.remove(&image_name("app"), &Default::default()).expect("removed");
+    let removed = store.images.remove(&image_name("app"), Some(&new.digest), &Default::default()).expect("removed");
     assert_eq!(removed.images.len(), 2);
     assert_eq!(names(&store.path().join("l")), [""; 0]);
-    let error = store.images.remove(&image_name("app"), &Default::default()).expect_err("gone");
+    let error = store.images.remove(&image_name("app"), None, &Default::default()).expect_err("gone");
     assert!(error.to_string().contains("image `app:latest` does not exist"), "{error}");
 }

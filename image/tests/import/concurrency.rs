@@ -43,7 +43,7 @@ fn the_same_image_imported_many_times_at_once_is_one_image() {
         scope.spawn(|| {
             for index in 0..20 {
                 store.import_as(&Tape::default().file("x", &[index; 10]).end(), "other").expect("imported");
-                store.images.remove(&image_name("other"), &Default::default()).expect("removed");
+                store.images.remove(&image_name("other"), None, &Default::default()).expect("removed");
                 store.images.list().expect("readable");
             }
         });

@@ -91,7 +91,7 @@ fn no_sequence_of_entries_reaches_out() {
         prop_assert_eq!(fs::read_dir(store.join("tmp")).expect("readable").count(), 0);
         // Old ones pile up otherwise.
         if images.find(&image_name("x")).expect("readable").is_some() {
-            images.remove(&image_name("x"), &Default::default()).expect("removed");
+            images.remove(&image_name("x"), None, &Default::default()).expect("removed");
         }
         prop_assert_eq!(&before, &state(&outside));
         prop_assert_eq!(fs::read_dir(store.join("l")).expect("readable").count(), 0);

@@ -271,6 +271,6 @@ fn an_image_is_recalled_as_long_as_its_files_are_as_they_were() {
     import(b"2");
     let other = images.find(&name).expect("readable");
     assert!(other != found && images.recall(&name) == other, "the name means another one");
-    images.remove(&name, &BTreeSet::new()).expect("removed");
+    images.remove(&name, None, &BTreeSet::new()).expect("removed");
     assert_eq!(images.recall(&name), None);
 }
