@@ -334,6 +334,14 @@ impl Kernel {
         self.run(|worker, _| host::uplink_mtu(&mut worker.route)).await
     }
 
+    /// The same beside running reconciles, which it does not delay, but maybe behind a look at everything.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn uplink_mtu_at_leisure(&self) -> Result<u32, KernelError> {
+        ask(&self.looks, |worker, _| host::uplink_mtu(&mut worker.route)).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Worker, &Sweeper) -> Result<T, KernelError> + Send + 'static,

@@ -10,8 +10,7 @@ use ipnet::IpNet;
 use model::{Family, Forwarding, IfName};
 
 use crate::{
-    KernelError,
-    link::{self, Link},
+    KernelError, link,
     netlink::Socket,
     route,
     sysctl::{self, Held, Setting},
@@ -123,6 +122,5 @@ pub(crate) fn uplink_mtu(socket: &mut Socket) -> Result<u32, KernelError> {
     let Some((_, _, index)) = default else {
         return Ok(ETHERNET_MTU);
     };
-    let links: Vec<Link> = link::all(socket)?;
-    Ok(links.into_iter().find(|link| link.index == index).map_or(ETHERNET_MTU, |link| link.mtu))
+    Ok(link::at(socket, index)?.map_or(ETHERNET_MTU, |link| link.mtu))
 }

@@ -60,14 +60,19 @@ pub(crate) fn find(socket: &mut Socket, name: &IfName) -> Result<Option<Link>, K
     }
 }
 
-/// The name of the interface with this index.
-pub(crate) fn name_of(socket: &mut Socket, index: u32) -> Result<Option<IfName>, KernelError> {
-    let message = LinkUnspec::new_with_index(index).build();
+/// The interface with this index, if there is one.
+pub(crate) fn at(socket: &mut Socket, index: u32) -> Result<Option<Link>, KernelError> {
+    let message = without_counters(LinkUnspec::new_with_index(index).build());
     match socket.call(Request::new(RouteNetlinkMessage::GetLink(message), 0)) {
-        Ok(replies) => Ok(replies.first().and_then(Link::parse).and_then(|link| link.name.parse().ok())),
+        Ok(replies) => Ok(replies.first().and_then(Link::parse)),
         Err(refusal) if refusal.is(Errno::NODEV) => Ok(None),
         Err(refusal) => Err(refused(|| format!("show interface {index}"))(refusal)),
     }
+}
+
+/// The name of the interface with this index.
+pub(crate) fn name_of(socket: &mut Socket, index: u32) -> Result<Option<IfName>, KernelError> {
+    Ok(at(socket, index)?.and_then(|link| link.name.parse().ok()))
 }
 
 /// The interface of this name, which must be Fabric's.

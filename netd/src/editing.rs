@@ -87,6 +87,12 @@ impl Daemon {
         if !self.world().networks().any(|network| follows(&network)) {
             return Ok(());
         }
+        // Almost always nothing is to be changed: that is found out where nobody waits behind it.
+        let seen = self.uplink_mtu_at_leisure().await?;
+        let keeps_up = |network: &Network| network.mtu == MtuSource::following(seen, &network.subnets);
+        if self.world().networks().filter(follows).all(keeps_up) {
+            return Ok(());
+        }
         let _editing = self.editing.lock().await;
         let uplink_mtu = self.uplink_mtu().await?;
         let changed: Vec<(Network, Network)> = {

@@ -263,9 +263,17 @@ impl Daemon {
     }
 
     pub(crate) async fn uplink_mtu(&self) -> Result<u32, Failure> {
-        let mtu = self.kernel.uplink_mtu().await;
-        mtu.map_err(|source| Failure::Kernel { doing: "read the uplink's MTU".into(), source: source.into() })
+        mtu(self.kernel.uplink_mtu().await)
     }
+
+    /// The same, for who had better not keep anybody waiting.
+    pub(crate) async fn uplink_mtu_at_leisure(&self) -> Result<u32, Failure> {
+        mtu(self.kernel.uplink_mtu_at_leisure().await)
+    }
+}
+
+fn mtu(read: Result<u32, kernel::KernelError>) -> Result<u32, Failure> {
+    read.map_err(|source| Failure::Kernel { doing: "read the uplink's MTU".into(), source: source.into() })
 }
 
 fn ranges(routes: Result<Vec<(IfName, IpNet)>, kernel::KernelError>) -> Result<Vec<HostRange>, Failure> {

@@ -176,7 +176,7 @@ async fn what_is_accepted_is_committed_once_it_is_settled(store: &dyn Store) {
     let third = third.expect("what it relies on is accepted");
     let revision = first.revision;
     assert!(third.revision > revision);
-    assert_eq!(first.settled().await.expect("the disk has room"), revision);
+    first.settled().await.expect("the disk has room");
     let found = entry(store, "a").await.expect("it is settled");
     assert_eq!((&*found.value, found.modified), (b"1".as_slice(), revision));
     // Nobody needs to wait for it.

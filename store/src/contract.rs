@@ -82,8 +82,8 @@ impl Accepted {
     ///
     /// # Errors
     /// When it cannot be written: then nothing of it is there, and nothing that was accepted later relies on it.
-    pub async fn settled(self) -> Result<Revision, CommitError> {
-        self.outcome.await
+    pub async fn settled(self) -> Result<(), CommitError> {
+        self.outcome.await.map(drop)
     }
 }
 
