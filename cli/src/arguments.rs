@@ -63,11 +63,15 @@ pub(crate) struct GlobalArguments {
 impl GlobalArguments {
     /// Where netd listens: as it was typed, or as the environment has it, or where it does by default.
     pub(crate) fn socket(&self) -> PathBuf {
-        // An empty variable is as good as none, as with most programs.
-        let of_environment = || std::env::var_os("FABRIC_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let given = self.socket.clone().or_else(of_environment);
-        given.unwrap_or_else(|| api::Client::DEFAULT_SOCKET.into())
+        socket(self.socket.clone())
     }
+}
+
+/// Where netd listens if `typed` is what was typed.
+pub(crate) fn socket(typed: Option<PathBuf>) -> PathBuf {
+    // An empty variable is as good as none, as with most programs.
+    let of_environment = || std::env::var_os("FABRIC_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+    typed.or_else(of_environment).unwrap_or_else(|| api::Client::DEFAULT_SOCKET.into())
 }
 
 /// How answers are printed.

@@ -32,6 +32,8 @@ mod wait;
 
 use std::process::ExitCode;
 
+pub(crate) use completion::complete;
+
 use api::Client;
 use model::EnvironmentVariable;
 

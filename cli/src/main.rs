@@ -7,6 +7,7 @@ mod detach;
 mod env_file;
 mod failure;
 mod filter;
+mod objects;
 mod output;
 mod policy_files;
 mod signals;
@@ -22,6 +23,7 @@ use clap::Parser;
 use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
+    commands::complete();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -3,6 +3,7 @@
 //! It owns what the tests make on the machine and takes all of it away again; a test that leaves something behind
 //! fails. It does not know how Fabric works inside: it drives the two binaries, and looks at the kernel.
 
+mod bash;
 mod binaries;
 mod dns;
 mod flow;
@@ -23,6 +24,7 @@ mod stream;
 mod terminal;
 mod wait;
 
+pub use bash::completed_by_bash;
 pub use binaries::busybox_tar;
 pub use dns::{Answer, RecordType, answer_everything, ask, ask_within};
 pub use flow::{Flow, FlowReport};

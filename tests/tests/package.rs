@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use tests::Host;
+use tests::{Host, completed_by_bash};
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -48,20 +48,6 @@ fn files(root: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     walk(root, root, &mut found);
     found
-}
-
-/// What bash, once it has loaded `script`, offers for the last of `words`.
-fn completed_by_bash(script: &Path, words: &[&str]) -> Vec<String> {
-    const COMPLETE: &str = r#"
-source "$0"
-function=$(complete -p fabric | grep -o -- '-F [^ ]*')
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-"${function#-F }" fabric "${@: -1}" "${@: -2:1}"
-printf '%s\n' "${COMPREPLY[@]}""#;
-    let mut bash = Command::new("bash");
-    // Without the settings of whoever runs the test.
-    let offered = run(bash.args(["--norc", "--noprofile", "-euc", COMPLETE]).arg(script).args(words));
-    offered.lines().map(str::to_owned).collect()
 }
 
 /// A page as a terminal shows it, and what groff warns of.
@@ -116,7 +102,8 @@ fn it_installs_and_a_purge_leaves_nothing() {
     let version = run(Command::new(root.join("usr/bin/fabric")).arg("--version"));
     assert!(version.starts_with("fabric "), "{version}");
     let completions = root.join("usr/share/bash-completion/completions/fabric");
-    assert_eq!(completed_by_bash(&completions, &["fabric", "network", "cre"]), ["create"]);
+    let (binaries, nobody) = (root.join("usr/bin"), root.join("nobody.sock"));
+    assert_eq!(completed_by_bash(&completions, &binaries, &nobody, &["fabric", "network", "cre"]), ["create"]);
 
     let pages: Vec<_> = files(&root).into_iter().filter(|path| path.starts_with("usr/share/man")).collect();
     assert!(pages.len() > 40, "a page for each command: {pages:#?}");

@@ -10,7 +10,7 @@ use model::{
 };
 
 use super::{ConfinementArguments, NetworkArgument, moment::Moment};
-use crate::{detach::DetachKeys, filter::Filter};
+use crate::{detach::DetachKeys, filter::Filter, objects};
 
 /// `fabric run`.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(crate) struct CreateArguments {
     /// A network to attach it to, with options `ip=`, `ip6=`, `mac=`, `ifname=`, `alias=` and `gw-priority=`; can be
     /// repeated [default: none, only the loopback interface]. Or `none`, `host` for the host's own, or `container:NAME` to share
     /// that of a running container.
-    #[arg(long = "network", value_name = "NAME[:OPTION=VALUE,...]")]
+    #[arg(long = "network", value_name = "NAME[:OPTION=VALUE,...]", add = objects::networks_of_containers())]
     pub(crate) networks: Vec<NetworkArgument>,
     /// The host name it sees [default: its name].
     #[arg(long, value_name = "NAME")]
@@ -93,6 +93,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "SECONDS", value_parser = whole_number::<u32>)]
     pub(crate) stop_timeout: Option<u32>,
     /// The image's name, or its digest or the beginning of that.
+    #[arg(add = objects::images())]
     pub(crate) image: ImageName,
     /// What to run in place of the image's command.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -137,6 +138,7 @@ pub(crate) struct ExecArguments {
     #[arg(short, long, value_name = "PATH", value_parser = absolute_path)]
     pub(crate) workdir: Option<PathBuf>,
     /// The container's name or id.
+    #[arg(add = objects::running())]
     pub(crate) container: Reference,
     /// The program and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -161,7 +163,7 @@ pub(crate) struct PsArguments {
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
     /// The containers' names or ids.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = objects::containers())]
     pub(crate) containers: Vec<Reference>,
 }
 
@@ -178,7 +180,7 @@ pub(crate) struct StartArguments {
     #[arg(long, value_name = "KEYS", default_value_t)]
     pub(crate) detach_keys: DetachKeys,
     /// The containers' names or ids.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = objects::containers())]
     pub(crate) containers: Vec<Reference>,
 }
 
@@ -192,6 +194,7 @@ pub(crate) struct AttachArguments {
     #[arg(long, value_name = "KEYS", default_value_t)]
     pub(crate) detach_keys: DetachKeys,
     /// The container's name or id.
+    #[arg(add = objects::running())]
     pub(crate) container: Reference,
 }
 
@@ -199,6 +202,7 @@ pub(crate) struct AttachArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RenameArguments {
     /// The container's name or id.
+    #[arg(add = objects::containers())]
     pub(crate) container: Reference,
     /// Its new name: lower-case letters, digits and hyphens.
     pub(crate) name: ContainerName,
@@ -219,6 +223,7 @@ pub(crate) struct PruneArguments {
 #[derive(Debug, Args)]
 pub(crate) struct TopArguments {
     /// The container's name or id.
+    #[arg(add = objects::running())]
     pub(crate) container: Reference,
 }
 
@@ -226,6 +231,7 @@ pub(crate) struct TopArguments {
 #[derive(Debug, Args)]
 pub(crate) struct PortArguments {
     /// The container's name or id.
+    #[arg(add = objects::running())]
     pub(crate) container: Reference,
     /// Only where this port of the container is found.
     #[arg(value_name = "PORT[/PROTOCOL]")]
@@ -251,6 +257,7 @@ pub(crate) struct LogsArguments {
     #[arg(short, long)]
     pub(crate) timestamps: bool,
     /// The container's name or id.
+    #[arg(add = objects::containers())]
     pub(crate) container: Reference,
 }
 
@@ -261,7 +268,7 @@ pub(crate) struct StopArguments {
     #[arg(short, long = "timeout", value_name = "SECONDS", value_parser = whole_number::<u32>)]
     pub(crate) timeout_seconds: Option<u32>,
     /// The containers' names or ids.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = objects::containers())]
     pub(crate) containers: Vec<Reference>,
 }
 
@@ -272,7 +279,7 @@ pub(crate) struct KillArguments {
     #[arg(short, long, default_value_t = Signal::kill())]
     pub(crate) signal: Signal,
     /// The containers' names or ids.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = objects::running())]
     pub(crate) containers: Vec<Reference>,
 }
 
@@ -280,7 +287,7 @@ pub(crate) struct KillArguments {
 #[derive(Debug, Args)]
 pub(crate) struct WaitArguments {
     /// The containers' names or ids.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = objects::containers())]
     pub(crate) containers: Vec<Reference>,
 }
 
@@ -291,7 +298,7 @@ pub(crate) struct RmArguments {
     #[arg(short, long)]
     pub(crate) force: bool,
     /// The containers' names or ids.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = objects::containers())]
     pub(crate) containers: Vec<Reference>,
 }
 

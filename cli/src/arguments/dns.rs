@@ -3,6 +3,8 @@
 use api::Reference;
 use clap::{Args, Subcommand};
 
+use crate::objects;
+
 /// What can be asked of DNS.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DnsCommand {
@@ -21,7 +23,7 @@ pub(crate) struct DnsQueryArguments {
     #[arg(value_name = "TYPE", default_value = "A")]
     pub(crate) kind: String,
     /// See what this container sees [default: what the host sees, which is every network].
-    #[arg(long = "as", value_name = "CONTAINER")]
+    #[arg(long = "as", value_name = "CONTAINER", add = objects::running())]
     pub(crate) viewer: Option<Reference>,
 }
 

@@ -6,7 +6,7 @@ use api::Image;
 use clap::{Args, Subcommand};
 use model::ImageName;
 
-use crate::filter::Filter;
+use crate::{filter::Filter, objects};
 
 /// What can be done with images.
 #[derive(Debug, Subcommand)]
@@ -44,6 +44,6 @@ pub(crate) struct ListImagesArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RemoveImagesArguments {
     /// The images' names, or their digests or the beginnings of those.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = objects::images())]
     pub(crate) names: Vec<ImageName>,
 }

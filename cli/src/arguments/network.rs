@@ -13,7 +13,7 @@ use model::{
     NetworkRoute, Reservation, whole_number,
 };
 
-use crate::filter::Filter;
+use crate::{filter::Filter, objects};
 
 /// What can be done with networks.
 #[derive(Debug, Subcommand)]
@@ -108,6 +108,7 @@ fn range(text: &str) -> Result<IpNet, String> {
 #[derive(Debug, Args)]
 pub(crate) struct UpdateNetworkArguments {
     /// The network's name.
+    #[arg(add = objects::networks())]
     pub(crate) name: NetworkName,
     /// What makes the network: no network changes that.
     #[arg(long, hide = true)]
@@ -183,7 +184,7 @@ impl FromStr for NameServerArgument {
 #[derive(Debug, Args)]
 pub(crate) struct InspectNetworksArguments {
     /// The networks' names or ids.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = objects::networks())]
     pub(crate) names: Vec<NetworkName>,
 }
 
@@ -221,8 +222,10 @@ pub(crate) struct ConnectArguments {
     #[arg(value_parser = whole_number::<i32>)]
     pub(crate) gw_priority: i32,
     /// The network's name or id.
+    #[arg(add = objects::networks())]
     pub(crate) network: NetworkName,
     /// The container's name or id.
+    #[arg(add = objects::containers())]
     pub(crate) container: Reference,
 }
 
@@ -230,8 +233,10 @@ pub(crate) struct ConnectArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DisconnectArguments {
     /// The network's name or id.
+    #[arg(add = objects::networks())]
     pub(crate) network: NetworkName,
     /// The container's name or id.
+    #[arg(add = objects::containers())]
     pub(crate) container: Reference,
 }
 
@@ -239,7 +244,7 @@ pub(crate) struct DisconnectArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RemoveNetworksArguments {
     /// The networks' names or ids.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = objects::networks())]
     pub(crate) names: Vec<NetworkName>,
 }
 

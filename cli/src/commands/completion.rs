@@ -3,23 +3,44 @@
 use std::{fs, io, path::Path};
 
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
+use clap_complete::{CompleteEnv, env::Shells};
 
 use crate::{
     arguments::{Arguments, ShellArgument},
     failure::Failure,
 };
 
-/// Prints the completion script of a shell.
+const PROGRAM: &str = "fabric";
+/// By this variable a script says which shell wants to know how a line goes on.
+const ASKED: &str = "FABRIC_COMPLETE";
+/// zsh runs the file of a function the first time that the function is needed, which is to complete something.
+const WHEN_LOADED_BY_ZSH: &str = r#"
+if [ "${funcstack[1]}" = _fabric ]; then
+    _clap_dynamic_completer_fabric "$@"
+fi
+"#;
+
+/// Tells a completion script how a line goes on, and ends, if that is what this process is for.
+pub(crate) fn complete() {
+    CompleteEnv::with_factory(Arguments::command).var(ASKED).bin(PROGRAM).completer(PROGRAM).complete();
+}
+
+/// Prints the completion script of a shell. It asks the `fabric` that it finds, which knows its own options and the names
+/// that `netd` knows.
 pub(super) fn completion(shell: ShellArgument) -> Result<(), Failure> {
-    let shell = match shell {
-        ShellArgument::Bash => Shell::Bash,
-        ShellArgument::Zsh => Shell::Zsh,
-        ShellArgument::Fish => Shell::Fish,
+    let name = match shell {
+        ShellArgument::Bash => "bash",
+        ShellArgument::Zsh => "zsh",
+        ShellArgument::Fish => "fish",
     };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "fabric", &mut script);
-    io::Write::write_all(&mut io::stdout().lock(), &script).map_err(Failure::Output)
+    let shells = Shells::builtins();
+    let script = shells.completer(name).expect("clap knows these shells");
+    let mut text = Vec::new();
+    script.write_registration(ASKED, PROGRAM, PROGRAM, PROGRAM, &mut text).map_err(Failure::Output)?;
+    if shell == ShellArgument::Zsh {
+        text.extend_from_slice(WHEN_LOADED_BY_ZSH.as_bytes());
+    }
+    io::Write::write_all(&mut io::stdout().lock(), &text).map_err(Failure::Output)
 }
 
 /// Writes a page for every command into `directory`: `fabric.1`, `fabric-run.1`, `fabric-network-create.1`.
