@@ -133,7 +133,8 @@ pub enum Match {
     /// It is a segment of TCP that opens nothing, and of no connection that is known: by whom that was opened nobody can
     /// say, and the kernel would take whoever sends it.
     MidStream,
-    /// It asks who has an IPv6 address, answers that, or asks for a router (RFC 4861 §4.1, §4.3, §4.4): [`NEIGHBOURS`].
+    /// It asks who has an IPv6 address, answers that, or asks for a router (RFC 4861 §4.1, §4.3, §4.4): [`NEIGHBOURS`]. Nobody
+    /// has forwarded it: its hop limit is 255 (§6.1, §7.1).
     NeighbourDiscovery,
     /// It is in a set. A packet of another family, or another protocol, never is.
     In(Part, SetName),

@@ -224,6 +224,8 @@ impl Daemon {
         tell(self.look_at_host().await.map(drop));
         self.hold_namespaces().await;
         tell(self.reconcile("restore networks", Scope::Everything).await);
+        // The last daemon may have ended when the kernel judged by new policies and what they deny was not cut.
+        tell(self.cut_denied("cut what policies deny").await);
         let networks: Vec<Network> = self.world().networks().cloned().collect();
         for network in &networks {
             tell(self.open_zone(network));

@@ -121,6 +121,10 @@ impl Daemon {
         self.metrics.changes.add(report.changes.len() as u64);
         let restored = report.changes.iter().any(|change| matches!(change, model::Change::InstallFirewall { .. }));
         let judges_anew = report.changes.iter().any(|change| matches!(change, model::Change::InstallPolicing(_)));
+        // Elsewhere a change of it is what was asked for; here somebody else had changed it, or the last daemon got no further.
+        let is_repair = matches!(scope, Scope::Everything | Scope::Firewall);
+        let judges_again =
+            is_repair && report.changes.iter().any(|change| matches!(change, model::Change::ChangePolicing { .. }));
         if restored && scope != Scope::Firewall {
             // What lies beyond this scope went with the rules, and who came in meanwhile is to go.
             let all = self.desired(Scope::Firewall);
@@ -129,6 +133,8 @@ impl Daemon {
         }
         if judges_anew {
             self.settle_connections().await.map_err(fail)?;
+        } else if judges_again {
+            self.forget_denied().await.map_err(fail)?;
         }
         Ok(report.changes)
     }

@@ -211,7 +211,7 @@ impl Daemon {
     }
 
     /// The same, in words of the kernel's own.
-    async fn forget_denied(&self) -> Result<(), kernel::KernelError> {
+    pub(crate) async fn forget_denied(&self) -> Result<(), kernel::KernelError> {
         let (rulebook, world) = {
             let world = self.world();
             (world.rulebook().clone(), world.as_judged())

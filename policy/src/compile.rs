@@ -14,7 +14,8 @@
 //!   the endpoints of one network that the same policies select in this direction. Endpoints that nothing is said about
 //!   are not in them.
 //! * Before that, a segment of TCP is dropped which is of no connection that is known and opens none: who opened it decides,
-//!   and conntrack would take whoever sends next for that.
+//!   and conntrack would take whoever sends next for that. So it is asked in both directions of whoever is judged in
+//!   either: the end that is not judged may be the next to send.
 //! * Whoever is in them and comes back is dropped. No class lets anybody come back; but while a transaction is committed the
 //!   kernel already finds the new element and still has the old rules, among which a chain that comes with it is empty.
 //! * The chain of a class jumps to one chain for each of its **steps**, and ends with what becomes of the rest. A step
@@ -32,8 +33,8 @@
 //! # What a change costs
 //!
 //! Names are made of what is stable: of networks, of the titles of policies, of the numbers of rules in them, and of
-//! peers. An endpoint that comes to where others like it are is an element in the map of its class and in the set of the
-//! judged for each direction, in the set of each peer that it is (or the map of each step that has many peers), in the set
+//! peers. An endpoint that comes to where others like it are is an element in the map of its class and in the sets of the
+//! judged, for each direction and for both, in the set of each peer that it is (or the map of each step that has many peers), in the set
 //! of each rule that names a port of its, and its pairs with its own container. Another port or range in a rule is
 //! elements, too; what is not, is a chain. [`DataPath::difference`] tells.
 //!
@@ -73,15 +74,21 @@ use crate::{
 /// An endpoint without addresses, or about which neither policy nor stance says anything, is not in it.
 pub fn compile(policies: &Policies, world: &World, now: Timestamp) -> DataPath {
     let mut path = DataPath::default();
-    let mut judged = BTreeSet::new();
-    for direction in [Direction::Egress, Direction::Ingress] {
-        judged.extend(Compiler::new(policies, world, now, direction, &mut path).run());
+    let both = [Direction::Egress, Direction::Ingress].map(|direction| {
+        let dispatch = Compiler::new(policies, world, now, direction, &mut path).run();
+        (direction, dispatch)
+    });
+    if path.chains.is_empty() {
+        return path;
     }
-    if !path.chains.is_empty() {
-        let pairs = same_container(world, &judged);
-        for (family, elements) in Family::ALL.into_iter().zip(pairs) {
-            path.sets.insert(pairs_of(family), elements);
-        }
+    let judged: BTreeSet<IpAddr> = both.iter().flat_map(|(_, dispatch)| dispatch.keys()).copied().collect();
+    for (family, elements) in Family::ALL.into_iter().zip(same_container(world, &judged)) {
+        path.sets.insert(pairs_of(family), elements);
+        let of_family = judged.iter().filter(|address| Family::of(**address) == family);
+        path.sets.insert(judged_of(family), of_family.map(|address| (Key::Address(*address), None)).collect());
+    }
+    for (direction, dispatch) in both {
+        base(direction, &dispatch, &mut path);
     }
     path
 }
@@ -162,22 +169,16 @@ impl<'p, 'o> Compiler<'p, 'o> {
         Self { world, policies, direction, clauses, of_policy, members: BTreeMap::new(), targets, path }
     }
 
-    /// Adds what this direction takes. Returns the addresses of those that are judged in it.
-    fn run(mut self) -> BTreeSet<IpAddr> {
-        let mut dispatch: BTreeMap<IpAddr, PacketVerdict> = BTreeMap::new();
-        let mut has_classes = false;
+    /// Adds the chains of classes. Returns which of them judges whom.
+    fn run(mut self) -> BTreeMap<IpAddr, PacketVerdict> {
+        let mut dispatch = BTreeMap::new();
         for ((network, selecting), endpoints) in self.classes() {
             if let Some(class) = self.class(network, &selecting) {
-                has_classes = true;
                 let addresses = endpoints.into_iter().flat_map(|endpoint| &endpoint.addresses);
                 dispatch.extend(addresses.map(|address| (*address, PacketVerdict::Jump(class.clone()))));
             }
         }
-        let judged: BTreeSet<IpAddr> = dispatch.keys().copied().collect();
-        if has_classes {
-            self.base(dispatch);
-        }
-        judged
+        dispatch
     }
 
     /// Endpoints by their network and by the numbers of the policies that select them and have something to say in this
@@ -271,39 +272,36 @@ impl<'p, 'o> Compiler<'p, 'o> {
         self.path.chains.insert(name.clone(), Chain { about: title.clone(), hook: None, rules });
         PacketVerdict::Goto(name)
     }
+}
 
-    /// The chains that the kernel calls, and the maps that lead to classes.
-    fn base(&mut self, dispatch: BTreeMap<IpAddr, PacketVerdict>) {
-        let (hooks, own) = match self.direction {
-            Direction::Egress => {
-                ([("egress_forward", Hook::ForwardEgress), ("egress_input", Hook::Input)], Part::Source)
-            }
-            Direction::Ingress => {
-                ([("ingress_forward", Hook::ForwardIngress), ("ingress_output", Hook::Output)], Part::Destination)
-            }
-        };
-        let accept = |found| ChainRule::new([found], Then::Verdict(PacketVerdict::Accept));
-        let mut rules = [Match::Established, Match::NeighbourDiscovery].map(accept).to_vec();
-        rules.extend(Family::ALL.map(|family| accept(Match::In(Part::Whole, pairs_of(family)))));
-        for family in Family::ALL {
-            let number = if family == Family::Ipv4 { 4 } else { 6 };
-            let name = SetName::new(SetKind::AddressMap(family), &format!("{}{number}", self.direction));
-            let judged = SetName::new(SetKind::Addresses(family), &format!("judged_{}{number}", self.direction));
-            let is_judged = Match::In(own, judged.clone());
-            let drop = |matches: Vec<Match>| ChainRule::new(matches, Then::Verdict(PacketVerdict::Drop));
-            rules.push(drop(vec![Match::MidStream, is_judged.clone()]));
-            rules.push(ChainRule::new([], Then::Lookup(own, name.clone())));
-            rules.push(drop(vec![is_judged]));
-            let of_family = || dispatch.iter().filter(|(address, _)| Family::of(**address) == family);
-            let elements = of_family().map(|(address, verdict)| (Key::Address(*address), Some(verdict.clone())));
-            self.path.sets.insert(name, elements.collect());
-            let elements = of_family().map(|(address, _)| (Key::Address(*address), None));
-            self.path.sets.insert(judged, elements.collect());
+/// The chains of one direction that the kernel calls, and the maps that lead to classes.
+fn base(direction: Direction, dispatch: &BTreeMap<IpAddr, PacketVerdict>, path: &mut DataPath) {
+    let (hooks, own) = match direction {
+        Direction::Egress => ([("egress_forward", Hook::ForwardEgress), ("egress_input", Hook::Input)], Part::Source),
+        Direction::Ingress => {
+            ([("ingress_forward", Hook::ForwardIngress), ("ingress_output", Hook::Output)], Part::Destination)
         }
-        for (name, hook) in hooks {
-            let about = format!("{} of whoever has a class", self.direction);
-            self.path.chains.insert(ChainName::new(name), Chain { about, hook: Some(hook), rules: rules.clone() });
-        }
+    };
+    let accept = |found| ChainRule::new([found], Then::Verdict(PacketVerdict::Accept));
+    let mut rules = [Match::Established, Match::NeighbourDiscovery].map(accept).to_vec();
+    rules.extend(Family::ALL.map(|family| accept(Match::In(Part::Whole, pairs_of(family)))));
+    for family in Family::ALL {
+        let number = if family == Family::Ipv4 { 4 } else { 6 };
+        let name = SetName::new(SetKind::AddressMap(family), &format!("{direction}{number}"));
+        let mapped = SetName::new(SetKind::Addresses(family), &format!("judged_{direction}{number}"));
+        let drop = |matches: Vec<Match>| ChainRule::new(matches, Then::Verdict(PacketVerdict::Drop));
+        rules.push(drop(vec![Match::MidStream, Match::In(own, judged_of(family))]));
+        rules.push(ChainRule::new([], Then::Lookup(own, name.clone())));
+        rules.push(drop(vec![Match::In(own, mapped.clone())]));
+        let of_family = || dispatch.iter().filter(|(address, _)| Family::of(**address) == family);
+        let elements = of_family().map(|(address, verdict)| (Key::Address(*address), Some(verdict.clone())));
+        path.sets.insert(name, elements.collect());
+        let elements = of_family().map(|(address, _)| (Key::Address(*address), None));
+        path.sets.insert(mapped, elements.collect());
+    }
+    for (name, hook) in hooks {
+        let about = format!("{direction} of whoever has a class");
+        path.chains.insert(ChainName::new(name), Chain { about, hook: Some(hook), rules: rules.clone() });
     }
 }
 
@@ -338,6 +336,11 @@ fn plain(effect: Effect) -> PacketVerdict {
         Effect::Allow => PacketVerdict::Accept,
         Effect::Deny => PacketVerdict::Drop,
     }
+}
+
+/// Whoever is judged in one direction or the other.
+fn judged_of(family: Family) -> SetName {
+    SetName::new(SetKind::Addresses(family), if family == Family::Ipv4 { "judged4" } else { "judged6" })
 }
 
 fn pairs_of(family: Family) -> SetName {

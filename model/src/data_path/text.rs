@@ -124,7 +124,7 @@ fn rule_text(ChainRule { matches, then }: &ChainRule, chain: &dyn fmt::Display) 
         Match::MidStream => "tcp flags & (fin | syn | rst | ack) != syn ct state new".to_owned(),
         Match::NeighbourDiscovery => {
             let types = NEIGHBOURS.map(|kind| kind.to_string()).join(", ");
-            format!("icmpv6 type {{ {types} }}")
+            format!("ip6 hoplimit 255 icmpv6 type {{ {types} }}")
         }
         Match::In(part, set) => format!("{} @{set}", looked_up(*part, set.kind)),
         Match::NotIn(part, set) => format!("{} != @{set}", looked_up(*part, set.kind)),

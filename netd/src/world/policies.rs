@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use model::{DataPath, Network, NetworkName};
+use model::{Bridge, DataPath, Family, Network, NetworkName};
 
 use super::World;
 use crate::rulebook::Rulebook;
@@ -115,6 +115,9 @@ pub(crate) fn is_judged(rulebook: &Rulebook, network: &Network) -> bool {
 }
 
 fn as_judged(network: &Network) -> (NetworkName, policy::Network) {
-    let gateways = network.gateways().map(model::Subnet::gateway).collect();
+    // The host speaks from its bridge's own address, too.
+    let speaks_ipv6 = network.reach.has_gateway() && network.subnets_of(Family::Ipv6).next().is_some();
+    let link_local = speaks_ipv6.then(|| Bridge::link_local_of(network.gateway_mac).addr());
+    let gateways = network.gateways().map(model::Subnet::gateway).chain(link_local).collect();
     (network.name.clone(), policy::Network { labels: network.labels.clone(), gateways })
 }
