@@ -27,6 +27,7 @@ mod network_mode;
 mod number;
 mod parent;
 mod port;
+mod port_name;
 mod publish;
 mod reach;
 mod reservation;
@@ -71,6 +72,7 @@ pub use parent::{
     SubInterfaceKind,
 };
 pub use port::{PortRange, Protocol};
+pub use port_name::{ExposedPort, ParseExposedPortError, ParsePortNameError, PortName};
 pub use publish::{ParsePublishError, Publish, PublishRequest};
 pub use reach::{GatewayMode, ParseGatewayModeError, Reach};
 pub use reservation::{ParseReservationError, Reservation};

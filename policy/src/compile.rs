@@ -57,7 +57,7 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    ContainerName, Family, NetworkName, Protocol,
+    ContainerName, Family, NetworkName, PortName, Protocol,
     data_path::{Chain, ChainName, ChainRule, DataPath, Hook, Key, Match, PacketVerdict, Part, SetKind, SetName, Then},
 };
 
@@ -65,7 +65,7 @@ use crate::{
     peer::Peer,
     policies::Policies,
     rule::{Action, Direction, Effect, Layer, Logging, Policy, Rule},
-    service::{PortName, Service},
+    service::Service,
     world::{Endpoint, World},
 };
 

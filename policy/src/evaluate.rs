@@ -133,7 +133,7 @@ impl End<'_> {
     }
 
     fn matches(&self, rule: &Rule) -> bool {
-        let is_there = rule.expires.is_none_or(|expires| self.now < expires);
+        let is_there = !rule.has_expired(self.now);
         let is_peer =
             rule.peers.is_empty() || rule.peers.iter().any(|peer| peer.is(&self.peer, &self.own.network, self.world));
         // A port's name is the target's, whichever end asks.

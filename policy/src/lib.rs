@@ -68,7 +68,7 @@ pub use rule::{
     Stance,
 };
 pub use selector::{Identity, Requirement, Selector};
-pub use service::{Asked, IcmpMessages, ParseServiceError, PortName, Ports, Service};
+pub use service::{Asked, IcmpMessages, ParseServiceError, Ports, Service};
 pub use suite::{Expectation, Suite};
 pub use tree::{FILE_LIMIT, Problem, Syntax};
 pub use warnings::{Warning, doubts, warnings};

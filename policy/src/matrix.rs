@@ -1,8 +1,10 @@
 //! Who reaches whom: for any two that there are, all that policies let through.
 
+mod alike;
+mod text;
+
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    fmt,
     num::NonZeroU16,
 };
 
@@ -16,18 +18,33 @@ use crate::{
     policies::Policies,
     rule::Effect,
     service::{Asked, IcmpMessages, Ports, Service},
-    world::{Flow, Party, World},
+    world::{Endpoint, Flow, Party, World},
 };
 
 /// What becomes of every connection between the endpoints of a world, and its host if it has one.
 ///
 /// What can be asked for is divided where a rule or a port's name makes a difference, and the evaluator is asked once for each part:
-/// nothing is left out.
+/// nothing is left out. Of many endpoints, those that no policy tells apart are one end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
-    ends: Vec<String>,
+    ends: Vec<End>,
+    /// How many ends are not in it, because they are too many.
+    left_out: usize,
     /// Who opens it, whom it is opened to, and what passes; none of two ends of one container.
     cells: Vec<Vec<Option<Passage>>>,
+}
+
+/// More endpoints than that are told by their kinds.
+const SINGLE: usize = 32;
+/// Of more kinds than that the rest is left out.
+const KINDS: usize = 100;
+
+/// Who opens connections, or whom they are opened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct End {
+    title: String,
+    /// Others of whom the same is true.
+    alike: Vec<String>,
 }
 
 /// What passes from one end to another.
@@ -60,6 +77,11 @@ type Cuts = BTreeMap<Kind, BTreeSet<u16>>;
 struct Pair<'m> {
     from: &'m str,
     to: &'m str,
+    /// Others of whom the same is true.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    from_alike: &'m [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    to_alike: &'m [String],
     /// What passes, by the family of addresses.
     passes: BTreeMap<Family, Vec<String>>,
 }
@@ -69,28 +91,25 @@ impl Matrix {
     /// two of them counts.
     pub fn new(policies: &Policies, world: &World, now: Timestamp) -> Self {
         let cuts = cuts(policies, world);
-        let mut parties: Vec<(String, Vec<Party<'_>>)> = world
-            .endpoints()
-            .iter()
-            .map(|endpoint| {
-                let at = |address| Party::Endpoint { endpoint, address };
-                let known: Vec<_> = endpoint.addresses.iter().map(|address| at(Some(*address))).collect();
-                (endpoint.title(), if known.is_empty() { vec![at(None)] } else { known })
-            })
-            .collect();
-        if world.host().next().is_some() {
-            parties.push(("host".to_owned(), vec![Party::Host { address: None }]));
-        }
+        let mut kinds: Vec<Vec<&Endpoint>> = match world.endpoints().len() > SINGLE {
+            true => alike::alike(policies, world),
+            false => world.endpoints().iter().map(|endpoint| vec![endpoint]).collect(),
+        };
+        let left_out = kinds.len().saturating_sub(KINDS);
+        kinds.truncate(KINDS);
+        let has_host = world.host().next().is_some();
         let allows = |flow: &Flow<'_>| evaluate(policies, world, flow, now).effect() == Effect::Allow;
-        let cell = |from: &[Party<'_>], to: &[Party<'_>]| -> Option<Passage> {
-            let is_same = |(one, other): (&Party<'_>, &Party<'_>)| match (one.endpoint(), other.endpoint()) {
-                (Some(one), Some(other)) => std::ptr::eq(one, other) || one.is_of_same_container(other),
-                (None, None) => true,
-                _ => false,
+        // The kinds by their numbers, and the host after them.
+        let cell = |from: usize, to: usize| -> Option<Passage> {
+            let (from, to) = match (kinds.get(from), kinds.get(to)) {
+                (Some(from), Some(to)) => {
+                    let (from, to) = two_of(from, to)?;
+                    (parties(from), parties(to))
+                }
+                (Some(from), None) => (parties(from.first()?), vec![Party::Host { address: None }]),
+                (None, Some(to)) => (vec![Party::Host { address: None }], parties(to.first()?)),
+                (None, None) => return None,
             };
-            if from.first().zip(to.first()).is_some_and(is_same) {
-                return None;
-            }
             let mut by_family: BTreeMap<Family, Vec<Span>> = BTreeMap::new();
             let pairs = from.iter().flat_map(|from| to.iter().flat_map(|to| spoken(world, *from, *to)));
             for (from, to) in pairs {
@@ -109,35 +128,51 @@ impl Matrix {
             by_family.values_mut().for_each(|spans| *spans = joined(spans));
             Some(Passage { by_family })
         };
-        let row = |(_, from): &(_, Vec<Party<'_>>)| parties.iter().map(|(_, to)| cell(from, to)).collect();
-        let cells = parties.iter().map(row).collect();
-        Self { ends: parties.into_iter().map(|(title, _)| title).collect(), cells }
+        let count = kinds.len() + usize::from(has_host);
+        let cells = (0..count).map(|from| (0..count).map(|to| cell(from, to)).collect()).collect();
+        let end = |kind: &Vec<&Endpoint>| {
+            let mut titles = kind.iter().map(|endpoint| endpoint.title());
+            Some(End { title: titles.next()?, alike: titles.collect() })
+        };
+        let host = has_host.then(|| End { title: "host".to_owned(), alike: Vec::new() });
+        Self { ends: kinds.iter().filter_map(end).chain(host).collect(), left_out, cells }
+    }
+
+    /// How many kinds of endpoints are not in it, because there are too many for anybody to read.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Whether what is asked for passes from one end to another, which have these titles, with addresses of a family; none where
     /// there is no such pair, or it is of one container.
     pub fn passes(&self, from: &str, to: &str, family: Family, asked: Asked) -> Option<bool> {
-        let (.., passage) = self.pairs().find(|(one, other, _)| (*one, *other) == (from, to))?;
+        // Of what a container says to itself nothing is told, also where it is one of many like it.
+        let container = |title: &str| title.split_once('/').map(|(_, name)| name.to_owned());
+        if from == to || container(from).is_some() && container(from) == container(to) {
+            return None;
+        }
+        let (.., passage) = self.pairs().find(|(one, other, _)| one.is(from) && other.is(to))?;
         Some(passage.by_family.get(&family)?.iter().any(|span| span.includes(asked)))
     }
 
     /// All pairs but those of one container.
-    fn pairs(&self) -> impl Iterator<Item = (&str, &str, &Passage)> {
+    fn pairs(&self) -> impl Iterator<Item = (&End, &End, &Passage)> {
         self.ends.iter().zip(&self.cells).flat_map(|(from, row)| {
             let to = self.ends.iter().zip(row);
-            to.filter_map(|(to, cell)| cell.as_ref().map(|cell| (from.as_str(), to.as_str(), cell)))
+            to.filter_map(move |(to, cell)| cell.as_ref().map(|cell| (from, to, cell)))
         })
     }
 
     /// As a graph for Graphviz: an arrow from whoever opens connections to whom it opens them to, with what passes.
     pub fn dot(&self) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let named = |end: &End| quoted(&end.to_string());
         let mut text = "digraph reach {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
         for end in &self.ends {
-            text.push_str(&format!("  {};\n", quoted(end)));
+            text.push_str(&format!("  {};\n", named(end)));
         }
         for (from, to, passage) in self.pairs().filter(|(.., passage)| !passage.is_empty()) {
-            text.push_str(&format!("  {} -> {} [label={}];\n", quoted(from), quoted(to), quoted(&passage.to_string())));
+            text.push_str(&format!("  {} -> {} [label={}];\n", named(from), named(to), quoted(&passage.to_string())));
         }
         text.push_str("}\n");
         text
@@ -149,58 +184,27 @@ impl Serialize for Matrix {
         let texts = |spans: &Vec<Span>| spans.iter().map(Span::to_string).collect();
         let passes =
             |passage: &Passage| passage.by_family.iter().map(|(family, spans)| (*family, texts(spans))).collect();
-        serializer.collect_seq(self.pairs().map(|(from, to, passage)| Pair { from, to, passes: passes(passage) }))
+        serializer.collect_seq(self.pairs().map(|(from, to, passage)| Pair {
+            from: &from.title,
+            to: &to.title,
+            from_alike: &from.alike,
+            to_alike: &to.alike,
+            passes: passes(passage),
+        }))
     }
 }
 
-/// A table: a row for each who opens connections, a column for each to whom, and below it what its letters stand for.
-impl fmt::Display for Matrix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut kinds: Vec<&Passage> = Vec::new();
-        let mut rows = Vec::new();
-        for row in &self.cells {
-            let mut symbols = Vec::new();
-            for cell in row {
-                symbols.push(match cell {
-                    None => String::new(),
-                    Some(passage) if passage.is_empty() => "-".to_owned(),
-                    Some(passage) if passage.is_everything() => "+".to_owned(),
-                    Some(passage) => {
-                        let place = kinds.iter().position(|kind| *kind == passage).unwrap_or_else(|| {
-                            kinds.push(passage);
-                            kinds.len() - 1
-                        });
-                        letters(place)
-                    }
-                });
-            }
-            rows.push(symbols);
-        }
-        let titles = self.ends.iter().enumerate().map(|(number, end)| format!("{} {end}", number + 1));
-        let titles: Vec<String> = titles.collect();
-        let wide = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0).max("FROM \\ TO".len());
-        let column = rows.iter().flatten().map(String::len).max().unwrap_or(1).max(self.ends.len().to_string().len());
-        write!(f, "{:wide$}", "FROM \\ TO")?;
-        for number in 1..=self.ends.len() {
-            write!(f, "  {number:>column$}")?;
-        }
-        for (title, row) in titles.iter().zip(rows) {
-            write!(f, "\n{title:wide$}")?;
-            let row: String = row.iter().map(|symbol| format!("  {symbol:>column$}")).collect();
-            f.write_str(row.trim_end())?;
-        }
-        f.write_str("\n\n+ everything\n- nothing\n")?;
-        kinds.iter().enumerate().try_for_each(|(number, passage)| writeln!(f, "{} {passage}", letters(number)))
-    }
+/// Two of these kinds that are not of one container; none if there are none.
+fn two_of<'w>(from: &[&'w Endpoint], to: &[&'w Endpoint]) -> Option<(&'w Endpoint, &'w Endpoint)> {
+    let is_other = |one: &Endpoint, other: &Endpoint| !std::ptr::eq(one, other) && !one.is_of_same_container(other);
+    from.iter().find_map(|one| Some((*one, *to.iter().find(|other| is_other(one, other))?)))
 }
 
-/// `a` to `z`, then `aa` and so on.
-fn letters(number: usize) -> String {
-    let last = char::from(b'a' + u8::try_from(number % 26).expect("less than 26"));
-    match number / 26 {
-        0 => last.to_string(),
-        more => letters(more - 1) + &last.to_string(),
-    }
+/// An endpoint under each of its addresses.
+fn parties(endpoint: &Endpoint) -> Vec<Party<'_>> {
+    let at = |address| Party::Endpoint { endpoint, address };
+    let known: Vec<_> = endpoint.addresses.iter().map(|address| at(Some(*address))).collect();
+    if known.is_empty() { vec![at(None)] } else { known }
 }
 
 fn cuts(policies: &Policies, world: &World) -> Cuts {
@@ -263,6 +267,12 @@ fn joined(spans: &[Span]) -> Vec<Span> {
     joined
 }
 
+impl End {
+    fn is(&self, title: &str) -> bool {
+        self.title == title || self.alike.iter().any(|other| other == title)
+    }
+}
+
 impl Kind {
     fn first(self) -> u16 {
         match self {
@@ -310,51 +320,5 @@ impl Passage {
         let is_all =
             |spans: &Vec<Span>| spans.len() == Protocol::ALL.len() + 1 && spans.iter().all(Span::is_all_of_kind);
         !self.by_family.is_empty() && self.by_family.values().all(is_all)
-    }
-}
-
-impl fmt::Display for Passage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = |spans: &Vec<Span>| spans.iter().map(Span::to_string).collect::<Vec<_>>().join(", ");
-        let texts: BTreeMap<Family, String> =
-            self.by_family.iter().map(|(family, spans)| (*family, listed(spans))).collect();
-        if self.is_everything() {
-            return f.write_str("everything");
-        }
-        let first = texts.values().next().cloned().unwrap_or_default();
-        if texts.values().all(|text| *text == first) {
-            return f.write_str(&first);
-        }
-        let named = |(family, text): (&Family, &String)| match text.as_str() {
-            "" => format!("{family}: nothing"),
-            text => format!("{family}: {text}"),
-        };
-        f.write_str(&texts.iter().map(named).collect::<Vec<_>>().join("; "))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, first, last } = *self;
-        let ([kind_first, code_first], [kind_last, code_last]) = (first.to_be_bytes(), last.to_be_bytes());
-        match kind {
-            Kind::Port(protocol) if self.is_all_of_kind() => write!(f, "any/{protocol}"),
-            Kind::Port(protocol) if first == last => write!(f, "{first}/{protocol}"),
-            Kind::Port(protocol) => write!(f, "{first}-{last}/{protocol}"),
-            Kind::Icmp(_) if self.is_all_of_kind() => f.write_str("any/icmp"),
-            Kind::Icmp(_) if (code_first, code_last) == (0, u8::MAX) => match kind_first == kind_last {
-                true if matches!(
-                    (kind, kind_first),
-                    (Kind::Icmp(Family::Ipv4), 8) | (Kind::Icmp(Family::Ipv6), 128)
-                ) =>
-                {
-                    f.write_str("ping")
-                }
-                true => write!(f, "{kind_first}/icmp"),
-                false => write!(f, "{kind_first}-{kind_last}/icmp"),
-            },
-            Kind::Icmp(_) if first == last => write!(f, "{kind_first}.{code_first}/icmp"),
-            Kind::Icmp(_) => write!(f, "{kind_first}.{code_first}-{kind_last}.{code_last}/icmp"),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! How a person names one end of a connection.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 
 use model::{ContainerName, ContainerPort, Family, Label, Labels, NetworkName, nearest};
 
@@ -79,12 +79,12 @@ pub enum MentionError {
     #[error("`{name}` is an endpoint of several networks: write one of {}", .networks.join(", "))]
     Ambiguous {
         /// The name.
-        name: ContainerName,
+        name: String,
         /// `NETWORK/NAME` of each.
         networks: Vec<String>,
     },
     /// A name outside whose addresses nobody gave.
-    #[error("no address of `{0}` is known: give it below `names`")]
+    #[error("no address of `{0}` is known")]
     NoAddress(DnsName),
     /// Two ends that cannot speak with each other.
     #[error("the two ends have no family of addresses in common")]
@@ -129,13 +129,9 @@ impl Mention {
         };
         match self {
             Self::Host => Ok(vec![Meant::Host(None)]),
-            Self::Address(address) => Ok(vec![match world.party_with(*address) {
-                Party::Endpoint { endpoint, address } => Meant::Endpoint(Box::new(endpoint.clone()), address),
-                Party::Host { address } => Meant::Host(address),
-                Party::Outside(address) => Meant::Outside(address),
-            }]),
+            Self::Address(address) => Ok(vec![Meant::with(*address, world)]),
             Self::Name(name) => {
-                let meant: Vec<_> = world.addresses_of(name).map(Meant::Outside).collect();
+                let meant: Vec<_> = world.addresses_of(name).map(|address| Meant::with(address, world)).collect();
                 if meant.is_empty() { Err(MentionError::NoAddress(name.clone())) } else { Ok(meant) }
             }
             Self::Labelled(network, labels) => {
@@ -148,21 +144,26 @@ impl Mention {
                     endpoint.name.as_ref() == Some(name)
                         && network.as_ref().is_none_or(|network| *network == endpoint.network)
                 };
-                let found: Vec<&Endpoint> = world.endpoints().iter().filter(is_meant).collect();
-                match found[..] {
-                    [endpoint] => Ok(each(endpoint)),
-                    [] => Err(MentionError::unknown(network.as_ref(), name, world)),
-                    _ => {
-                        let networks = found.iter().map(|found| format!("`{}/{name}`", found.network)).collect();
-                        Err(MentionError::Ambiguous { name: name.clone(), networks })
-                    }
-                }
+                let found: Vec<Meant> = world.endpoints().iter().filter(is_meant).flat_map(each).collect();
+                if found.is_empty() { Err(MentionError::unknown(network.as_ref(), name, world)) } else { Ok(found) }
             }
         }
     }
 }
 
 impl MentionError {
+    fn ambiguous(mention: &Mention, meant: &[Meant]) -> Self {
+        let titles: BTreeSet<String> =
+            meant.iter().filter_map(|meant| Some(format!("`{}`", meant.party().endpoint()?.title()))).collect();
+        let name = match mention {
+            Mention::Endpoint(_, name) => name.to_string(),
+            Mention::Name(name) => name.to_string(),
+            // No other means several.
+            Mention::Host | Mention::Address(_) | Mention::Labelled(..) => String::new(),
+        };
+        Self::Ambiguous { name, networks: titles.into_iter().collect() }
+    }
+
     fn unknown(network: Option<&NetworkName>, name: &ContainerName, world: &World) -> Self {
         let title = |endpoint: &Endpoint| match (network, &endpoint.name) {
             (None, Some(name)) => name.to_string(),
@@ -176,6 +177,19 @@ impl MentionError {
 }
 
 impl Meant {
+    /// Whoever has this address.
+    fn with(address: IpAddr, world: &World) -> Self {
+        match world.party_with(address) {
+            Party::Endpoint { endpoint, address } => Self::Endpoint(Box::new(endpoint.clone()), address),
+            Party::Host { address } => Self::Host(address),
+            Party::Outside(address) => Self::Outside(address),
+        }
+    }
+
+    fn network(&self) -> Option<&NetworkName> {
+        self.party().endpoint().map(|endpoint| &endpoint.network)
+    }
+
     fn party(&self) -> Party<'_> {
         match self {
             Self::Endpoint(endpoint, address) => Party::Endpoint { endpoint, address: *address },
@@ -207,12 +221,22 @@ impl Question {
         Ok(Self { from: from.parse()?, to: to.parse()?, port })
     }
 
-    /// Asks of each connection that is meant: of one for each pair of addresses of one family that both ends have.
+    /// Asks of each connection that is meant: of one for each pair of addresses of one family that both ends have. Of a
+    /// container on several networks, those endpoints are meant that are on one with the other end.
     pub fn each_flow<T>(&self, world: &World, mut ask: impl FnMut(&Flow<'_>) -> T) -> Result<Vec<T>, MentionError> {
         let mut answers = Vec::new();
-        let to = self.to.meant(world)?;
-        for from in &self.from.meant(world)? {
-            for (from, to) in to.iter().flat_map(|to| spoken(world, from.party(), to.party())) {
+        let (from, to) = (self.from.meant(world)?, self.to.meant(world)?);
+        let is_on_several = |meant: &[Meant]| meant.iter().any(|one| one.network() != meant[0].network());
+        let by_network = is_on_several(&from) || is_on_several(&to);
+        let is_asked =
+            |one: &Meant, other: &Meant| !by_network || one.network().is_some() && one.network() == other.network();
+        if !from.iter().any(|from| to.iter().any(|to| is_asked(from, to))) {
+            let (mention, meant) = if is_on_several(&from) { (&self.from, &from) } else { (&self.to, &to) };
+            return Err(MentionError::ambiguous(mention, meant));
+        }
+        for from in &from {
+            let to = to.iter().filter(|to| is_asked(from, to));
+            for (from, to) in to.flat_map(|to| spoken(world, from.party(), to.party())) {
                 if from.family().zip(to.family()).is_some_and(|(from, to)| from != to) {
                     continue;
                 }

@@ -1,7 +1,11 @@
 //! All policies there are, as one set.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
+use jiff::Timestamp;
 use model::NetworkName;
 
 use crate::{
@@ -18,6 +22,8 @@ pub struct Policies {
     stances: Vec<Stance>,
     /// The rules of the tiers in the order in which they are asked: which policy, and which rule of it.
     tiered: Vec<(usize, usize)>,
+    /// When rules expire.
+    expiries: BTreeSet<Timestamp>,
 }
 
 /// A rule and the policy it stands in.
@@ -84,7 +90,8 @@ impl Policies {
             }
         }
         let tiered = in_order(&policies);
-        Ok(Self { policies, stances, tiered })
+        let expiries = policies.iter().flat_map(|policy| &policy.rules).filter_map(|rule| rule.expires).collect();
+        Ok(Self { policies, stances, tiered, expiries })
     }
 
     /// The policies.
@@ -110,6 +117,17 @@ impl Policies {
     /// Whether anything was written about connections of a network's endpoints.
     pub fn concern(&self, network: &NetworkName, world: &World) -> bool {
         self.stance_of(network).is_some() || self.policies.iter().any(|policy| policy.networks.include(network, world))
+    }
+
+    /// The last moment until this one at which a rule expired: from then until now all rules have been as they are. None if
+    /// none has expired.
+    pub fn last_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.expiries.range(..=now).next_back().copied()
+    }
+
+    /// The moment at which the next rule expires; none if none will.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.expiries.range((Bound::Excluded(now), Bound::Unbounded)).next().copied()
     }
 
     /// Every rule of the tiers, in the order in which they are asked: by tier, by order, audit before deny before allow, and

@@ -171,6 +171,13 @@ impl Policy {
     }
 }
 
+impl Rule {
+    /// Whether it is there no more.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
 impl Stance {
     /// What becomes of connections of this direction.
     pub fn effect(&self, direction: Direction) -> Effect {

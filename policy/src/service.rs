@@ -1,8 +1,8 @@
 //! What is asked for: ports of a transport protocol, or types of ICMP.
 
-use std::{fmt, num::NonZeroU16, str::FromStr};
+use std::{fmt, num::NonZeroU16};
 
-use model::{Family, PortRange, Protocol};
+use model::{Family, ParsePortNameError, PortName, PortRange, Protocol};
 
 use crate::label::shown;
 
@@ -48,16 +48,12 @@ pub enum Asked {
     Other(u8),
 }
 
-/// The name of a port: 1 to 15 lower-case letters, digits and hyphens, with a letter (RFC 6335 §5.1).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PortName(String);
-
 /// Why a text says nothing that could be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseServiceError {
     /// Not the name of a port.
-    #[error("`{}` is not the name of a port: write 1 to 15 lower-case letters, digits and `-`, with a letter", shown(.0))]
-    PortName(String),
+    #[error(transparent)]
+    PortName(#[from] ParsePortNameError),
     /// Not ports.
     #[error("`{}` is not a port: write NUMBER, FIRST-LAST or a name, and `/tcp`, `/udp` or `/sctp`", shown(.0))]
     Ports(String),
@@ -179,26 +175,6 @@ impl Asked {
             Family::Ipv4 => Self::Icmp(family, 8, 0),
             Family::Ipv6 => Self::Icmp(family, 128, 0),
         }
-    }
-}
-
-impl FromStr for PortName {
-    type Err = ParseServiceError;
-
-    fn from_str(text: &str) -> Result<Self, ParseServiceError> {
-        let is_valid = (1..=15).contains(&text.len())
-            && text.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-')
-            && text.bytes().any(|octet| octet.is_ascii_lowercase())
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-            && !text.contains("--");
-        if is_valid { Ok(Self(text.to_owned())) } else { Err(ParseServiceError::PortName(text.to_owned())) }
-    }
-}
-
-impl fmt::Display for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use model::{ContainerPort, Labels};
+use model::{ContainerPort, Labels, PortName};
 use serde::Deserialize;
 
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     mention::{Mention, Question},
     place::Place,
     rule::Effect,
-    service::PortName,
     tree::{Defect, Node, Syntax, read},
     world::{Endpoint, Network, World},
 };

@@ -68,7 +68,7 @@ fn at_rule(policy: &Policy, rule: &Rule, what: &str) -> Warning {
 fn of_rules(policy: &Policy, now: Timestamp) -> Vec<Warning> {
     let mut found = Vec::new();
     for rule in &policy.rules {
-        if rule.expires.is_some_and(|expires| expires <= now) {
+        if rule.has_expired(now) {
             found.push(at_rule(policy, rule, "has expired"));
         }
         if let Layer::Additive(directions) = &policy.layer

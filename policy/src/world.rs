@@ -7,11 +7,11 @@ use std::{
     num::NonZeroU16,
 };
 
-use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, Protocol};
+use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, PortName, Protocol};
 
 use crate::{
     dns_name::{DnsName, DnsPattern},
-    service::{Asked, PortName},
+    service::Asked,
 };
 
 /// The label that every network has by itself: its name.
@@ -180,6 +180,12 @@ impl World {
     /// The addresses of a name outside; none of one that is not known.
     pub fn addresses_of(&self, name: &DnsName) -> impl Iterator<Item = IpAddr> {
         self.names.get(name).into_iter().flatten().copied()
+    }
+
+    /// The same with these names as well.
+    pub fn with_names(mut self, names: BTreeMap<DnsName, BTreeSet<IpAddr>>) -> Self {
+        self.names.extend(names);
+        self
     }
 
     /// The addresses outside whose names one of these patterns is about.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use model::{ContainerName, NetworkName, PortRange, Protocol};
+use model::{ContainerName, NetworkName, PortName, PortRange, Protocol};
 
 use crate::{
     dns_name::DnsPattern,
@@ -15,7 +15,7 @@ use crate::{
     policies::RuleOf,
     rule::{Action, Rule},
     selector::{Identity, Requirement, Selector},
-    service::{IcmpMessages, PortName, Ports, Service},
+    service::{IcmpMessages, Ports, Service},
 };
 
 /// How many peers, or services, of two rules are held against each other: with more, nothing is told of the two.

@@ -8,6 +8,7 @@ mod forms;
 mod host;
 mod interpreter;
 mod kubernetes;
+mod matrix;
 mod native;
 mod properties;
 mod rig;
