@@ -23,9 +23,9 @@ pub use self::{
 use crate::{
     Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
     DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
-    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges, Process,
-    Pruned, PrunedNetworks, Reference, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited,
-    route,
+    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges,
+    PolicyRevision, PolicyRollback, PolicyWorld, Process, Pruned, PrunedNetworks, Reference, RemoveQuery, Rename,
+    StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
 };
 
 /// A client of one daemon. Every call opens its own connection, so that calls never wait for one another.
@@ -119,6 +119,26 @@ impl Client {
     /// Takes a policy out of force.
     pub async fn remove_policy(&self, name: &str) -> Result<(), ClientError> {
         self.delete(&route::fill(route::POLICY, name)).empty().await
+    }
+
+    /// Whom policies are about, and which are in force.
+    pub async fn policy_world(&self) -> Result<PolicyWorld, ClientError> {
+        self.get(route::POLICY_WORLD).json().await
+    }
+
+    /// All revisions of the policies that are kept, the last first.
+    pub async fn policy_history(&self) -> Result<Vec<PolicyRevision>, ClientError> {
+        self.get(route::POLICY_HISTORY).json().await
+    }
+
+    /// One revision of the policies, with what was in force.
+    pub async fn policy_revision(&self, revision: u64) -> Result<PolicyRevision, ClientError> {
+        self.get(&route::fill(route::POLICY_REVISION, &revision.to_string())).json().await
+    }
+
+    /// Puts an earlier revision of the policies back in force, or says what that would change.
+    pub async fn roll_policies_back(&self, rollback: &PolicyRollback) -> Result<PolicyChanges, ClientError> {
+        self.post(route::POLICY_ROLLBACK).with_json(rollback).json().await
     }
 
     /// Containers: those that run, or all.

@@ -1,11 +1,17 @@
 //! Containers on the wire, and what is asked of them.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, net::Ipv6Addr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    net::Ipv6Addr,
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
 use model::{
     Confinement, ContainerId, ContainerName, ContainerPort, EndpointId, EnvironmentVariable, Family, Hostname, IfName,
-    ImageName, Labels, LogLimits, MacAddress, NetworkName, Publish, ResolverSettings, RestartPolicy, TerminalSize,
+    ImageName, Labels, LogLimits, MacAddress, NetworkName, PortName, Publish, ResolverSettings, RestartPolicy,
+    TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -83,6 +89,10 @@ pub struct Container {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub exposed: BTreeSet<ContainerPort>,
+    /// What those of them are called that have names, each name with its `PORT/PROTOCOL`: policies may say them.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub port_names: BTreeMap<PortName, ContainerPort>,
     /// What its own resolver is told besides what its network and its host have.
     #[serde(default)]
     #[schema(value_type = schema::ResolverSettings)]

@@ -6,7 +6,7 @@ mod error;
 use std::path::PathBuf;
 
 use model::{
-    Confinement, ContainerName, ContainerPort, EnvironmentVariable, Hostname, ImageName, Labels, LogLimits,
+    Confinement, ContainerName, EnvironmentVariable, ExposedPort, Hostname, ImageName, Labels, LogLimits,
     PublishRequest, ResolverSettings, RestartPolicy,
 };
 use serde::{Deserialize, Serialize};
@@ -49,10 +49,11 @@ pub struct ContainerCreate {
     #[serde(default, with = "checked::text_list")]
     #[schema(value_type = Vec<String>)]
     pub publish: Vec<PublishRequest>,
-    /// What it listens on besides what its image says, each `PORT[/PROTOCOL]`.
+    /// What it listens on besides what its image says, each `[NAME=]PORT[/PROTOCOL]`; policies may say the name, which is
+    /// given once.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
-    pub expose: Vec<ContainerPort>,
+    pub expose: Vec<ExposedPort>,
     /// Whether every port that the image or `expose` names is published as well, at host ports that the daemon chooses.
     #[serde(default)]
     pub publish_all: bool,

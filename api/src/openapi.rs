@@ -12,9 +12,9 @@ use utoipa::{
 use crate::{
     Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
     DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
-    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges, Problem,
-    Process, Pruned, PrunedNetworks, RemoveQuery, Rename, StartQuery, Status, StopQuery, Version, WaitQuery, Waited,
-    route,
+    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges,
+    PolicyRevision, PolicyRollback, PolicyWorld, Problem, Process, Pruned, PrunedNetworks, RemoveQuery, Rename,
+    StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
 };
 
 /// The document (OpenAPI 3.1.0), which `GET /openapi.json` answers with.
@@ -134,6 +134,15 @@ impl Document {
             .answers::<PolicyChanges>(200);
         self.at("get", route::POLICY, "One policy, with the file it stands in").answers::<Policy>(200);
         self.at("delete", route::POLICY, "Take a policy out of force").answers_nothing();
+        self.at("get", route::POLICY_WORLD, "Whom policies are about, and which are in force")
+            .answers::<PolicyWorld>(200);
+        self.at("get", route::POLICY_HISTORY, "What was in force when, the last first")
+            .answers::<Vec<PolicyRevision>>(200);
+        self.at("get", route::POLICY_REVISION, "What was in force from one change to the next")
+            .answers::<PolicyRevision>(200);
+        self.at("post", route::POLICY_ROLLBACK, "Put an earlier revision back in force")
+            .takes::<PolicyRollback>()
+            .answers::<PolicyChanges>(200);
     }
 
     fn at(&mut self, method: &'static str, path: &'static str, summary: &str) -> Operation<'_> {

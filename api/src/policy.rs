@@ -1,5 +1,6 @@
 //! Policies: files of them to put in force, and those that are.
 
+use jiff::Timestamp;
 use model::NetworkName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -31,10 +32,10 @@ pub struct PolicyFile {
     pub text: String,
 }
 
-/// What `POST /v1/policies` changed, or would.
+/// What `POST /v1/policies` or `POST /v1/policy/rollback` changed, or would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyChanges {
-    /// Each policy and stance of the files.
+    /// Each policy and stance of the files, or of what is or was in force.
     pub changes: Vec<PolicyChange>,
     /// What is valid and probably not meant.
     pub warnings: Vec<String>,
@@ -61,6 +62,8 @@ pub enum PolicyAction {
     Changed,
     /// It says the same as before.
     Unchanged,
+    /// It is there no more.
+    Removed,
 }
 
 /// A policy, or a stance, that is in force, or will be with its network.
@@ -78,6 +81,12 @@ pub struct Policy {
     pub pending: Vec<NetworkName>,
     /// How many endpoints it selects.
     pub endpoints: u64,
+    /// When the next of its rules expires; none if none will.
+    #[serde(default)]
+    pub expires: Option<Timestamp>,
+    /// How many of its rules have expired.
+    #[serde(default)]
+    pub expired: u64,
     /// Where it stands: `FILE:LINE:COLUMN`.
     pub place: String,
     /// The file it stands in, as it was given.
@@ -94,6 +103,7 @@ impl PolicyAction {
             Self::Created => "created",
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
         }
     }
 }

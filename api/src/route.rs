@@ -63,6 +63,14 @@ pub const IMAGES: &str = "/v1/images";
 pub const POLICIES: &str = "/v1/policies";
 /// `GET` → [`Policy`](crate::Policy) with its source; `DELETE` → 204; the name's slash is percent-encoded.
 pub const POLICY: &str = "/v1/policies/{name}";
+/// `GET` → [`PolicyWorld`](crate::PolicyWorld).
+pub const POLICY_WORLD: &str = "/v1/policy/world";
+/// `GET` → list of [`PolicyRevision`](crate::PolicyRevision), the last first.
+pub const POLICY_HISTORY: &str = "/v1/policy/history";
+/// `GET` → [`PolicyRevision`](crate::PolicyRevision) with what was in force.
+pub const POLICY_REVISION: &str = "/v1/policy/history/{revision}";
+/// `POST` [`PolicyRollback`](crate::PolicyRollback) → [`PolicyChanges`](crate::PolicyChanges).
+pub const POLICY_ROLLBACK: &str = "/v1/policy/rollback";
 /// `DELETE` → 204; the name's slashes and colon are percent-encoded.
 pub const IMAGE: &str = "/v1/images/{name}";
 

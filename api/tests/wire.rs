@@ -38,6 +38,7 @@ fn a_container_is_written_as_documented() {
         "command",
         "publishes",
         "exposed",
+        "port_names",
         "resolver",
         "network_mode",
         "started_at",

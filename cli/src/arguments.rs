@@ -31,8 +31,8 @@ pub(crate) use self::{
     },
     network_argument::NetworkArgument,
     policy::{
-        ApplyArguments, ExplainArguments, ListPoliciesArguments, MatrixArguments, PolicyCommand, PolicyNames,
-        TestArguments,
+        ApplyArguments, ExplainArguments, HistoryArguments, ListPoliciesArguments, MatrixArguments, PolicyCommand,
+        PolicyNames, RollbackArguments, SceneArguments, TestArguments,
     },
 };
 
@@ -176,7 +176,7 @@ pub(crate) enum Command {
     /// Look names up as containers do, and see what they asked.
     #[command(subcommand)]
     Dns(DnsCommand),
-    /// Try out files that say who may talk to whom: nothing is enforced yet.
+    /// Say who may talk to whom: put policies in force, ask them, and take them back.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Show what happened, and what happens.

@@ -7,8 +7,11 @@ use std::{
 };
 
 use api::PolicyFile;
-use model::NetworkName;
-use policy::{DocumentError, FILE_LIMIT, MentionError, OutcomeError, Policies, PoliciesError, Suite, Syntax, parse};
+use model::{ContainerName, NetworkName};
+use policy::{
+    Document, DocumentError, FILE_LIMIT, MentionError, OutcomeError, Policies, PoliciesError, Suite, Syntax,
+    WorldError, parse,
+};
 
 use crate::failure::Failure;
 
@@ -44,11 +47,30 @@ pub(crate) enum PolicyFailure {
     Outcome(#[from] OutcomeError),
     /// A question about nobody.
     #[error("{reason}")]
-    Question {
-        reason: MentionError,
-        /// Whether a file says which endpoints there are.
-        has_world: bool,
-    },
+    Question { reason: MentionError, asked: Asked },
+    /// Two ids begin like this.
+    #[error("`{0}` begins the id of more than one container")]
+    ManyIds(String),
+    /// Nothing is sent to it or by it.
+    #[error("container `{0}` is on no network, so no policy is about it")]
+    Nowhere(ContainerName),
+    /// Nobody says whom policies are about.
+    #[error("nothing says which endpoints there are")]
+    NoWorld,
+    /// There are two worlds.
+    #[error("`{}` says which endpoints there are, and --live asks netd for them", .0.display())]
+    TwoWorlds(PathBuf),
+    /// What the daemon says contradicts itself.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}
+
+/// Where endpoints and names are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Nobody,
+    File,
+    Daemon,
 }
 
 impl PolicyFailure {
@@ -61,12 +83,23 @@ impl PolicyFailure {
                 "write what should become of connections below `expect`, each with `from`, `to` and `verdict`"
                     .to_owned(),
             ),
-            Self::Question { reason: MentionError::Unknown { .. } | MentionError::NoAddress(_), has_world: false } => {
+            Self::Question { reason: MentionError::Unknown { .. } | MentionError::NoAddress(_), asked: Asked::Nobody } => {
                 Some(
-                    "say which endpoints and names there are: --world FILE; or describe an endpoint: NETWORK/KEY=VALUE"
+                    "say which endpoints and names there are: --world FILE, or --live; or describe an endpoint: NETWORK/KEY=VALUE"
                         .to_owned(),
                 )
             }
+            Self::Question { reason: MentionError::Unknown { .. }, asked: Asked::Daemon } => {
+                Some("`fabric ps` lists containers; or describe an endpoint: NETWORK/KEY=VALUE".to_owned())
+            }
+            Self::Question { reason: MentionError::NoAddress(name), asked: Asked::Daemon } => {
+                Some(format!("see what DNS answers: fabric dns query {name}"))
+            }
+            Self::Question { reason: MentionError::NoAddress(_), asked: Asked::File } => {
+                Some("give it below `names`".to_owned())
+            }
+            Self::NoWorld => Some("give them with --world FILE, or ask netd with --live".to_owned()),
+            Self::TwoWorlds(_) => Some("leave out --live, or `networks`, `endpoints`, `names` and `host`".to_owned()),
             _ => None,
         }
     }
@@ -74,15 +107,22 @@ impl PolicyFailure {
 
 /// The policies in these files, and in the files of these directories.
 pub(crate) fn policies(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Policies, Failure> {
-    read(paths, network).map(|(policies, _)| policies)
+    Ok(Policies::new(documents(paths, network)?).map_err(PolicyFailure::Policies)?)
+}
+
+/// The documents of these files, and of the files of these directories.
+pub(crate) fn documents(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Vec<Document>, Failure> {
+    read(paths, network).map(|(documents, _)| documents)
 }
 
 /// The files themselves, once it is clear that they can be read.
 pub(crate) fn texts(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Vec<PolicyFile>, Failure> {
-    read(paths, network).map(|(_, texts)| texts)
+    let (documents, texts) = read(paths, network)?;
+    Policies::new(documents).map_err(PolicyFailure::Policies)?;
+    Ok(texts)
 }
 
-fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Policies, Vec<PolicyFile>), Failure> {
+fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Vec<Document>, Vec<PolicyFile>), Failure> {
     let (mut texts, mut documents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let mut is_empty = true;
@@ -105,7 +145,7 @@ fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Policies, V
         }
     }
     Failure::from_several(failures)?;
-    Ok((Policies::new(documents).map_err(PolicyFailure::Policies)?, texts))
+    Ok((documents, texts))
 }
 
 /// The tests, or the world, of a file.

@@ -151,6 +151,33 @@ fn who_reaches_whom_is_a_table_a_graph_or_for_programs() {
 }
 
 #[test]
+fn of_many_those_that_no_policy_tells_apart_are_one_and_named_all_the_same() {
+    let directory = shop();
+    let endpoint =
+        |number| format!("- {{name: web-{number}, network: shop, labels: {{app: web, number: '{number}'}}}}\n");
+    let many: String = (0..40).map(endpoint).collect();
+    write(&directory, "world.yaml", &TESTS.replace("endpoints:\n", &format!("endpoints:\n{many}")));
+    let matrix = ["matrix", "-f", "policies", "--world", "world.yaml"];
+    let shown = fabric(directory.path(), &matrix);
+    let expected = "\
+FROM \\ TO                    1  2  3
+1 shop/web-0 and 40 like it  +  +  -
+2 shop/api                   +     a
+3 shop/db                    +  +
+
++ everything
+- nothing
+a 5432/tcp
+";
+    assert_eq!((text(&shown.stdout), text(&shown.stderr)), (expected, ""));
+    let json = fabric(directory.path(), &[&["--format", "json"][..], &matrix].concat());
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json[0]["from_alike"].as_array().map(Vec::len), Some(40));
+    assert_eq!(json[1]["to"], "shop/api");
+    assert!(json[1].get("to_alike").is_none(), "it is alone: {json:#}");
+}
+
+#[test]
 fn what_cannot_be_understood_ends_with_2_and_a_place() {
     let directory = shop();
     write(&directory, "bad.yaml", &DB.replace("podSelector: {matchLabels: {app: db}}", "podSelecter: {}"));

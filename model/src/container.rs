@@ -1,13 +1,18 @@
 //! A container: a process tree run from an image, with zero or more endpoints.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Confinement, ContainerId, ContainerName, ContainerPort, Digest, Endpoint, Hostname, ImageName, Labels, LogLimits,
-    NetworkMode, Publish, ResolverSettings, RestartPolicy, Signal,
+    NetworkMode, PortName, Publish, ResolverSettings, RestartPolicy, Signal,
 };
 
 /// A container as it was asked for and completed; what its processes do is [`ContainerState`].
@@ -61,6 +66,9 @@ pub struct Container {
     /// What it is known to listen on, besides what is published: of the image, and what was said of it.
     #[serde(default)]
     pub exposed: BTreeSet<ContainerPort>,
+    /// What those of them are called that have names, for policies.
+    #[serde(default)]
+    pub port_names: BTreeMap<PortName, ContainerPort>,
     /// What its own resolver is told.
     #[serde(default)]
     pub resolver: ResolverSettings,

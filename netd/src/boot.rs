@@ -19,11 +19,14 @@ use tokio::{
 
 use crate::{
     attention,
+    clock::Clock,
     config::Config,
     daemon::{Daemon, chain},
     directories::Directories,
     events::Events,
+    expiring,
     failure::Failure,
+    history::History,
     notify::Manager,
     record::{self, Record},
     restarting,
@@ -74,6 +77,7 @@ async fn serve(
     let watch = daemon.kernel.watch().await?;
     daemon.recover().await;
     daemon.fill_pool();
+    tokio::spawn(expiring::expire(daemon.clone()));
     if attention::is_wanted() {
         tokio::spawn(attention::attend(daemon.clone(), watch));
         tokio::spawn(look_again(daemon.clone()));
@@ -106,7 +110,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     let steps = Steps::from_environment().map_err(|source| StartError::Steps("NETD_STEP_LOG", source))?;
     let pools = pools(config.pools.as_deref());
     let store = store::Embedded::open(directories.data())?;
-    let world = load(&store).await?;
+    let (world, history) = load(&store).await?;
     let images = image::Images::open(&directories.images(), image::Limits::default())?;
     let observer = steps.clone();
     let images = images.observed(move |step| observer.after(&step.to_string()));
@@ -147,7 +151,9 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         world: Arc::new(Mutex::new(world)),
         image_use: Default::default(),
         editing: Default::default(),
-        ruling: Default::default(),
+        ruling: tokio::sync::Mutex::new(history),
+        ruled: Default::default(),
+        clock: Clock::from_environment(),
         restart_places: restarting::places(),
         listening: Default::default(),
         deaf: Mutex::default(),
@@ -166,8 +172,8 @@ fn pools(configured: Option<&[Pool]>) -> Vec<Pool> {
     pools
 }
 
-/// The world as the store has it.
-async fn load(store: &dyn Store) -> Result<World, StartError> {
+/// The world as the store has it, and the revisions of its policies.
+async fn load(store: &dyn Store) -> Result<(World, History), StartError> {
     let mut world = World::default();
     for (key, entry) in &store.list(record::NETWORKS).await?.entries {
         let network: Network = record::parse(key, &entry.value)?;
@@ -180,15 +186,20 @@ async fn load(store: &dyn Store) -> Result<World, StartError> {
     for (key, entry) in &store.list(record::CONTAINERS).await?.entries {
         world.insert_committed_container(record::parse(key, &entry.value)?);
     }
-    let mut files = Vec::new();
+    let (mut files, mut history) = (Vec::new(), History::default());
     for (key, entry) in &store.list(record::POLICIES).await?.entries {
         let id = key.segments().last().expect("a key has a segment").to_owned();
-        files.push((id, record::parse(key, &entry.value)?));
+        let file = record::parse(key, &entry.value)?;
+        history.insert_file(&id, &file);
+        files.push((id, file));
+    }
+    for (key, entry) in &store.list(record::REVISIONS).await?.entries {
+        history.insert(&record::parse(key, &entry.value)?);
     }
     // Without them it would let through what they deny.
     let rulebook = Rulebook::new(files).map_err(|source| StartError::Policies { source: Box::new(source) })?;
     world.set_rulebook(Arc::new(rulebook));
-    Ok(world)
+    Ok((world, history))
 }
 
 impl Daemon {
@@ -222,6 +233,7 @@ impl Daemon {
             }
         };
         tell(self.look_at_host().await.map(drop));
+        self.note_time();
         self.hold_namespaces().await;
         tell(self.reconcile("restore networks", Scope::Everything).await);
         // The last daemon may have ended when the kernel judged by new policies and what they deny was not cut.

@@ -6,7 +6,7 @@ use api::{ContainerCreate, EventAction, ExecCreate, NetworkMode};
 use jiff::Timestamp;
 use model::{
     ByteSize, Command, Container, ContainerId, ContainerPort, ContainerState, EndpointId, EnvironmentVariable,
-    Hostname, NamespaceName, StopPolicy,
+    ExposedPort, Hostname, NamespaceName, StopPolicy,
 };
 
 use crate::{
@@ -46,7 +46,7 @@ impl Daemon {
             request.image = image.name.clone();
         }
         let exposed: BTreeSet<ContainerPort> =
-            image.config.exposed_ports.iter().chain(&request.expose).copied().collect();
+            image.config.exposed_ports.iter().chain(request.expose.iter().map(|it| &it.port)).copied().collect();
         request.publish = ports::requested(request.publish, exposed.iter().filter(|_| request.publish_all).copied());
         if let Some(asked) = request.confinement.memory.filter(|asked| *asked < LEAST_MEMORY) {
             return Err(Failure::TooLittleMemory { asked });
@@ -154,6 +154,7 @@ impl Daemon {
         };
         let mut labels = image.config.labels.clone();
         labels.extend(request.labels);
+        let named = request.expose.into_iter().filter_map(|ExposedPort { name, port }| Some((name?, port)));
         let mut world = self.world();
         let mut pair = namespace.as_ref().and_then(|name| world.namespaces.pair_in(name)).cloned();
         let readiness = if goal == Goal::Running { Readiness::Running } else { Readiness::Attached };
@@ -183,6 +184,7 @@ impl Daemon {
             endpoints: Vec::new(),
             publishes: Vec::new(),
             exposed,
+            port_names: named.collect(),
             resolver: request.resolver,
         };
         for network in &request.networks {

@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use kernel::Removal;
 use model::{Chain, EndpointId, NamespaceName, Network, Scope, Spare};
 use store::{Accepted, Revision, Store, Transaction};
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::{
-    binds::Binds, config::Config, directories::Directories, doctor::KnownOverlaps, events::Events, failure::Failure,
-    mended::Mended, metrics::Metrics, namespaces::Purpose, step::Steps, world::World,
+    binds::Binds, clock::Clock, config::Config, directories::Directories, doctor::KnownOverlaps, events::Events,
+    failure::Failure, history::History, mended::Mended, metrics::Metrics, namespaces::Purpose, step::Steps,
+    world::World,
 };
 
 /// How long nobody may have to wait for the pool of namespaces to be filled before it is.
@@ -45,7 +46,10 @@ pub(crate) struct Daemon {
     /// Held while a network changes, so that of two changes the later knows of the other.
     pub(crate) editing: tokio::sync::Mutex<()>,
     /// Held while policies change, so that of two changes the later knows of the other.
-    pub(crate) ruling: tokio::sync::Mutex<()>,
+    pub(crate) ruling: tokio::sync::Mutex<History>,
+    /// Told when policies have changed.
+    pub(crate) ruled: Notify,
+    pub(crate) clock: Clock,
     /// Held while what is listened on is brought up to date.
     pub(crate) listening: tokio::sync::Mutex<()>,
     /// Held by whoever starts a container by its restart policy.

@@ -218,6 +218,12 @@ pub(crate) enum Failure {
     },
     #[error("`{name}` is the name of a {} and of a {}", .kinds[0], .kinds[1])]
     PolicyNames { name: String, kinds: [&'static str; 2] },
+    #[error("there is no revision {asked} of the policies")]
+    UnknownRevision {
+        asked: u64,
+        /// The first and the last that there are.
+        known: Option<(u64, u64)>,
+    },
     #[error("the request is not valid: {reason}")]
     Malformed { reason: String },
     #[error("the API has nothing at `{path}`")]
@@ -258,6 +264,11 @@ pub(crate) enum Failure {
         doing: String,
         #[source]
         source: Box<store::CommitError>,
+    },
+    #[error("the state file does not say what was in force")]
+    Record {
+        #[source]
+        source: Box<crate::record::RecordError>,
     },
     #[error("cannot {doing} {}", .path.display())]
     File {

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use api::{PolicyApply, PolicyChange, PolicyChanges};
+use api::{PolicyApply, PolicyChange, PolicyChanges, PolicyRequest};
 use jiff::Timestamp;
 use model::{Network, NetworkId, Protocol, Scope, Tracked};
 use policy::{Asked, Document, Effect, Flow, Networks, Policies, evaluate, warnings};
@@ -25,23 +25,32 @@ use policy::{Asked, Document, Effect, Flow, Networks, Policies, evaluate, warnin
 use crate::{
     daemon::{Daemon, chain},
     failure::Failure,
+    history::History,
     images::blocking,
     record,
     rulebook::{FileId, PolicyFile, Rulebook, told},
     world::is_judged,
 };
 
-/// No rule that is in force expires, so it is always the same moment.
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+/// One change of the policies.
+pub(crate) struct Ruling {
+    /// In words.
+    pub(crate) doing: String,
+    pub(crate) request: PolicyRequest,
+    pub(crate) old: Arc<Rulebook>,
+    pub(crate) new: Arc<Rulebook>,
+}
 
 impl Daemon {
     /// Puts policies in force, all or none; of a trial, only says what would change.
     pub(crate) async fn apply_policies(self: Arc<Self>, request: PolicyApply) -> Result<PolicyChanges, Failure> {
-        let _ruling = self.ruling.lock().await;
+        let mut history = self.ruling.lock().await;
         self.look_at_host().await?;
+        let now = self.note_time();
         let old = self.world().rulebook().clone();
         let daemon = self.clone();
         let given: Vec<String> = request.files.iter().map(|file| file.name.clone()).collect();
+        let given_files = given.clone();
         let PolicyApply { files, network, dry_run } = request;
         let planned = blocking(move || -> Result<_, Failure> {
             let file = |file: api::PolicyFile| PolicyFile {
@@ -53,7 +62,7 @@ impl Daemon {
             let (new, changes) = old.with(files.into_iter().map(file).collect(), || daemon.new_file_id())?;
             let world = daemon.world().as_judged();
             daemon.check_reach(&new, &changes)?;
-            let told = warnings(new.policies(), Some(&world), NOW).into_iter();
+            let told = warnings(new.policies(), Some(&world), now).into_iter();
             let told = told.filter(|warning| given.iter().any(|name| **name == *warning.place.file));
             let told = told.map(|warning| warning.to_string()).chain(daemon.beyond_reach(&new, &changes)).collect();
             Ok((old, Arc::new(new), PolicyChanges { changes, warnings: told }))
@@ -62,38 +71,53 @@ impl Daemon {
         let doing = "apply policies".to_owned();
         self.require_policing(&doing, &new).await?;
         if !dry_run {
-            self.enact(doing, old, new).await?;
+            let request = PolicyRequest::Apply { files: given_files };
+            self.enact(&mut history, Ruling { doing, request, old, new }).await?;
         }
         Ok(changes)
     }
 
     /// Takes one policy, or a stance, out of force.
     pub(crate) async fn remove_policy(self: Arc<Self>, name: String) -> Result<(), Failure> {
-        let _ruling = self.ruling.lock().await;
+        let mut history = self.ruling.lock().await;
         self.look_at_host().await?;
+        self.note_time();
         let old = self.world().rulebook().clone();
         let new = Arc::new(old.without(&name)?);
-        self.enact(format!("remove policy `{name}`"), old, new).await
+        let doing = format!("remove policy `{name}`");
+        self.enact(&mut history, Ruling { doing, request: PolicyRequest::Remove { name }, old, new }).await
     }
 
     /// Asks the kernel whether it takes what these policies come to.
-    async fn require_policing(&self, doing: &str, rulebook: &Arc<Rulebook>) -> Result<(), Failure> {
+    pub(crate) async fn require_policing(&self, doing: &str, rulebook: &Arc<Rulebook>) -> Result<(), Failure> {
         let judges_ports = self.world().networks().any(|it| !it.driver.sits_on_parent() && is_judged(rulebook, it));
-        let (of, rulebook) = (self.world().as_judged(), rulebook.clone());
-        let path = blocking(move || Ok::<_, Failure>(policy::compile(rulebook.policies(), &of, NOW))).await?;
+        let (of, now) = self.scene();
+        let rulebook = rulebook.clone();
+        let path = blocking(move || Ok::<_, Failure>(policy::compile(rulebook.policies(), &of, now))).await?;
         let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
         self.kernel.would_police(Arc::new(path), judges_ports).await.map_err(fail)
     }
 
-    async fn enact(self: &Arc<Self>, doing: String, old: Arc<Rulebook>, new: Arc<Rulebook>) -> Result<(), Failure> {
-        self.commit(doing.clone(), record::change_policies(&old, &new)).await?;
-        self.world().set_rulebook(new.clone());
+    /// Has the policies changed, which is one more revision of them.
+    pub(crate) async fn enact(self: &Arc<Self>, history: &mut History, ruling: Ruling) -> Result<(), Failure> {
+        let Ruling { doing, old, new, .. } = &ruling;
+        self.intend(history, &ruling).await?;
         self.steps.after("policies intended");
-        let enforced = self.enforce(&doing, &old, &new).await;
-        if let Err(failure) = enforced {
-            self.reinstate(&doing, new, old).await;
-            return Err(failure);
+        let enforced = self.enforce(doing, old, new).await;
+        if enforced.is_err() {
+            self.reinstate(history, ruling).await;
         }
+        enforced
+    }
+
+    async fn intend(&self, history: &mut History, ruling: &Ruling) -> Result<(), Failure> {
+        let Ruling { doing, request, old, new } = ruling;
+        if let Some(turn) = history.turn((self.clock.now(), request.clone()), old, new) {
+            self.commit(doing.clone(), record::change_policies(old, new, &turn)).await?;
+            history.take(turn);
+        }
+        self.world().set_rulebook(new.clone());
+        self.ruled.notify_one();
         Ok(())
     }
 
@@ -120,19 +144,19 @@ impl Daemon {
     /// Has the kernel know by whom the connections between containers of these networks were opened which the policies allow. Of
     /// those it does not know, nothing is let through any more.
     async fn remember_allowed(&self, networks: &[NetworkId]) -> Result<(), kernel::KernelError> {
-        let (rulebook, of, namespaces) = {
+        let (rulebook, of, now, namespaces) = {
             let world = self.world();
             let judged = networks.iter().filter(|id| world.network(id).is_some_and(|network| world.is_judged(network)));
             let records = judged.flat_map(|id| world.on_network(id)).filter(|record| record.is_live());
             let namespaces: BTreeSet<_> = records.filter_map(|it| it.container.mode.namespace().cloned()).collect();
-            (world.rulebook().clone(), world.as_judged(), namespaces)
+            (world.rulebook().clone(), world.as_judged(), world.now(), namespaces)
         };
         let is_allowed = move |tracked: &Tracked| {
             let [from, to] = [tracked.source, tracked.destination].map(|address| of.party_with(address));
             let networks = [from, to].map(|party| party.endpoint().map(|endpoint| &endpoint.network));
             // All others come by where conntrack sees them.
             let is_within = networks[0].is_some() && networks[0] == networks[1];
-            is_within && !is_denied(rulebook.policies(), &of, tracked)
+            is_within && !is_denied(rulebook.policies(), &of, now, tracked)
         };
         self.kernel.remember_connections(namespaces.into_iter().collect(), is_allowed).await?;
         self.steps.after("allowed flows remembered");
@@ -150,13 +174,14 @@ impl Daemon {
         self.world().networks().map(|network| network.id.clone()).collect()
     }
 
-    /// The kernel has refused `refused`, which was committed: what was in force before is so again.
-    async fn reinstate(&self, doing: &str, refused: Arc<Rulebook>, before: Arc<Rulebook>) {
-        let doing = format!("take back: {doing}");
+    /// The kernel has refused what was committed: what was in force before is so again.
+    async fn reinstate(&self, history: &mut History, refused: Ruling) {
+        let request = PolicyRequest::Refused { revision: history.last() };
+        let doing = format!("take back: {}", refused.doing);
+        let ruling = Ruling { doing, request, old: refused.new, new: refused.old };
         let taken_back = async {
-            self.commit(doing.clone(), record::change_policies(&refused, &before)).await?;
-            self.world().set_rulebook(before.clone());
-            self.enforce(&doing, &refused, &before).await
+            self.intend(history, &ruling).await?;
+            self.enforce(&ruling.doing, &ruling.old, &ruling.new).await
         };
         if let Err(failure) = taken_back.await {
             tracing::error!(failure = chain(&failure), "the next look at this host tries again");
@@ -212,9 +237,9 @@ impl Daemon {
 
     /// The same, in words of the kernel's own.
     pub(crate) async fn forget_denied(&self) -> Result<(), kernel::KernelError> {
-        let (rulebook, world) = {
+        let (rulebook, world, now) = {
             let world = self.world();
-            (world.rulebook().clone(), world.as_judged())
+            (world.rulebook().clone(), world.as_judged(), world.now())
         };
         if rulebook.is_empty() {
             return Ok(());
@@ -222,7 +247,7 @@ impl Daemon {
         let doubtful = Arc::new(AtomicBool::new(false));
         let doubts = doubtful.clone();
         let is_denied = move |tracked: &Tracked| {
-            let is_denied = is_denied(rulebook.policies(), &world, tracked);
+            let is_denied = is_denied(rulebook.policies(), &world, now, tracked);
             doubts.fetch_or(is_denied && tracked.picked_up, Ordering::Relaxed);
             is_denied
         };
@@ -232,12 +257,18 @@ impl Daemon {
         if doubtful.load(Ordering::Relaxed) { self.remember_allowed(&self.all_networks()).await } else { Ok(()) }
     }
 
+    /// Whom policies are about, and the moment at which they are asked.
+    pub(crate) fn scene(&self) -> (policy::World, Timestamp) {
+        let world = self.world();
+        (world.as_judged(), world.now())
+    }
+
     fn new_file_id(&self) -> FileId {
         format!("{:016x}", u64::from_ne_bytes(self.random()))
     }
 
     /// Refuses policies that name networks whose packets do not come by this host.
-    fn check_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Result<(), Failure> {
+    pub(crate) fn check_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Result<(), Failure> {
         let beyond = self.networks_beyond_reach();
         let of = |(_, document): (_, &Document)| {
             let named = beyond.iter().find(|network| names(document, network))?;
@@ -254,7 +285,7 @@ impl Daemon {
     }
 
     /// What is to be said of policies about all networks, or about those with some labels, where one of them is such.
-    fn beyond_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Vec<String> {
+    pub(crate) fn beyond_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Vec<String> {
         let beyond = self.networks_beyond_reach();
         let world = self.world().as_judged();
         let told = |document: &Document| -> Vec<String> {
@@ -299,12 +330,12 @@ fn names(document: &Document, network: &Network) -> bool {
 
 /// Whether policies deny a connection. One that the kernel met with in its middle may have been opened by either end, so both
 /// have to be allowed to.
-fn is_denied(policies: &Policies, world: &policy::World, tracked: &Tracked) -> bool {
+fn is_denied(policies: &Policies, world: &policy::World, now: Timestamp, tracked: &Tracked) -> bool {
     let denies = |tracked: &Tracked| {
         let asks = asked(tracked);
         let party = |address: IpAddr| world.party_with(address);
         let flow = Flow { from: party(tracked.source), to: party(tracked.destination), asks };
-        evaluate(policies, world, &flow, NOW).effect() == Effect::Deny
+        evaluate(policies, world, &flow, now).effect() == Effect::Deny
     };
     denies(tracked) || tracked.picked_up && denies(&tracked.reversed())
 }

@@ -7,7 +7,8 @@
 //! | `names/networks/NAME`, `names/containers/NAME` | the identifier that has the name |
 //! | `leases/NETWORK/ADDRESS` | the lease, as `ipam` writes it |
 //! | `formers/NETWORK/ADDRESS` | who had the address last, as `ipam` writes it |
-//! | `policies/ID` | [`PolicyFile`] |
+//! | `policies/ID` | [`PolicyFile`](crate::rulebook::PolicyFile) |
+//! | `revisions/NUMBER` | [`Revision`](crate::history::Revision), which names those files |
 //!
 //! Names and leases are keys of their own because a guard on one key is what makes two of a kind impossible.
 
@@ -19,7 +20,10 @@ use runtime::Exit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use store::{Durability, Guard, Key, Transaction};
 
-use crate::rulebook::{FileId, Rulebook};
+use crate::{
+    history::Turn,
+    rulebook::{FileId, Rulebook},
+};
 
 /// A container as the store holds it: what was asked for, and what cannot be observed again after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +157,8 @@ pub(crate) const NETWORKS: &str = "networks/";
 pub(crate) const CONTAINERS: &str = "containers/";
 /// Where all files of policies are.
 pub(crate) const POLICIES: &str = "policies/";
+/// Where all revisions of policies are.
+pub(crate) const REVISIONS: &str = "revisions/";
 
 pub(crate) fn parse<T: DeserializeOwned>(key: &Key, value: &[u8]) -> Result<T, RecordError> {
     serde_json::from_slice(value).map_err(|source| RecordError::Parse { key: key.to_string(), source })
@@ -182,17 +188,24 @@ fn container_name_key(name: &ContainerName) -> Key {
     key(format!("names/containers/{name}"))
 }
 
-fn policy_key(id: &FileId) -> Key {
+pub(crate) fn policy_key(id: &FileId) -> Key {
     key(format!("{POLICIES}{id}"))
 }
 
-/// The files of policies are those of `new` from now on.
-pub(crate) fn change_policies(old: &Rulebook, new: &Rulebook) -> Transaction {
-    let (news, gone) = new.news(old);
-    let transaction = news
-        .into_iter()
-        .fold(Transaction::durable(), |transaction, (id, file)| transaction.put(policy_key(id), value(file)));
-    gone.into_iter().fold(transaction, |transaction, id| transaction.delete(policy_key(id)))
+pub(crate) fn revision_key(number: u64) -> Key {
+    // As long as any, so that they are listed in their order.
+    key(format!("{REVISIONS}{number:020}"))
+}
+
+/// The files of policies are those of `new` from now on, which is one more revision.
+pub(crate) fn change_policies(old: &Rulebook, new: &Rulebook, turn: &Turn) -> Transaction {
+    let (news, _) = new.news(old);
+    let files = news.into_iter().chain(turn.archived.iter().map(|(id, file)| (id, file)));
+    let transaction =
+        files.fold(Transaction::durable(), |transaction, (id, file)| transaction.put(policy_key(id), value(file)));
+    let transaction = transaction.put(revision_key(turn.revision.number), value(&turn.revision));
+    let transaction = turn.dropped.iter().fold(transaction, |transaction, id| transaction.delete(policy_key(id)));
+    turn.forgotten.iter().fold(transaction, |transaction, number| transaction.delete(revision_key(*number)))
 }
 
 /// The network comes into being, if its name is free.

@@ -50,9 +50,10 @@ pub(crate) struct Rulebook {
 }
 
 impl Rulebook {
-    /// The files that the store holds.
+    /// Of the files that the store holds, those that have documents in force.
     pub(crate) fn new(files: impl IntoIterator<Item = (FileId, PolicyFile)>) -> Result<Self, Failure> {
-        let parsed = files.into_iter().map(|(id, file)| Ok((id, Parsed::new(file)?)));
+        let files = files.into_iter().filter(|(_, file)| !file.documents.is_empty());
+        let parsed = files.map(|(id, file)| Ok((id, Parsed::new(file)?)));
         Self::of(parsed.collect::<Result<_, Failure>>()?)
     }
 
@@ -125,14 +126,8 @@ impl Rulebook {
                 return Err(Failure::PolicyNames { name: document.title(), kinds });
             }
         }
-        let changes = all.iter().map(|document| {
-            let action = match old.get(&document.title()) {
-                None => PolicyAction::Created,
-                Some(old) if old.says_as_much_as(document) => PolicyAction::Unchanged,
-                Some(_) => PolicyAction::Changed,
-            };
-            PolicyChange { name: document.title(), kind: document.kind().to_owned(), action }
-        });
+        let changes =
+            all.iter().map(|document| change(document, action(old.get(&document.title()).copied(), document)));
         let changes: Vec<PolicyChange> = changes.collect();
         let replaced: BTreeSet<String> = all.iter().map(|document| document.title()).collect();
         let mut files = self.without_all(&replaced);
@@ -162,6 +157,51 @@ impl Rulebook {
         files
     }
 
+    /// The same documents as those of `kept`, whatever is in force: files of an earlier time, each with the names of its
+    /// documents that are to be in force, or none for all.
+    pub(crate) fn of_earlier(kept: Vec<(FileId, PolicyFile, Option<BTreeSet<String>>)>) -> Result<Self, Failure> {
+        let parsed = kept.into_iter().map(|(id, file, documents)| {
+            let parsed = Parsed::new(file)?;
+            let all = || parsed.documents.iter().map(Document::title).collect();
+            let file = PolicyFile { documents: documents.unwrap_or_else(all), ..(*parsed.file).clone() };
+            Ok((id, Parsed { file: Arc::new(file), ..parsed }))
+        });
+        Self::of(parsed.collect::<Result<_, Failure>>()?)
+    }
+
+    /// The files there are, each with the names of its documents that are in force, or none if all are.
+    pub(crate) fn in_force(&self) -> BTreeMap<FileId, Option<BTreeSet<String>>> {
+        let of = |parsed: &Parsed| {
+            let is_whole = parsed.in_force().count() == parsed.documents.len();
+            (!is_whole).then(|| parsed.file.documents.clone())
+        };
+        self.files.iter().map(|(id, parsed)| (id.clone(), of(parsed))).collect()
+    }
+
+    /// The files there are.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PolicyFile> {
+        self.files.values().map(|parsed| &*parsed.file)
+    }
+
+    /// A file.
+    pub(crate) fn file(&self, id: &FileId) -> Option<&PolicyFile> {
+        self.files.get(id).map(|parsed| &*parsed.file)
+    }
+
+    /// What becomes of each document by a change from `before` to this.
+    pub(crate) fn changes_from(&self, before: &Self) -> Vec<PolicyChange> {
+        let by_name = |book: &Self| -> BTreeMap<String, Document> {
+            book.documents().map(|(_, document)| (document.title(), document.clone())).collect()
+        };
+        let (old, new) = (by_name(before), by_name(self));
+        let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
+        let gone = gone.map(|(_, document)| change(document, PolicyAction::Removed));
+        new.values()
+            .map(|document| change(document, action(old.get(&document.title()), document)))
+            .chain(gone)
+            .collect()
+    }
+
     /// The files that this has and `before` has not, or not like this; and those that only `before` has.
     pub(crate) fn news<'r>(&'r self, before: &'r Self) -> (Vec<(&'r FileId, &'r PolicyFile)>, Vec<&'r FileId>) {
         let is_news =
@@ -180,6 +220,19 @@ impl Parsed {
     fn in_force(&self) -> impl Iterator<Item = &Document> {
         self.documents.iter().filter(|document| self.file.documents.contains(&document.title()))
     }
+}
+
+/// What becomes of a document that takes the place of `old`.
+fn action(old: Option<&Document>, new: &Document) -> PolicyAction {
+    match old {
+        None => PolicyAction::Created,
+        Some(old) if old.says_as_much_as(new) => PolicyAction::Unchanged,
+        Some(_) => PolicyAction::Changed,
+    }
+}
+
+fn change(document: &Document, action: PolicyAction) -> PolicyChange {
+    PolicyChange { name: document.title(), kind: document.kind().to_owned(), action }
 }
 
 fn parse(file: &PolicyFile) -> Result<Vec<Document>, Vec<DocumentError>> {

@@ -11,10 +11,10 @@ use crate::{daemon::Daemon, failure::Failure, images::blocking, rulebook::Rulebo
 impl Daemon {
     /// All policies and stances, by their names.
     pub(crate) async fn list_policies(&self) -> Vec<api::Policy> {
-        let (rulebook, world) = self.judged();
+        let (rulebook, world, now) = self.judged();
         let list = move || {
-            let warnings = warnings(rulebook.policies(), Some(&world), Timestamp::UNIX_EPOCH);
-            let shown = |(_, document)| shown(&rulebook, &world, &warnings, document);
+            let warnings = warnings(rulebook.policies(), Some(&world), now);
+            let shown = |(_, document)| shown(&rulebook, &world, now, &warnings, document);
             rulebook.documents().map(shown).collect()
         };
         blocking(list).await
@@ -22,23 +22,24 @@ impl Daemon {
 
     /// The policy or the stance of this name, with the file it stands in.
     pub(crate) async fn show_policy(&self, name: &str) -> Result<api::Policy, Failure> {
-        let (rulebook, world) = self.judged();
+        let (rulebook, world, now) = self.judged();
         let name = name.to_owned();
         let show = move || -> Result<api::Policy, Failure> {
             let (file, document) = rulebook.document(&name)?;
-            let warnings = warnings(rulebook.policies(), Some(&world), Timestamp::UNIX_EPOCH);
-            Ok(api::Policy { source: Some(file.text.clone()), ..shown(&rulebook, &world, &warnings, document) })
+            let warnings = warnings(rulebook.policies(), Some(&world), now);
+            Ok(api::Policy { source: Some(file.text.clone()), ..shown(&rulebook, &world, now, &warnings, document) })
         };
         blocking(show).await
     }
 
-    fn judged(&self) -> (Arc<Rulebook>, World) {
+    fn judged(&self) -> (Arc<Rulebook>, World, Timestamp) {
+        let now = self.clock.now();
         let world = self.world();
-        (world.rulebook().clone(), world.as_judged())
+        (world.rulebook().clone(), world.as_judged(), now)
     }
 }
 
-fn shown(rulebook: &Rulebook, world: &World, warnings: &[Warning], document: &Document) -> api::Policy {
+fn shown(rulebook: &Rulebook, world: &World, now: Timestamp, warnings: &[Warning], document: &Document) -> api::Policy {
     let (named, endpoints) = match document {
         Document::Policy(policy) => {
             let named = if let Networks::Named(names) = &policy.networks { names.clone() } else { BTreeSet::new() };
@@ -56,12 +57,18 @@ fn shown(rulebook: &Rulebook, world: &World, warnings: &[Warning], document: &Do
         Document::Policy(policy) => policy.networks.include(network, world),
         Document::Stance(stance) => stance.networks.contains(*network),
     };
+    let rules = match document {
+        Document::Policy(policy) => &policy.rules[..],
+        Document::Stance(_) => &[],
+    };
     api::Policy {
         name: document.title(),
         kind: document.kind().to_owned(),
         networks: world.networks().filter(is_for).cloned().collect(),
         pending: named.into_iter().filter(|name| !world.has_network(name)).collect(),
         endpoints: endpoints as u64,
+        expires: rules.iter().filter_map(|rule| rule.expires).filter(|expires| *expires > now).min(),
+        expired: rules.iter().filter(|rule| rule.has_expired(now)).count() as u64,
         place: document.place().to_string(),
         source: None,
         warnings: own(rulebook, warnings, document),

@@ -1,6 +1,6 @@
 //! What policies can say and nobody enforces yet: refused, so that nobody relies on it.
 
-use policy::{Action, Document, DocumentError, Logging, Peer, Policy, Ports, Rule, Service};
+use policy::{Action, Document, DocumentError, Logging, Peer, Policy, Rule};
 
 use crate::rulebook::told;
 
@@ -13,15 +13,12 @@ pub(crate) fn unenforced(document: &Document) -> Vec<DocumentError> {
 }
 
 fn of_rule(policy: &Policy, rule: &Rule) -> Vec<DocumentError> {
-    let is_named = |service: &Service| matches!(service, Service::Ports(_, Ports::Named(_)));
     let found = [
         (rule.action == Action::Audit, "`action: audit`"),
         (rule.logging == Logging::On, "`log`"),
         (rule.rate.is_some(), "`rate`"),
         (rule.connections.is_some(), "`connections`"),
-        (rule.expires.is_some(), "`expires`"),
         (rule.peers.iter().any(|peer| matches!(peer, Peer::Names(_))), "`dns`"),
-        (rule.services.iter().any(is_named), "a port by its name"),
     ];
     let title = policy.title();
     let problem = |what| format!("policy `{title}`: {what} is not enforced yet, so the policy cannot be applied");

@@ -66,6 +66,7 @@ pub(crate) fn container(world: &World, record: &Record) -> api::Container {
         labels: container.labels.clone(),
         publishes: container.publishes.clone(),
         exposed: container.exposed.clone(),
+        port_names: container.port_names.clone(),
         resolver: container.resolver.clone(),
         network_mode: network_mode(world, container),
         endpoints: endpoints.collect(),

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use model::{Capability, HostAddress, Publish, PublishRequest, ResolverSettings, RestartPolicy};
+use model::{Capability, ExposedPort, HostAddress, Publish, PublishRequest, ResolverSettings, RestartPolicy};
 
 use super::{ContainerCreate, ContainerCreateError, Elsewhere, OwnThing};
 use crate::NetworkMode;
@@ -32,6 +32,7 @@ impl ContainerCreate {
         if let Some((publish, port)) = published_twice(&self.publish) {
             return Err(ContainerCreateError::PublishedTwice { publish, port });
         }
+        self.check_port_names()?;
         if self.auto_remove && self.restart_policy != RestartPolicy::No {
             return Err(ContainerCreateError::RemovedAndRestarted { policy: self.restart_policy });
         }
@@ -79,6 +80,17 @@ impl ContainerCreate {
                     first: first.clone(),
                     second: network.clone(),
                 });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_port_names(&self) -> Result<(), ContainerCreateError> {
+        let mut names = BTreeMap::new();
+        for ExposedPort { name, port } in &self.expose {
+            let Some(name) = name else { continue };
+            if let Some(first) = names.insert(name, *port).filter(|first| first != port) {
+                return Err(ContainerCreateError::PortNamedTwice { name: name.clone(), first, second: *port });
             }
         }
         Ok(())
@@ -142,6 +154,7 @@ mod tests {
             (json!({"publish": ["80"]}), "cannot publish 80/tcp of a container without a network"),
             (json!({"publish_all": true}), "cannot publish the ports of a container without a network"),
             (json!({"resolver": {"hosts": ["me:host-gateway"]}}), "cannot lead `me` to the host"),
+            (json!({"expose": ["http=80", "http=81"]}), "cannot be called `http`: 80/tcp and 81/tcp both are"),
             (json!({"auto_remove": true, "restart_policy": "always"}), "cannot have restart policy `always`"),
             (json!({"init": true, "confinement": {"add_capabilities": ["SYS_PTRACE"]}}), "cannot have capability"),
         ] {
@@ -155,6 +168,7 @@ mod tests {
             json!({"network_mode": host, "resolver": {"servers": ["192.0.2.1"]}}),
             json!({"networks": [named("web", "lan"), named("db", "up")], "publish": ["80:80"], "publish_all": true}),
             json!({"auto_remove": true, "init": true}),
+            json!({"expose": ["80", "http=80", "web=80", "http=80/tcp"]}),
         ] {
             assert_eq!(asked(change.clone()).check(), Ok(()), "{change}");
         }

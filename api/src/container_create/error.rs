@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU16};
 
-use model::{ContainerIfName, NetworkName, Publish, PublishRequest, RestartPolicy};
+use model::{ContainerIfName, ContainerPort, NetworkName, PortName, Publish, PublishRequest, RestartPolicy};
 
 /// Why no host could have the container that is asked for: the request contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +54,16 @@ pub enum ContainerCreateError {
         /// The port that both claim.
         port: NonZeroU16,
     },
+    /// A name is of one port.
+    #[error("a port cannot be called `{name}`: {first} and {second} both are")]
+    PortNamedTwice {
+        /// The name.
+        name: PortName,
+        /// The port that was named first.
+        first: ContainerPort,
+        /// The other.
+        second: ContainerPort,
+    },
     /// There is no gateway that could be the host.
     #[error("cannot lead `{name}` to the host: the container has no network")]
     GatewayWithoutNetwork {
@@ -93,6 +103,7 @@ impl ContainerCreateError {
                 "add `--network NAME`; `fabric network ls` lists those there are".into()
             }
             Self::PublishedTwice { .. } => "publish each host port once".into(),
+            Self::PortNamedTwice { .. } => "give each port a name of its own".into(),
             Self::RemovedAndRestarted { .. } => "leave out `--rm` or `--restart`".into(),
             Self::TracedInit => "leave out `--init` or `--cap-add`; an init that the image brings can be traced".into(),
         }

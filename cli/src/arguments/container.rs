@@ -5,8 +5,8 @@ use std::{path::PathBuf, str::FromStr};
 use api::{Container, Reference, Signal};
 use clap::Args;
 use model::{
-    ContainerName, ContainerPort, EnvironmentVariable, ExtraHost, Hostname, ImageName, Label, LogOption, NameServer,
-    ParseEnvironmentError, PublishRequest, ResolverOption, RestartPolicy, SearchDomain, whole_number,
+    ContainerName, ContainerPort, EnvironmentVariable, ExposedPort, ExtraHost, Hostname, ImageName, Label, LogOption,
+    NameServer, ParseEnvironmentError, PublishRequest, ResolverOption, RestartPolicy, SearchDomain, whole_number,
 };
 
 use super::{ConfinementArguments, NetworkArgument, moment::Moment};
@@ -45,9 +45,10 @@ pub(crate) struct CreateArguments {
     /// Lead ports of the host to it, PORT or PORT-PORT; those that are not named are chosen; can be repeated.
     #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp|/sctp]")]
     pub(crate) publish: Vec<PublishRequest>,
-    /// Say of a port that it listens there, as the image does of its own: for DNS (SRV), and for -P; can be repeated.
-    #[arg(long, value_name = "PORT[/PROTOCOL]")]
-    pub(crate) expose: Vec<ContainerPort>,
+    /// Say of a port that it listens there, as the image does of its own: for DNS (SRV), and for -P; and what policies may call
+    /// it; can be repeated.
+    #[arg(long, value_name = "[NAME=]PORT[/PROTOCOL]")]
+    pub(crate) expose: Vec<ExposedPort>,
     /// Lead a port of the host to each port that the image or --expose names.
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,

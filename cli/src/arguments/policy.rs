@@ -23,19 +23,46 @@ pub(crate) enum PolicyCommand {
     /// Take policies out of force.
     #[command(visible_alias = "remove")]
     Rm(PolicyNames),
+    /// List what changed the policies, or show what one change was.
+    ///
+    /// Each `apply`, `rm` and `rollback` that changes something is a revision; the last 100 are kept.
+    History(HistoryArguments),
+    /// Put back in force exactly what was in an earlier revision, all or nothing.
+    Rollback(RollbackArguments),
     /// Hold policies against a file of expected verdicts; exits with 1 if one is not as expected.
     ///
-    /// netd is not asked.
+    /// Without --live netd is not asked.
     Test(TestArguments),
     /// Say what policies make of a connection, which rule decides, and what would have to change.
     ///
-    /// netd is not asked. An end is NAME or NETWORK/NAME of an endpoint in the file of --world, an address, a name in DNS,
+    /// Without --file the policies that are in force are asked, and netd's containers; with --file those of the files, and netd
+    /// only with --live. An end is NAME or NETWORK/NAME of a container or the beginning of its id, an address, a name in DNS,
     /// `host`, or an endpoint that need not exist, by its labels: NETWORK/KEY=VALUE[,KEY=VALUE...].
     Explain(ExplainArguments),
     /// Say who reaches whom, and by what.
     ///
-    /// netd is not asked. With `--format dot` it is a graph for Graphviz.
+    /// Without --file the policies that are in force are asked, and netd's containers. Of more than 32 endpoints those that no
+    /// policy tells apart are one row. With `--format dot` it is a graph for Graphviz.
     Matrix(MatrixArguments),
+}
+
+/// `fabric policy history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// Show what this one changed.
+    #[arg(value_name = "REVISION")]
+    pub(crate) revision: Option<u64>,
+}
+
+/// `fabric policy rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArguments {
+    /// Which revision, as `history` lists it; 0 has no policies [default: the one before the last].
+    #[arg(value_name = "REVISION")]
+    pub(crate) revision: Option<u64>,
+    /// Only say what would change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `fabric policy apply` and `diff`.
@@ -71,23 +98,43 @@ pub(crate) struct TestArguments {
     /// The file of tests, which names the policies; `-` is standard input.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Ask for netd's containers and the policies in force, and what those that the file names would change of them.
+    #[arg(long)]
+    pub(crate) live: bool,
     /// The network of Kubernetes policies that have no `metadata.namespace`.
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<NetworkName>,
 }
 
+/// Which policies are asked, and whom they are about.
+#[derive(Debug, Args)]
+pub(crate) struct SceneArguments {
+    /// A file of policies, or a directory of such files; `-` is standard input [default: the policies in force].
+    #[arg(short, long = "file", value_name = "FILE|DIR")]
+    pub(crate) files: Vec<PathBuf>,
+    /// A file that says which networks and endpoints there are, as a file of tests does.
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub(crate) world: Option<PathBuf>,
+    /// Ask for netd's containers and the policies in force, and what those of the files would change of them.
+    #[arg(long, conflicts_with = "world")]
+    pub(crate) live: bool,
+    /// The network of Kubernetes policies that have no `metadata.namespace`.
+    #[arg(long, value_name = "NAME", requires = "files")]
+    pub(crate) network: Option<NetworkName>,
+}
+
+impl SceneArguments {
+    /// Whether netd is asked.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live || self.files.is_empty()
+    }
+}
+
 /// `fabric policy explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// A file of policies, or a directory of such files; `-` is standard input.
-    #[arg(short, long = "file", value_name = "FILE|DIR", required = true)]
-    pub(crate) files: Vec<PathBuf>,
-    /// A file that says which networks and endpoints there are, as a file of tests does.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) world: Option<PathBuf>,
-    /// The network of Kubernetes policies that have no `metadata.namespace`.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) network: Option<NetworkName>,
+    #[command(flatten)]
+    pub(crate) scene: SceneArguments,
     /// Who opens the connection.
     #[arg(value_name = "SRC")]
     pub(crate) from: String,
@@ -99,13 +146,6 @@ pub(crate) struct ExplainArguments {
 /// `fabric policy matrix`.
 #[derive(Debug, Args)]
 pub(crate) struct MatrixArguments {
-    /// A file of policies, or a directory of such files; `-` is standard input.
-    #[arg(short, long = "file", value_name = "FILE|DIR", required = true)]
-    pub(crate) files: Vec<PathBuf>,
-    /// The file that says which networks and endpoints there are, as a file of tests does.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) world: PathBuf,
-    /// The network of Kubernetes policies that have no `metadata.namespace`.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) network: Option<NetworkName>,
+    #[command(flatten)]
+    pub(crate) scene: SceneArguments,
 }

@@ -64,11 +64,14 @@ impl PolicyCommand {
             .with("egress", end.clone())
             .with("ingress", end);
         match self {
-            Self::Apply(_) | Self::Diff(_) => Shown::answer("PolicyChanges"),
+            Self::Apply(_) | Self::Diff(_) | Self::Rollback(_) => Shown::answer("PolicyChanges"),
+            Self::History(_) => Shown::answer("PolicyRevision"),
             Self::Ls(_) | Self::Inspect(_) => Shown::answer("Policy"),
             Self::Rm(_) => Shown::text(),
             Self::Explain(_) => explanation,
-            Self::Matrix(_) => Shown::object(&["from", "to", "passes"].map(|key| (key, None))),
+            Self::Matrix(_) => {
+                Shown::object(&["from", "to", "from_alike", "to_alike", "passes"].map(|key| (key, None)))
+            }
             Self::Test(_) => Shown::object(&["place", "expected", "holds"].map(|key| (key, None)))
                 .with("explanations", explanation.list()),
         }

@@ -48,7 +48,7 @@ impl Failure {
             | Self::Policies { .. }
             | Self::PolicyNames { .. }
             | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
-            Self::NoRoute { .. } => StatusCode::NOT_FOUND,
+            Self::UnknownRevision { .. } | Self::NoRoute { .. } => StatusCode::NOT_FOUND,
             Self::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Malformed { .. } | Self::NetworkRequest(_) | Self::NetworkUpdate(_) | Self::NoUpgrade => {
                 StatusCode::BAD_REQUEST
@@ -74,9 +74,12 @@ impl Failure {
             Self::Runtime { source, .. } if source.exit_code() != 125 => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Kernel { source, .. } if source.is_full_bridge() => StatusCode::CONFLICT,
             Self::Kernel { source, .. } if source.is_without_bridge_filter() => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Runtime { .. } | Self::Kernel { .. } | Self::Dns { .. } | Self::Commit { .. } | Self::File { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Runtime { .. }
+            | Self::Kernel { .. }
+            | Self::Dns { .. }
+            | Self::Commit { .. }
+            | Self::Record { .. }
+            | Self::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

@@ -41,6 +41,10 @@ impl Failure {
                 || "nothing was changed: mend the files, or leave these documents out, and apply them again".to_owned(),
                 str::to_owned,
             ),
+            Self::UnknownRevision { known: None, .. } => "no policies were applied on this host yet".into(),
+            Self::UnknownRevision { known: Some((first, last)), .. } => {
+                format!("`fabric policy history` lists those that are kept: {first} to {last}, and 0 is none in force")
+            }
             Self::Policies { .. } | Self::PolicyNames { .. } => {
                 "leave one of them out, or take it out of force: `fabric policy rm NAME`".into()
             }
@@ -192,6 +196,7 @@ impl Failure {
                 "load it: `modprobe br_netfilter`; a file in /etc/modules-load.d has it loaded at each start".into()
             }
             Self::Kernel { .. } | Self::Dns { .. } => "`fabric doctor` compares what should be with what is".into(),
+            Self::Record { .. } => "another version of netd wrote it: what is in force stays so".into(),
             Self::File { path, source, .. } => cause::of_file(path, source),
         })
     }

@@ -134,6 +134,7 @@ every! {
     PolicyDocuments { errors: policy::parse("a.yaml", policy::Syntax::Yaml, "kind: Pod", None).expect_err("no policy") }
     Policies { source: Box::new(contradiction()) }
     PolicyNames { name: "closed".into(), kinds: ["Policy", "Stance"] }
+    UnknownRevision { asked: 7, known: Some((1, 3)) }
     Malformed { reason: "unknown field".into() }
     NoRoute { path: "/v9".into() }
     NoMethod { method: "PUT".into(), path: "/v1/status".into() }
@@ -141,12 +142,18 @@ every! {
     Kernel { doing: "attach container `api`".into(), source: kernel::KernelError::Stopped.into() }
     Dns { doing: "answer DNS".into(), source: stranger() }
     Commit { doing: "create network `web`".into(), source: conflict() }
+    Record { source: record().into() }
     File { doing: "write", path: "/var/lib/fabric/x".into(), source: not_found() };
     ContainerRequest(api::ContainerCreateError::TracedInit)
     NetworkRequest(api::NetworkCreateError::ReservedName { name: parsed("host") })
     NetworkUpdate(api::NetworkUpdateError::NoSubnetLeft(parsed("web")))
     Image(ImageError::Empty);
     NoUpgrade
+}
+
+fn record() -> crate::record::RecordError {
+    let source = serde_json::from_str::<u8>("").expect_err("no number");
+    crate::record::RecordError::Parse { key: "revisions/1".into(), source }
 }
 
 fn contradiction() -> policy::PoliciesError {

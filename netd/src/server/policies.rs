@@ -1,6 +1,6 @@
 //! Requests about policies.
 
-use api::PolicyApply;
+use api::{PolicyApply, PolicyRollback};
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
@@ -31,4 +31,26 @@ pub(super) async fn show(
 pub(super) async fn remove(State(daemon): Shared, Parameter(name): Parameter<String>) -> Result<StatusCode, Failure> {
     undisturbed(daemon.remove_policy(name)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn world(State(daemon): Shared) -> Result<Json<api::PolicyWorld>, Failure> {
+    daemon.policy_world().await.map(Json)
+}
+
+pub(super) async fn history(State(daemon): Shared) -> Result<Json<Vec<api::PolicyRevision>>, Failure> {
+    daemon.policy_history().await.map(Json)
+}
+
+pub(super) async fn revision(
+    State(daemon): Shared,
+    Parameter(number): Parameter<u64>,
+) -> Result<Json<api::PolicyRevision>, Failure> {
+    daemon.policy_revision(number).await.map(Json)
+}
+
+pub(super) async fn roll_back(
+    State(daemon): Shared,
+    JsonBody(request): JsonBody<PolicyRollback>,
+) -> Result<Json<api::PolicyChanges>, Failure> {
+    undisturbed(daemon.roll_policies_back(request)).await.map(Json)
 }

@@ -19,6 +19,8 @@ pub(super) struct Judgement {
     rulebook: Arc<Rulebook>,
     /// The host's addresses, as far as anybody looked: nobody does as long as there are no policies.
     host: BTreeSet<IpAddr>,
+    /// The moment at which rules are in force or have expired.
+    now: Timestamp,
     compiled: RefCell<Option<Compiled>>,
 }
 
@@ -27,6 +29,8 @@ pub(super) struct Judgement {
 struct Compiled {
     rulebook: Arc<Rulebook>,
     of: policy::World,
+    /// When a rule expired last.
+    since: Option<Timestamp>,
     path: Arc<DataPath>,
 }
 
@@ -48,6 +52,16 @@ impl World {
         is_news
     }
 
+    /// Notes that it is this moment: rules that have expired by then are there no more.
+    pub(crate) fn note_time(&mut self, now: Timestamp) {
+        self.judgement.now = now;
+    }
+
+    /// The moment that was noted last.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.judgement.now
+    }
+
     /// Whether policies judge connections of the network's endpoints.
     pub(crate) fn is_judged(&self, network: &Network) -> bool {
         is_judged(&self.judgement.rulebook, network)
@@ -56,22 +70,21 @@ impl World {
     /// What judges connections by the policies. Everybody who holds an address is in it, as long as it is held: so it is in
     /// force before a link comes up, and until it is gone.
     ///
-    /// It is made anew when anybody in it comes, goes or changes, at a cost that grows with all endpoints and rules.
+    /// It is made anew when anybody in it comes, goes or changes, and when a rule expires, at a cost that grows with all endpoints and rules.
     pub(super) fn policing(&self) -> Arc<DataPath> {
         let rulebook = &self.judgement.rulebook;
         if rulebook.is_empty() {
             return Arc::default();
         }
         let of = self.as_judged();
+        let since = rulebook.policies().last_expiry(self.judgement.now);
         let mut compiled = self.judgement.compiled.borrow_mut();
-        if let Some(Compiled { path, .. }) =
-            compiled.as_ref().filter(|last| Arc::ptr_eq(&last.rulebook, rulebook) && last.of == of)
-        {
+        let is_same = |last: &&Compiled| Arc::ptr_eq(&last.rulebook, rulebook) && last.of == of && last.since == since;
+        if let Some(Compiled { path, .. }) = compiled.as_ref().filter(is_same) {
             return path.clone();
         }
-        // No rule that is in force expires.
-        let path = Arc::new(policy::compile(rulebook.policies(), &of, Timestamp::UNIX_EPOCH));
-        *compiled = Some(Compiled { rulebook: rulebook.clone(), of, path: path.clone() });
+        let path = Arc::new(policy::compile(rulebook.policies(), &of, self.judgement.now));
+        *compiled = Some(Compiled { rulebook: rulebook.clone(), of, since, path: path.clone() });
         path
     }
 
@@ -96,7 +109,7 @@ impl World {
                 name: Some(container.name.clone()),
                 labels: container.labels.clone(),
                 addresses,
-                ports: BTreeSet::new(),
+                ports: container.port_names.iter().map(|(name, port)| (name.clone(), *port)).collect(),
             });
         }
         let host = self.judgement.host.difference(&held).copied().collect();

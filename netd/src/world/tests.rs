@@ -81,6 +81,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
         endpoints: vec![endpoint],
         publishes: publishes.iter().map(|text| text.parse().expect("literal")).collect(),
         exposed: Default::default(),
+        port_names: Default::default(),
         resolver: Default::default(),
     };
     Record {

@@ -1,6 +1,6 @@
 //! Policies that are in force, or are to be: what the daemon is asked.
 
-use api::{Client, Policy, PolicyApply, PolicyChange};
+use api::{Client, Policy, PolicyApply, PolicyChange, PolicyChanges};
 
 use crate::{
     arguments::{ApplyArguments, ListPoliciesArguments, PolicyNames},
@@ -21,13 +21,18 @@ pub(super) async fn apply(
     // What is wrong in a file is told here as well, without the daemon.
     let files = policy_files::texts(&files, network.as_ref())?;
     let applied = client.apply_policies(&PolicyApply { files, network, dry_run }).await?;
-    for warning in &applied.warnings {
-        Failure::warn(warning);
-    }
-    output.print(&applied, || applied.changes.iter().map(line).collect())
+    tell(output, &applied)
 }
 
-fn line(PolicyChange { name, kind, action }: &PolicyChange) -> String {
+/// What changes, or would.
+pub(super) fn tell(output: Output, changes: &PolicyChanges) -> Result<(), Failure> {
+    for warning in &changes.warnings {
+        Failure::warn(warning);
+    }
+    output.print(changes, || changes.changes.iter().map(line).collect())
+}
+
+pub(super) fn line(PolicyChange { name, kind, action }: &PolicyChange) -> String {
     format!("{kind} {name} {}\n", action.as_str())
 }
 
@@ -49,12 +54,21 @@ pub(super) async fn list(client: &Client, output: Output, arguments: ListPolicie
     output.print(&policies, || if arguments.quiet { names() } else { rows() })
 }
 
-/// Whether it waits for a network.
+/// Whether it waits for a network, and until when it says what it says.
 fn state(policy: &Policy) -> String {
-    match &policy.pending[..] {
+    let mut text = match &policy.pending[..] {
         [] => "in force".to_owned(),
         pending => format!("pending: {}", joined(pending)),
+    };
+    match policy.expired {
+        0 => {}
+        1 => text.push_str(", 1 rule expired"),
+        number => text.push_str(&format!(", {number} rules expired")),
     }
+    if let Some(expires) = policy.expires {
+        text.push_str(&format!(", expires {expires}"));
+    }
+    text
 }
 
 pub(super) async fn inspect(client: &Client, output: Output, names: PolicyNames) -> Result<(), Failure> {
