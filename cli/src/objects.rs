@@ -61,6 +61,13 @@ pub(crate) fn images() -> ArgValueCandidates {
     })
 }
 
+/// Names of policies and stances that are in force.
+pub(crate) fn policies() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        candidates(async |client| Ok(client.policies().await?.into_iter().map(|it| (it.name, it.kind)).collect()))
+    })
+}
+
 fn candidates(ask: impl AsyncFnOnce(Client) -> Result<Vec<Named>, ClientError>) -> Vec<CompletionCandidate> {
     let client = Client::new(socket(std::env::args_os().map(|word| word.to_string_lossy().into_owned())));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok();

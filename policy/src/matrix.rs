@@ -90,7 +90,6 @@ impl Matrix {
     /// What policies let through at this moment. Of two ends with several addresses of a family, only what passes between any
     /// two of them counts.
     pub fn new(policies: &Policies, world: &World, now: Timestamp) -> Self {
-        let cuts = cuts(policies, world);
         let mut kinds: Vec<Vec<&Endpoint>> = match world.endpoints().len() > SINGLE {
             true => alike::alike(policies, world),
             false => world.endpoints().iter().map(|endpoint| vec![endpoint]).collect(),
@@ -98,7 +97,6 @@ impl Matrix {
         let left_out = kinds.len().saturating_sub(KINDS);
         kinds.truncate(KINDS);
         let has_host = world.host().next().is_some();
-        let allows = |flow: &Flow<'_>| evaluate(policies, world, flow, now).effect() == Effect::Allow;
         // The kinds by their numbers, and the host after them.
         let cell = |from: usize, to: usize| -> Option<Passage> {
             let (from, to) = match (kinds.get(from), kinds.get(to)) {
@@ -110,6 +108,11 @@ impl Matrix {
                 (None, Some(to)) => (vec![Party::Host { address: None }], parties(to.first()?)),
                 (None, None) => return None,
             };
+            // Others have no say, and the evaluator asks each one.
+            let ends = [&from, &to].into_iter().filter_map(|parties| parties.first()?.endpoint());
+            let policies = &policies.about(&ends.collect::<Vec<_>>(), world);
+            let cuts = cuts(policies, world);
+            let allows = |flow: &Flow<'_>| evaluate(policies, world, flow, now).effect() == Effect::Allow;
             let mut by_family: BTreeMap<Family, Vec<Span>> = BTreeMap::new();
             let pairs = from.iter().flat_map(|from| to.iter().flat_map(|to| spoken(world, *from, *to)));
             for (from, to) in pairs {

@@ -12,7 +12,7 @@ use crate::{
     document::Document,
     place::Place,
     rule::{Direction, Effect, Layer, Policy, Rule, Stance},
-    world::World,
+    world::{Endpoint, World},
 };
 
 /// Policies and stances, in the order of their places.
@@ -92,6 +92,15 @@ impl Policies {
         let tiered = in_order(&policies);
         let expiries = policies.iter().flat_map(|policy| &policy.rules).filter_map(|rule| rule.expires).collect();
         Ok(Self { policies, stances, tiered, expiries })
+    }
+
+    /// Those that have a say about connections of these endpoints.
+    pub(crate) fn about(&self, endpoints: &[&Endpoint], world: &World) -> Self {
+        let is_about = |policy: &&Policy| {
+            endpoints.iter().any(|it| policy.networks.include(&it.network, world) && policy.subject.selects(it))
+        };
+        let policies: Vec<Policy> = self.policies.iter().filter(is_about).cloned().collect();
+        Self { tiered: in_order(&policies), policies, stances: self.stances.clone(), expiries: self.expiries.clone() }
     }
 
     /// The policies.

@@ -25,6 +25,10 @@ fn names_of_containers_networks_and_images_are_offered() {
     }
     host.run("api", "web", &[], &["sleep", "1000"]);
     host.ok(&["create", "--name", "apart", "busybox", "true"]);
+    let closed = host.path("closed.yaml");
+    let text = "{apiVersion: fabric/v1, kind: Stance, metadata: {name: closed}, networks: [back], ingress: deny}";
+    fs::write(&closed, text).expect("the directory is ours");
+    host.ok(&["policy", "apply", "-f", &closed.to_string_lossy()]);
 
     for (words, expected) in [
         (&["network", "cre"][..], &["create"][..]),
@@ -41,6 +45,8 @@ fn names_of_containers_networks_and_images_are_offered() {
         (&["run", "--network", ""], &["back", "host", "none", "web"]),
         (&["run", "-d", "bu"], &["busybox"]),
         (&["image", "rm", "bu"], &["busybox"]),
+        (&["policy", "rm", ""], &["closed"]),
+        (&["policy", "explain", "ap"], &["api"]),
         // A new one's name is nobody's.
         (&["network", "create", "w"], &NONE),
     ] {

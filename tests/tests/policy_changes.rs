@@ -178,13 +178,14 @@ fn what_the_kernel_refuses_leaves_the_policies_before_it_in_force() {
     let opens = policy("closed", "action: deny, ports: [7777]");
     let file = stage.file(&opens);
     // Once when it is asked before, and once when it had agreed then.
-    for refused in ["check.*", "^-f -.*"] {
+    for (refused, last) in [("check.*", "apply"), ("^-f -.*", "refused")] {
         fs::write(stage.host.path("refused"), refused).expect("the directory is ours");
         let outcome = stage.host.fabric(&["policy", "apply", "-f", &file]);
         assert!(outcome.code == 1 && outcome.stderr.contains("it is refused"), "{refused}: {outcome}");
         fs::write(stage.host.path("refused"), "").expect("the directory is ours");
         assert!(stage.host.ok(&["policy", "inspect", "closed"]).contains("[80]"), "{refused}");
         assert!(!stage.is_open(), "{refused}");
+        assert_eq!(stage.host.json(&["policy", "history"])[0]["request"]["kind"], last);
         stage.host.assert_healthy();
     }
     stage.host.ok(&["policy", "apply", "-f", &file]);

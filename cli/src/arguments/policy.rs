@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use model::NetworkName;
 
+use crate::objects;
+
 /// What can be done with policies.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -72,7 +74,7 @@ pub(crate) struct ApplyArguments {
     #[arg(short, long = "file", value_name = "FILE|DIR", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// The network of Kubernetes policies that have no `metadata.namespace`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = objects::networks())]
     pub(crate) network: Option<NetworkName>,
 }
 
@@ -88,7 +90,7 @@ pub(crate) struct ListPoliciesArguments {
 #[derive(Debug, Args)]
 pub(crate) struct PolicyNames {
     /// Their names, as `ls` lists them: those of Kubernetes are NETWORK/NAME.
-    #[arg(value_name = "POLICY", required = true)]
+    #[arg(value_name = "POLICY", required = true, add = objects::policies())]
     pub(crate) policies: Vec<String>,
 }
 
@@ -102,7 +104,7 @@ pub(crate) struct TestArguments {
     #[arg(long)]
     pub(crate) live: bool,
     /// The network of Kubernetes policies that have no `metadata.namespace`.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = objects::networks())]
     pub(crate) network: Option<NetworkName>,
 }
 
@@ -119,7 +121,7 @@ pub(crate) struct SceneArguments {
     #[arg(long, conflicts_with = "world")]
     pub(crate) live: bool,
     /// The network of Kubernetes policies that have no `metadata.namespace`.
-    #[arg(long, value_name = "NAME", requires = "files")]
+    #[arg(long, value_name = "NAME", requires = "files", add = objects::networks())]
     pub(crate) network: Option<NetworkName>,
 }
 
@@ -136,10 +138,10 @@ pub(crate) struct ExplainArguments {
     #[command(flatten)]
     pub(crate) scene: SceneArguments,
     /// Who opens the connection.
-    #[arg(value_name = "SRC")]
+    #[arg(value_name = "SRC", add = objects::running())]
     pub(crate) from: String,
     /// Whom it is opened to; without a port it is a ping. An IPv6 address before a port stands in brackets.
-    #[arg(value_name = "DST[:PORT[/PROTO]]")]
+    #[arg(value_name = "DST[:PORT[/PROTO]]", add = objects::running())]
     pub(crate) to: String,
 }
 
