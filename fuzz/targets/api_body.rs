@@ -41,6 +41,8 @@ fuzz_target!(|octets: &[u8]| -> Corpus {
     accepted |= round::<api::ExecCreate>(octets).is_some();
     accepted |= round::<api::Rename>(octets).is_some();
     accepted |= round::<api::NetworksPrune>(octets).is_some();
+    accepted |= round::<api::PolicyApply>(octets).is_some();
+    accepted |= round::<api::PolicyRollback>(octets).is_some();
     if let Some(request) = round::<NetworkCreate>(octets) {
         accepted = true;
         create(&request);

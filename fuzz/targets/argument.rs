@@ -43,9 +43,11 @@ fn options(text: &str) {
     round::<model::Bind>(text);
     round::<model::ByteSize>(text);
     round::<model::Capability>(text);
+    round::<model::ContainerPort>(text);
     round::<model::Driver>(text);
     round::<model::DroppedCapability>(text);
     round::<model::EnvironmentVariable>(text);
+    round::<model::ExposedPort>(text);
     round::<model::ExtraHost>(text);
     round::<model::GatewayMode>(text);
     round::<model::IpvlanFlag>(text);

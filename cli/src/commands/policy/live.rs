@@ -56,14 +56,14 @@ impl Scene {
 
 /// The documents of these files that are in force.
 pub(super) fn documents(files: &[PolicyInForce]) -> Result<Vec<Document>, Failure> {
-    let mut found = Vec::new();
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
     for PolicyInForce { name, network, text, documents } in files {
-        let parsed = parse(name, Syntax::of(name), text, network.as_ref());
-        let parsed = parsed.map_err(|errors| {
-            Failure::Several(errors.into_iter().map(|error| PolicyFailure::Document(error).into()).collect())
-        })?;
-        found.extend(parsed.into_iter().filter(|document| documents.contains(&document.title())));
+        match parse(name, Syntax::of(name), text, network.as_ref()) {
+            Ok(parsed) => found.extend(parsed.into_iter().filter(|it| documents.contains(&it.title()))),
+            Err(errors) => failures.extend(errors.into_iter().map(|error| PolicyFailure::Document(error).into())),
+        }
     }
+    Failure::from_several(failures)?;
     Ok(found)
 }
 
