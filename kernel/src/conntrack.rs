@@ -1,4 +1,4 @@
-//! Deletion of conntrack entries that outlived what allowed them.
+//! Conntrack's entries: those that outlived what allowed them go, and connections that it has not seen are made known to it.
 
 mod judged;
 mod remembered;

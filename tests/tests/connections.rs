@@ -1,17 +1,16 @@
 //! The host's table of connections is everybody's, and no container fills it.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::unix::fs::PermissionsExt,
-    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use tests::{ALL, Attached, Frame, Host, Lan, Namespace, PATIENCE, Wire, difference, eventually, within};
+use tests::{
+    ALL, Attached, Frame, Host, Lan, Namespace, PATIENCE, Wire, difference, eventually, path_with_picky_nft, within,
+};
 
 const LIMIT: usize = 512;
 const PORT: u16 = 7000;
@@ -138,27 +137,11 @@ fn without_a_limit_one_container_has_as_many_as_it_likes() {
     assert!(within(PATIENCE, all).is_some(), "the control: {}", known(&host));
 }
 
-/// An `nft` that knows no limit of connections, as on a kernel without it, in a directory for PATH.
-fn nft_without_limits(host: &Host) -> String {
-    let directory = host.path("programs");
-    fs::create_dir(&directory).expect("the directory is ours");
-    let program = directory.join("nft");
-    let script = "#!/bin/sh\ninput=$(cat)\ncase $input in *'ct count'*) echo 'Error: no such expression' >&2; exit 1;; esac\n\
-                  printf '%s\\n' \"$input\" | exec /usr/sbin/nft \"$@\"\n";
-    // Written by another process: what this one has open for writing, a child that another test starts meanwhile has open
-    // for a moment, too, and then it cannot be executed.
-    let draft = host.path("nft-without-limits");
-    fs::write(&draft, script).expect("the directory is ours");
-    let copied = Command::new("cp").args([&draft, &program]).status().expect("cp runs");
-    assert!(copied.success(), "there is room");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the file is ours");
-    format!("{}:{}", directory.display(), std::env::var("PATH").expect("there is one"))
-}
-
 #[test]
 fn a_kernel_that_cannot_limit_them_is_told_of_and_asked_again_at_the_next_start() {
     let host = Host::stopped(&format!("connection_limit = {LIMIT}"));
-    let path = nft_without_limits(&host);
+    let no_limits = "case $input in *'ct count'*) echo 'Error: no such expression' >&2; exit 1;; esac";
+    let path = path_with_picky_nft(&host, no_limits);
     let start_without = || {
         host.spawn(host.netd_command().env("PATH", &path));
         host.wait_until_ready();

@@ -3,12 +3,10 @@
 use std::{
     fs,
     net::{Ipv4Addr, UdpSocket},
-    os::unix::fs::PermissionsExt,
-    process::Command,
     time::Duration,
 };
 
-use tests::{Attached, Flow, Host, Scenario, crash_after_each, eventually, fetch};
+use tests::{Attached, Flow, Host, Scenario, crash_after_each, eventually, fetch, path_with_picky_nft};
 
 const HTTP: [&str; 6] = ["httpd", "-f", "-p", "80", "-h", "/etc"];
 const CLOSED: &str = "{apiVersion: fabric/v1, kind: Stance, metadata: {name: closed}, networks: [web], ingress: deny}";
@@ -143,31 +141,21 @@ fn documents_are_kept_as_they_were_given() {
     assert!(!stage.is_open(), "nobody does");
 }
 
-/// An `nft` that refuses what the file beside it says, in a directory for PATH.
-fn picky_nft(host: &Host) -> String {
-    let directory = host.path("programs");
-    fs::create_dir(&directory).expect("the directory is ours");
-    let program = directory.join("nft");
+/// An `nft` that refuses what the file beside it says, by a value of PATH.
+fn nft_that_refuses_a_word(host: &Host) -> String {
     let refused = host.path("refused");
-    let script = format!(
-        "#!/bin/sh\ninput=$(cat)\nword=$(cat {})\nif [ \"$word\" ] && echo \"$* $input\" | grep -qe \"$word\"; then\n\
-         echo 'Error: it is refused' >&2; exit 1; fi\nprintf '%s\\n' \"$input\" | exec /usr/sbin/nft \"$@\"\n",
+    fs::write(&refused, "").expect("the directory is ours");
+    let refusal = format!(
+        "word=$(cat {})\nif [ \"$word\" ] && echo \"$* $input\" | grep -qe \"$word\"; then\necho 'Error: it is refused' >&2; exit 1; fi",
         refused.display()
     );
-    fs::write(&refused, "").expect("the directory is ours");
-    let draft = host.path("picky-nft");
-    fs::write(&draft, script).expect("the directory is ours");
-    // Written by another process: what this one has open for writing cannot be executed.
-    let copied = Command::new("cp").args([&draft, &program]).status().expect("cp runs");
-    assert!(copied.success(), "there is room");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the file is ours");
-    format!("{}:{}", directory.display(), std::env::var("PATH").expect("there is one"))
+    path_with_picky_nft(host, &refusal)
 }
 
 #[test]
 fn what_the_kernel_refuses_leaves_the_policies_before_it_in_force() {
     let host = Host::stopped("");
-    let path = picky_nft(&host);
+    let path = nft_that_refuses_a_word(&host);
     host.spawn(host.netd_command().env("PATH", &path));
     host.wait_until_ready();
     host.import_busybox();
