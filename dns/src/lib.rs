@@ -1,6 +1,6 @@
 //! Service discovery by DNS: zones, the server that answers from them, and the forwarder for all other names.
 //!
-//! A [`Snapshot`] says what is known; [`Zones`] puts one in force; a [`Server`] answers on the gateways' addresses.
+//! A [`Snapshot`] says what is known; [`Fact`]s are what needs no server to be answered; [`Zones`] puts one in force; a [`Server`] answers on the gateways' addresses.
 //! Each client sees the names of the networks that its container is attached to. `NAME` is a container's name, its short
 //! identifier, or an alias:
 //!
@@ -17,6 +17,7 @@ mod count;
 mod decision;
 mod domain;
 mod error;
+mod fact;
 mod forward;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -40,6 +41,7 @@ mod zones;
 pub use count::{Answers, Counts};
 pub use domain::{Domain, ParseDomainError};
 pub use error::{DnsError, Transport};
+pub use fact::Fact;
 pub use log::{LogEntry, LogReader, Origin};
 pub use record::{ParseRecordTypeError, RecordType};
 pub use resolv_conf::{HostResolver, ResolvConf};

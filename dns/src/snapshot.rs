@@ -199,6 +199,11 @@ impl Snapshot {
         self.zones.get(network).and_then(|zone| zone.names.get(name)).map_or(&[], Vec::as_slice)
     }
 
+    /// Who goes by a name on the network, once for each name, in no order.
+    pub(crate) fn holders(&self, network: &NetworkName) -> impl Iterator<Item = &Arc<Attachment>> {
+        self.zones.get(network).into_iter().flat_map(|zone| zone.names.values()).flatten()
+    }
+
     fn subnet_before(&self, address: IpAddr) -> Option<&(IpNet, NetworkName)> {
         self.subnets.range(..=address).next_back().map(|(_, found)| found)
     }

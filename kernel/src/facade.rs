@@ -25,7 +25,7 @@ use crate::{
     link,
     namespace::Namespaces,
     octets, ports,
-    shortcut::Terms,
+    shortcut::{Names, Terms},
     structure::Unlimited,
     sub_interface,
     sweep::{After, Sweeper},
@@ -91,7 +91,9 @@ impl Kernel {
         let unlimited = Unlimited::default();
         let worker =
             || Worker::open(run_dir, namespaces.clone(), herald.clone(), limit, unlimited.clone(), terms.clone());
-        let sweeper = Arc::new(Sweeper::start(worker()?)?);
+        let mut first = worker()?;
+        terms.begin(&mut first.route);
+        let sweeper = Arc::new(Sweeper::start(first)?);
         // Whoever reconciles everything waits for it, most of all at the start; nobody waits for the looks, and they had
         // better not keep anybody waiting.
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
@@ -254,6 +256,11 @@ impl Kernel {
     /// When the thread that looks has ended.
     pub async fn barrier(&self) -> Result<Option<Barrier>, KernelError> {
         ask(&self.looks, |worker, _| Ok(worker.splice.barrier(&mut worker.netfilter, Trust::Nothing))).await
+    }
+
+    /// What the program at the ports knows of names. It answers what it knows in place of the DNS server.
+    pub fn names(&self) -> &Names {
+        &self.terms.names
     }
 
     /// Why the connections of containers are not limited though they are to be, if so: all other rules hold then.

@@ -1,7 +1,9 @@
-//! Whether rules of other programs look at frames that pass from one port of a bridge to another.
+//! Whether rules of other programs look at frames that pass from one port of a bridge to another, or at what containers ask
+//! the host.
 //!
 //! Rules of the family `bridge` do; where `br_netfilter` has bridges call iptables
 //! (`net.bridge.bridge-nf-call-iptables`), so do those of IP families; and so do those at the ingress or egress of a port.
+//! At questions look those of IP families wherever bridges call nothing, too, and those at a bridge itself.
 //! A chain counts as soon as it holds a rule or drops by its policy: whom it means to judge is not worked out.
 
 use std::path::Path;
@@ -29,6 +31,8 @@ const NFPROTO_BRIDGE: u8 = 7;
 const NFPROTO_IPV6: u8 = 10;
 /// Prerouting, forward and postrouting, which have the same numbers in all families.
 const PASSING: [u32; 3] = [0, 2, 4];
+/// Prerouting, input, output and postrouting: what is for the host, and what it sends.
+const LOCAL: [u32; 4] = [0, 1, 3, 4];
 /// Of the family `inet`.
 const INGRESS: u32 = 5;
 const NF_DROP: u32 = 0;
@@ -52,6 +56,8 @@ const LEGACY_BRIDGE: [&str; 3] =
 
 /// How a port's name begins.
 const PORT: &str = "fe-";
+/// How a bridge's name begins.
+const BRIDGE: &str = "fb-";
 
 /// What a chain must be asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +68,23 @@ enum Sees {
     Packets { ipv4: bool, ipv6: bool },
 }
 
-/// A chain of another program's that looks at what passes a bridge, or would if bridges called iptables.
+/// A chain of another program's that looks at what passes a bridge, or would if bridges called iptables, or at what containers
+/// ask the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Judge {
     shown: String,
-    sees: Sees,
+    sees: Option<Sees>,
+    /// Whether it sees questions to a gateway over IPv4, or their answers.
+    sees_questions: bool,
+}
+
+/// Who looks, if anybody does.
+#[derive(Debug, Default)]
+pub(crate) struct First {
+    /// At what passes from port to port.
+    pub(crate) of_passing: Option<String>,
+    /// At what containers ask the DNS of their gateway over IPv4, or at what they are answered.
+    pub(crate) of_questions: Option<String>,
 }
 
 /// What is known of chains of other programs as long as the kernel tells of no change to any.
@@ -96,8 +114,8 @@ pub(crate) enum Trust {
 }
 
 impl Judges {
-    /// Who looks at what passes from port to port, if anybody does.
-    pub(crate) fn first(&mut self, netfilter: &mut Socket, trust: Trust) -> Result<Option<String>, KernelError> {
+    /// Who looks, if anybody does.
+    pub(crate) fn first(&mut self, netfilter: &mut Socket, trust: Trust) -> Result<First, KernelError> {
         let holds = self.vigil.holds(netfilter)?;
         if !holds || trust == Trust::Nothing {
             self.found = look(netfilter)?;
@@ -106,13 +124,17 @@ impl Judges {
         let [of4, of6] = &mut self.calls;
         let (ipv4, ipv6) = (of4.is_on()?, of6.is_on()?);
         let is_asked = |judge: &&Judge| match judge.sees {
-            Sees::Frames => true,
-            Sees::Packets { ipv4: of4, ipv6: of6 } => ipv4 && of4 || ipv6 && of6,
+            Some(Sees::Frames) => true,
+            Some(Sees::Packets { ipv4: of4, ipv6: of6 }) => ipv4 && of4 || ipv6 && of6,
+            None => false,
         };
-        match self.found.iter().find(is_asked) {
-            Some(judge) => Ok(Some(judge.shown.clone())),
-            None => self.legacy([ipv4, ipv6]),
-        }
+        let shown = |judge: &Judge| judge.shown.clone();
+        let passing = self.found.iter().find(is_asked).map(shown);
+        let questions = self.found.iter().find(|judge| judge.sees_questions).map(shown);
+        Ok(First {
+            of_passing: if passing.is_some() { passing } else { self.legacy([ipv4, ipv6])? },
+            of_questions: if questions.is_some() { questions } else { self.legacy([true, false])? },
+        })
     }
 
     /// Rules that nftables knows nothing of. Of the kernel's module for frames nobody says what it holds.
@@ -160,29 +182,35 @@ fn judge(reply: &Reply) -> Option<Judge> {
     if of(rest, CHAIN_USE).unwrap_or_default() == 0 && of(rest, CHAIN_POLICY) != Some(NF_DROP) {
         return None;
     }
-    let (family, sees) = match header[0] {
-        NFPROTO_BRIDGE => ("bridge", Some(Sees::Frames).filter(|_| PASSING.contains(&number))),
-        NFPROTO_NETDEV => ("netdev", Some(Sees::Frames).filter(|_| is_at_ports(hook))),
-        NFPROTO_INET if number == INGRESS => ("inet", Some(Sees::Frames).filter(|_| is_at_ports(hook))),
-        NFPROTO_INET => ("inet", passing(number, true, true)),
-        NFPROTO_IPV4 => ("ip", passing(number, true, false)),
-        NFPROTO_IPV6 => ("ip6", passing(number, false, true)),
+    let is_local = LOCAL.contains(&number);
+    let (at_ports, at_bridges) = (is_at(hook, PORT), is_at(hook, BRIDGE));
+    let (family, sees, sees_questions) = match header[0] {
+        NFPROTO_BRIDGE => ("bridge", Some(Sees::Frames).filter(|_| PASSING.contains(&number)), is_local),
+        NFPROTO_NETDEV => ("netdev", Some(Sees::Frames).filter(|_| at_ports), at_ports || at_bridges),
+        NFPROTO_INET if number == INGRESS => ("inet", Some(Sees::Frames).filter(|_| at_ports), at_ports || at_bridges),
+        NFPROTO_INET => ("inet", passing(number, true, true), is_local),
+        NFPROTO_IPV4 => ("ip", passing(number, true, false), is_local),
+        NFPROTO_IPV6 => ("ip6", passing(number, false, true), false),
         _ => return None,
     };
+    if sees.is_none() && !sees_questions {
+        return None;
+    }
     let name = |kind| attribute(rest, kind).map(string).unwrap_or_default();
-    Some(Judge { shown: format!("table {family} {}, chain {}", name(CHAIN_TABLE), name(CHAIN_NAME)), sees: sees? })
+    let shown = format!("table {family} {}, chain {}", name(CHAIN_TABLE), name(CHAIN_NAME));
+    Some(Judge { shown, sees, sees_questions })
 }
 
 fn passing(hook: u32, ipv4: bool, ipv6: bool) -> Option<Sees> {
     PASSING.contains(&hook).then_some(Sees::Packets { ipv4, ipv6 })
 }
 
-/// Whether a hook that names devices may be that of a port: by its name, or by how its name begins.
-fn is_at_ports(hook: &[u8]) -> bool {
+/// Whether a hook that names devices may be that of one whose name begins so: by its name, or by how its name begins.
+fn is_at(hook: &[u8], beginning: &str) -> bool {
     let one = attribute(hook, HOOK_DEVICE).map(string);
     let more = attributes(attribute(hook, HOOK_DEVICES).unwrap_or_default()).map(|(_, name)| string(name));
     one.into_iter().chain(more).any(|name| {
         let name = name.trim_end_matches('*');
-        name.starts_with(PORT) || PORT.starts_with(name)
+        name.starts_with(beginning) || beginning.starts_with(name)
     })
 }

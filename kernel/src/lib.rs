@@ -56,5 +56,6 @@ pub use firewalls::{Obstacle, Traffic};
 pub use netlink::Refusal;
 pub use octets::Octets;
 pub use ports::{HostPorts, Listener};
+pub use shortcut::{Fact, Names, Withheld};
 pub use structure::ConnectionLimit;
 pub use watch::{Notice, Watch};

@@ -2,14 +2,18 @@
 //! one network straight to the other container's interface (`bpf_redirect_peer`), past the bridge, its rules, and what
 //! `br_netfilter` calls for bridged frames.
 //!
-//! What the program holds of ports and addresses it holds in two maps. They are found again by way of the filter that is
+//! The same program answers questions for names that containers ask their gateway: [`answer`].
+//!
+//! What the program holds of ports, addresses and names it holds in maps. They are found again by way of the filter that is
 //! the program, so nothing has to be remembered, nor a file kept: [`filter`]. Whether frames may go past other programs'
 //! rules is [`crate::judges`]' to say.
 
+mod answer;
 mod assembler;
 mod bpf;
 mod entry;
 mod filter;
+mod names;
 mod program;
 mod standing;
 mod terms;
@@ -22,6 +26,7 @@ use std::{
 use model::{Attachment, Barrier, Change, Gate, IfName, Passage, Shortcut};
 use netlink_sys::constants::NETLINK_ROUTE;
 
+pub use self::names::{Fact, Names, Withheld};
 pub(crate) use self::terms::Terms;
 use self::{
     filter::Found,
@@ -29,14 +34,14 @@ use self::{
 };
 use crate::{
     KernelError,
-    judges::{Judges, Trust},
+    judges::{First, Judges, Trust},
     link::{self, Link},
     netlink::Socket,
 };
 
 /// What the filter is called: which program it is. A name tells accidents apart, such as another version's.
 static NAME: LazyLock<String> = LazyLock::new(|| {
-    let hash = program::program(0, 0)
+    let hash = program::program(program::Maps::default())
         .iter()
         .fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193));
     format!("fabric-{hash:08x}")
@@ -62,12 +67,14 @@ impl Splice {
         if forbidden.is_some() {
             return forbidden;
         }
-        let judge = self.judges.first(netfilter, trust).unwrap_or_else(|error| {
+        let judges = self.judges.first(netfilter, trust).unwrap_or_else(|error| {
             tracing::debug!(%error, "who cannot be seen counts");
             self.terms.postpone(&error);
-            Some("somebody whose rules cannot be read".to_owned())
+            let unseen = || Some("somebody whose rules cannot be read".to_owned());
+            First { of_passing: unseen(), of_questions: unseen() }
         });
-        judge.map(|by| Barrier::Judged { by })
+        self.terms.names.set_judged(judges.of_questions.is_some());
+        judges.of_passing.map(|by| Barrier::Judged { by })
     }
 
     /// Looks which program stands, and remembers how to reach it.
@@ -229,7 +236,7 @@ impl Splice {
         if self.find()? != model::Program::Current {
             self.standing = None;
         }
-        let new = if self.standing.is_none() { Some(Standing::new()?) } else { None };
+        let new = if self.standing.is_none() { Some(Standing::new(&self.terms.names)?) } else { None };
         let standing = new.as_ref().or(self.standing.as_deref()).expect("one of them is there");
         for (index, passage) in &ports {
             standing.insert(*index, passage)?;

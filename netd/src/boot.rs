@@ -133,7 +133,10 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     let dns = dns::Server::new(zones.clone(), forwarder, config.dns_query_log).map_err(StartError::Threads)?;
     // Last: what it mounts is unmounted when the daemon stops.
     let kernel = kernel::Kernel::open(directories.run(), config.connection_limit.into(), config.shortcut)?;
+    let all_remembered = (config.dns_query_log > 0).then(|| kernel.names().withhold());
     Ok(Arc::new(Daemon {
+        askable: Mutex::default(),
+        _all_remembered: all_remembered,
         metrics: Default::default(),
         events: Events::load(&directories.events()),
         directories,

@@ -15,8 +15,8 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::{
     binds::Binds, clock::Clock, config::Config, directories::Directories, doctor::KnownOverlaps, events::Events,
-    failure::Failure, history::History, mended::Mended, metrics::Metrics, namespaces::Purpose, step::Steps,
-    world::World,
+    failure::Failure, history::History, mended::Mended, metrics::Metrics, names::Askable, namespaces::Purpose,
+    step::Steps, world::World,
 };
 
 /// How long nobody may have to wait for the pool of namespaces to be filled before it is.
@@ -31,6 +31,10 @@ pub(crate) struct Daemon {
     pub(crate) images: Arc<image::Images>,
     pub(crate) runtime: runtime::Runtime,
     pub(crate) zones: dns::Zones,
+    /// How the networks that are zones are asked.
+    pub(crate) askable: Mutex<Askable>,
+    /// Held where all queries are remembered, which only those to the server can be.
+    pub(crate) _all_remembered: Option<kernel::Withheld>,
     pub(crate) dns: dns::Server,
     pub(crate) steps: Steps,
     pub(crate) events: Events,

@@ -132,7 +132,7 @@ impl Daemon {
         page.counter("fabric_kernel_changes_total", "Changes made to the kernel.", &metrics.changes);
         page.counter("fabric_container_restarts_total", "Starts by restart policies.", &metrics.restarts);
         let listening = u8::from(self.deaf.lock().expect("nobody panics with it").is_empty());
-        page.dns(&self.dns.counts());
+        page.dns(&self.dns.counts(), self.kernel.names().answered());
         page.one("fabric_dns_listening", "gauge", "1 if every network's gateway answers DNS.", &[], listening);
         page.0
     }
@@ -201,10 +201,12 @@ impl Page {
         }
     }
 
-    fn dns(&mut self, counts: &dns::Counts) {
+    fn dns(&mut self, counts: &dns::Counts, by_kernel: u64) {
         let name = "fabric_dns_queries_total";
         self.head(name, "counter", "Answered DNS queries, by transport and by where the answer came from.");
-        for (transport, answers) in [("udp", counts.udp), ("tcp", counts.tcp)] {
+        let mut udp = counts.udp;
+        udp.zone += by_kernel;
+        for (transport, answers) in [("udp", udp), ("tcp", counts.tcp)] {
             for (origin, count) in [
                 ("zone", answers.zone),
                 ("cache", answers.cache),
@@ -214,6 +216,8 @@ impl Page {
                 self.sample(name, &[("transport", transport), ("origin", origin)], count);
             }
         }
+        let help = "Of these, those that the kernel answered at the containers' ports.";
+        self.one("fabric_dns_kernel_queries_total", "counter", help, &[], by_kernel);
         let name = "fabric_dns_unanswered_total";
         self.head(
             name,

@@ -1,10 +1,81 @@
-//! What DNS knows: networks are zones, live containers are names.
+//! What DNS knows: networks are zones, live containers are names. What needs no server to be answered the kernel is told.
 
-use model::{Container, ContainerPort, Endpoint, Network, Publish, Subnet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use dns::{Attachment, DnsError, Snapshot};
+use kernel::Fact;
+use model::{Container, ContainerPort, Endpoint, MacAddress, Network, NetworkId, NetworkName, Publish, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
+/// How the networks that are zones are asked. Held while zones change, so that the kernel is told in the same order.
+pub(crate) type Askable = BTreeMap<NetworkName, Gateways>;
+
+/// The gateways of a network.
+#[derive(Debug)]
+pub(crate) struct Gateways {
+    network: NetworkId,
+    subnets: Vec<Subnet>,
+    mac: MacAddress,
+}
+
+impl Gateways {
+    fn of(network: &Network) -> Self {
+        let subnets = network.gateways().cloned().collect();
+        Self { network: network.id.clone(), subnets, mac: network.gateway_mac }
+    }
+
+    /// What the kernel is told; nothing of who has no gateway to ask.
+    fn told(&self, fact: dns::Fact, ttl: u32) -> Option<Fact> {
+        let network = self.network.clone();
+        match fact {
+            dns::Fact::Address { name, address, .. } => Some(Fact::Address { network, name, address, ttl }),
+            dns::Fact::Asker { address, .. } => {
+                let subnet = self.subnets.iter().find(|subnet| subnet.range().contains(&IpAddr::V4(address)))?;
+                let IpAddr::V4(gateway) = subnet.gateway() else { return None };
+                Some(Fact::Asker { network, address, gateway, mac: self.mac })
+            }
+        }
+    }
+}
+
+fn told(askable: &Askable, snapshot: &Snapshot, about: &[Arc<Attachment>]) -> BTreeSet<Fact> {
+    let facts = snapshot.facts(about.iter().map(|endpoint| &**endpoint)).into_iter();
+    let gateways = |fact: &dns::Fact| match fact {
+        dns::Fact::Address { network, .. } | dns::Fact::Asker { network, .. } => askable.get(network),
+    };
+    facts.filter_map(|fact| gateways(&fact)?.told(fact, snapshot.ttl())).collect()
+}
+
 impl Daemon {
+    /// Puts in force what `change` makes of what DNS knows and of how networks are asked, which concerns the endpoints that
+    /// `about` names. The kernel never answers what the server would not.
+    fn change_names(
+        &self,
+        about: impl FnOnce(&Snapshot) -> Vec<Arc<Attachment>>,
+        change: impl FnOnce(&Snapshot) -> Result<Snapshot, DnsError>,
+        ask: impl FnOnce(&mut Askable),
+    ) -> Result<(), DnsError> {
+        let mut askable = self.askable.lock().expect("nobody panics with it");
+        let before = self.zones.snapshot();
+        let after = change(&before)?;
+        let names = self.kernel.names();
+        let about = if names.are_kept() { about(&before) } else { Vec::new() };
+        let held = told(&askable, &before, &about);
+        ask(&mut askable);
+        let holds = told(&askable, &after, &about);
+        let [gone, come] = [(&held, &holds), (&holds, &held)].map(|(one, other)| {
+            let facts: Vec<_> = one.difference(other).cloned().collect();
+            facts
+        });
+        names.change(&gone, &come, || self.zones.publish(after));
+        Ok(())
+    }
+
     /// The network becomes a zone.
     pub(crate) fn open_zone(&self, network: &Network) -> Result<(), Failure> {
         let config = dns::ZoneConfig {
@@ -16,7 +87,10 @@ impl Daemon {
                 servers => dns::Forwarding::To(servers.iter().map(|server| server.address()).collect()),
             },
         };
-        self.zones.update(|snapshot| snapshot.with_network(config.clone())).map_err(|source| Failure::Dns {
+        let ask = |askable: &mut Askable| drop(askable.insert(network.name.clone(), Gateways::of(network)));
+        let opened =
+            self.change_names(|before| before.endpoints(&network.name), |before| before.with_network(config), ask);
+        opened.map_err(|source| Failure::Dns {
             doing: format!("open the zone of network `{}`", network.name),
             source: source.into(),
         })
@@ -24,7 +98,11 @@ impl Daemon {
 
     /// The zone closes, with every name in it.
     pub(crate) fn close_zone(&self, network: &Network) {
-        let closed = self.zones.update(|snapshot| Ok(snapshot.without_network(&network.name)));
+        let closed = self.change_names(
+            |before| before.endpoints(&network.name),
+            |before| Ok(before.without_network(&network.name)),
+            |askable| drop(askable.remove(&network.name)),
+        );
         closed.expect("taking a zone out of a snapshot has no way to fail");
     }
 
@@ -32,7 +110,7 @@ impl Daemon {
     pub(crate) fn publish_names(&self, container: &Container) -> Result<(), Failure> {
         for endpoint in &container.endpoints {
             let Some(network) = self.world().network(&endpoint.network).cloned() else { continue };
-            let attachment = dns::Attachment {
+            let attachment = Attachment {
                 network: network.name,
                 container: container.name.clone(),
                 short_id: container.id.short().to_owned(),
@@ -41,11 +119,14 @@ impl Daemon {
                 services: services(container),
                 upstreams: container.resolver.servers.iter().map(|server| server.address()).collect(),
             };
-            self.zones.update(|snapshot| snapshot.with_attachment(attachment.clone())).map_err(|source| {
-                Failure::Dns {
-                    doing: format!("publish the name of container `{}`", container.name),
-                    source: source.into(),
-                }
+            let about = |before: &Snapshot| {
+                let former = attachment.addresses.iter().filter_map(|address| before.attachment(*address));
+                former.chain([&attachment]).cloned().map(Arc::new).collect()
+            };
+            let published = self.change_names(about, |before| before.with_attachment(attachment.clone()), |_| ());
+            published.map_err(|source| Failure::Dns {
+                doing: format!("publish the name of container `{}`", container.name),
+                source: source.into(),
             })?;
         }
         self.steps.after("names published");
@@ -60,7 +141,11 @@ impl Daemon {
     /// The names of these endpoints can be resolved no more.
     pub(crate) fn withdraw_endpoints(&self, endpoints: &[Endpoint]) {
         for address in endpoints.iter().flat_map(Endpoint::addresses) {
-            let withdrawn = self.zones.update(|snapshot| Ok(snapshot.without_attachment(address)));
+            let withdrawn = self.change_names(
+                |before| before.attachment(address).cloned().map(Arc::new).into_iter().collect(),
+                |before| Ok(before.without_attachment(address)),
+                |_| (),
+            );
             withdrawn.expect("taking a name out of a snapshot has no way to fail");
         }
         self.steps.after("names withdrawn");

@@ -71,7 +71,13 @@ impl Daemon {
     /// The query log as a body of one JSON object per line.
     pub(crate) fn dns_log(&self, query: DnsLogQuery) -> Body {
         let (lines, receiver) = mpsc::channel(64);
-        tokio::spawn(send(self.dns.query_log(), query, lines));
+        // What the kernel answers nobody sees.
+        let withheld = query.follow.then(|| self.kernel.names().withhold());
+        let log = self.dns.query_log();
+        tokio::spawn(async move {
+            send(log, query, lines).await;
+            drop(withheld);
+        });
         Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, Infallible>))
     }
 }

@@ -21,6 +21,8 @@ const PROGRAM_BY_ID: libc::c_int = 13;
 const MAP_BY_ID: libc::c_int = 14;
 const INFORMATION: libc::c_int = 15;
 const HASH: u32 = 1;
+/// `BPF_MAP_TYPE_PERCPU_ARRAY`
+const COUNTER: u32 = 6;
 /// `BPF_F_NO_PREALLOC`: entries take memory when they are made.
 const ON_DEMAND: u32 = 1;
 /// More than any host has ports or addresses.
@@ -42,12 +44,17 @@ const MAP_IDENTIFIERS: usize = 56;
 /// How much of either is asked for.
 const INFORMATION_LENGTH: usize = 64;
 
-/// A hash map in the kernel, with keys and values of fixed lengths.
+/// The only key of a [`Map::counter`].
+const COUNTER_KEY: [u8; 4] = [0; 4];
+
+/// A map in the kernel, with keys and values of fixed lengths.
 #[derive(Debug)]
 pub(super) struct Map {
     file: OwnedFd,
     key: usize,
     value: usize,
+    /// What the kernel calls it.
+    pub(super) id: u32,
 }
 
 /// A program that the kernel has verified.
@@ -119,6 +126,14 @@ fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// No fewer than the processors that the kernel has a number for: what is not known of the file is made up for generously.
+fn possible_processors() -> usize {
+    const MANY: usize = 8192;
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit(['-', ',']).next().and_then(|number| number.parse::<usize>().ok());
+    last.map_or(MANY, |last| last + 1)
+}
+
 fn word(octets: &[u8], at: usize) -> u32 {
     octets.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
@@ -137,15 +152,28 @@ fn information(file: &OwnedFd, maps: &mut [u32]) -> io::Result<[u8; INFORMATION_
 }
 
 impl Map {
+    /// The [shape](Map::shape) of a [`Map::counter`].
+    pub(super) const COUNTER: (usize, usize) = (COUNTER_KEY.len(), 8);
+
     /// A map of keys and values of these lengths in octets.
     pub(super) fn new(key: usize, value: usize) -> io::Result<Self> {
+        Self::make(HASH, (key, value), MOST_ENTRIES, ON_DEMAND)
+    }
+
+    /// A number for each processor, all of them zero.
+    pub(super) fn counter() -> io::Result<Self> {
+        Self::make(COUNTER, Self::COUNTER, 1, 0)
+    }
+
+    fn make(kind: u32, (key, value): (usize, usize), most: u32, flags: u32) -> io::Result<Self> {
         let number = |length: usize| u32::try_from(length).expect("short");
-        let attributes = Attributes::new().number(HASH).number(number(key)).number(number(value));
-        let mut attributes = attributes.number(MOST_ENTRIES).number(ON_DEMAND);
+        let attributes = Attributes::new().number(kind).number(number(key)).number(number(value));
+        let mut attributes = attributes.number(most).number(flags);
         // SAFETY: there is no address; the command returns a descriptor.
         #[expect(unsafe_code, reason = "see `Attributes::open`")]
         let file = unsafe { attributes.open(MAP_CREATE)? };
-        Ok(Self { file, key, value })
+        let id = word(&information(&file, &mut [])?, IDENTIFIER);
+        Ok(Self { file, key, value, id })
     }
 
     /// The map with this identifier.
@@ -155,7 +183,7 @@ impl Map {
         let file = unsafe { Attributes::new().number(id).open(MAP_BY_ID)? };
         let told = information(&file, &mut [])?;
         let length = |at| usize::try_from(word(&told, at)).expect("short");
-        Ok(Self { key: length(KEY_LENGTH), value: length(VALUE_LENGTH), file })
+        Ok(Self { key: length(KEY_LENGTH), value: length(VALUE_LENGTH), file, id })
     }
 
     /// How long its keys and values are.
@@ -188,6 +216,21 @@ impl Map {
         #[expect(unsafe_code, reason = "see `Attributes::call`")]
         let found = unless_missing(unsafe { attributes.call(MAP_LOOKUP) })?;
         Ok(found.map(|_| value))
+    }
+
+    /// The sum of the numbers of a [`Map::counter`].
+    pub(super) fn sum(&self) -> io::Result<u64> {
+        let mut numbers = vec![0_u64; possible_processors()];
+        let mut attributes = Attributes::new()
+            .number(descriptor(&self.file))
+            .address(COUNTER_KEY.as_ptr())
+            .address(numbers.as_mut_ptr());
+        // SAFETY: key and numbers are borrowed until after the call; the kernel writes one for each processor that is possible.
+        #[expect(unsafe_code, reason = "see `Attributes::call`")]
+        unsafe {
+            attributes.call(MAP_LOOKUP)?
+        };
+        Ok(numbers.iter().fold(0, |sum, number| sum.wrapping_add(*number)))
     }
 
     /// Removes a key, if it is there.
@@ -258,9 +301,9 @@ impl Program {
         descriptor(&self.file)
     }
 
-    /// The first two of its maps.
+    /// The first four of its maps, in the order in which it names them.
     pub(super) fn maps(&self) -> io::Result<Vec<Map>> {
-        let mut maps = [0_u32; 2];
+        let mut maps = [0_u32; 4];
         let told = information(&self.file, &mut maps)?;
         let count = usize::try_from(word(&told, MAP_COUNT)).expect("few");
         maps.iter().take(count).map(|id| Map::with_id(*id)).collect()

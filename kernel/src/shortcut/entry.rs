@@ -1,8 +1,11 @@
-//! The entries of the program's two maps: who may send what by which port, and at which port each address is.
+//! The entries of the program's maps: who may send what by which port, at which port each address is, and what is known of
+//! names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::{MacAddress, NetworkId, Sender};
+
+use super::names::Fact;
 
 /// How long a key of [`port_key`] is.
 pub(super) const PORT_KEY_LENGTH: usize = 4;
@@ -20,6 +23,17 @@ pub(super) const LONGEST: i16 = 16;
 pub(super) const ADDRESS4: i16 = 20;
 pub(super) const ADDRESS6: i16 = 24;
 pub(super) const HOLDER_PORT: i16 = 8;
+pub(super) const GATEWAY: i16 = 8;
+
+/// How long the key of a [`Fact`] is: the network, and a name that is followed by zeros and by its length; or, in place of
+/// name and length, the IPv4 address of an asker and zeros.
+pub(super) const FACT_KEY_LENGTH: usize = 64;
+/// How long the value of a [`Fact`] is.
+pub(super) const FACT_LENGTH: usize = 16;
+/// The longest name, in octets of its wire form.
+pub(super) const LONGEST_NAME: i16 = 55;
+/// The value of a name: a record of an answer (RFC 1035, 4.1.3).
+pub(super) const RECORD_LENGTH: i16 = 16;
 
 /// An Ethernet header is as long.
 const ETHERNET: u32 = 14;
@@ -86,9 +100,69 @@ pub(super) fn holders_port(octets: &[u8]) -> Option<u32> {
     octets.last_chunk().map(|octets| u32::from_ne_bytes(*octets))
 }
 
+/// The key of what is known; none if it is about a name that is too long.
+pub(super) fn fact_key(fact: &Fact) -> Option<[u8; FACT_KEY_LENGTH]> {
+    let mut key = [0; FACT_KEY_LENGTH];
+    let (network, octets) = match fact {
+        Fact::Address { network, name, .. } => (network, &name[..]),
+        Fact::Asker { network, address, .. } => (network, &address.octets()[..]),
+    };
+    key[..8].copy_from_slice(&network.octets());
+    key[8..FACT_KEY_LENGTH - 1].get_mut(..octets.len())?.copy_from_slice(octets);
+    if let Fact::Address { name, .. } = fact {
+        key[FACT_KEY_LENGTH - 1] = name.len().try_into().ok()?;
+    }
+    Some(key)
+}
+
+/// Whether this is the key of an asker.
+pub(super) fn is_askers(key: &[u8]) -> bool {
+    key.last() == Some(&0)
+}
+
+/// What is known: of a name the record that answers a question for it, of an asker MAC address, two octets of nothing and
+/// IPv4 address of the gateway, and nothing.
+pub(super) fn fact(of: &Fact) -> [u8; FACT_LENGTH] {
+    let mut value = [0; FACT_LENGTH];
+    match of {
+        Fact::Address { address, ttl, .. } => {
+            // The question's name, type A, class IN.
+            value[..6].copy_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
+            value[6..10].copy_from_slice(&ttl.to_be_bytes());
+            value[10..12].copy_from_slice(&[0, 4]);
+            value[12..].copy_from_slice(&address.octets());
+        }
+        Fact::Asker { gateway, mac, .. } => {
+            value[..6].copy_from_slice(&mac.octets());
+            value[8..12].copy_from_slice(&gateway.octets());
+        }
+    }
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_up_to_55_octets_have_a_key_of_their_own() {
+        let network = NetworkId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
+        let address = Ipv4Addr::new(10, 0, 0, 9);
+        let named =
+            |name: &[u8]| fact_key(&Fact::Address { network: network.clone(), name: name.into(), address, ttl: 5 });
+        let key = named(b"\x03web\0").expect("short");
+        assert_eq!(key[..13], *b"\x01\x02\x03\x04\x05\x06\x07\x08\x03web\0");
+        assert_eq!((&key[13..63], key[63]), (&[0; 50][..], 5));
+        assert_ne!(named(b"\x03web\0\0"), Some(key), "what is behind a name is not the name");
+        assert!(named(&[1; 55]).is_some_and(|key| !is_askers(&key)));
+        assert_eq!(named(&[1; 56]), None);
+        let mac = MacAddress::local([2, 0, 0, 0, 0, 9]);
+        let asker = Fact::Asker { network: network.clone(), address, gateway: Ipv4Addr::new(10, 0, 0, 1), mac };
+        assert!(fact_key(&asker).is_some_and(|key| is_askers(&key)));
+        assert_eq!(fact(&asker), *b"\x02\0\0\0\0\x09\0\0\x0a\0\0\x01\0\0\0\0");
+        let name = Fact::Address { network, name: (*b"\x01a\0").into(), address, ttl: 258 };
+        assert_eq!(fact(&name), *b"\xc0\x0c\0\x01\0\x01\0\0\x01\x02\0\x04\x0a\0\0\x09");
+    }
 
     #[test]
     fn what_is_written_is_read() {

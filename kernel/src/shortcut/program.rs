@@ -1,12 +1,14 @@
 //! What each port does with a frame before the bridge sees it: one that is TCP or UDP, from the port's own MAC and IP
 //! address, for the MAC and IP address of another port of the same network, goes straight into the container there.
-//! Everything else is left to the bridge and its rules.
+//! What asks the gateway for a name that is known is answered: [`super::answer`]. Everything else is left to the bridge and
+//! its rules.
 //!
 //! It never drops: what it is not sure of, it does not touch.
 
 use std::os::fd::RawFd;
 
 use super::{
+    answer::answer,
     assembler::{
         Assembler, Helper, Label,
         Register::{self, R0, R1, R2, R6, R7, R8, R10},
@@ -22,35 +24,48 @@ const TO_THE_BRIDGE: i32 = -1;
 pub(super) const SHORTCUT: u32 = 7;
 
 // Offsets into `struct __sk_buff`, `include/uapi/linux/bpf.h`.
-const LENGTH: i16 = 0;
+pub(super) const LENGTH: i16 = 0;
 const TAGGED: i16 = 20;
-const INTERFACE: i16 = 40;
+pub(super) const INTERFACE: i16 = 40;
 const DATA: i16 = 76;
 const DATA_END: i16 = 80;
-const SEGMENT: i16 = 176;
+pub(super) const SEGMENT: i16 = 176;
 
 // Offsets into a frame: Ethernet, and behind it IPv4 (RFC 791) or IPv6 (RFC 8200) without options.
-const TARGET: i16 = 0;
-const SOURCE: i16 = 6;
-const TYPE: i16 = 12;
-const IP: i16 = 14;
-const IPV4_PORTS: i16 = IP + 20;
+pub(super) const TARGET: i16 = 0;
+pub(super) const SOURCE: i16 = 6;
+pub(super) const TYPE: i16 = 12;
+pub(super) const IP: i16 = 14;
+pub(super) const IPV4_PORTS: i16 = IP + 20;
 const IPV6_PORTS: i16 = IP + 40;
 
 /// `include/uapi/linux/if_packet.h`
-const PACKET_HOST: i32 = 0;
+pub(super) const PACKET_HOST: i32 = 0;
 const TCP: i32 = 6;
 const UDP: i32 = 17;
 
 // Where on the stack the keys are made.
-const PORT_KEY: i16 = -4;
+pub(super) const PORT_KEY: i16 = -4;
 const HOLDER_KEY: i16 = -32;
 // Where the parts of a holder's key are: the network's number, and the address.
 const HOLDER_NETWORK: i16 = HOLDER_KEY;
 const HOLDER_ADDRESS: i16 = HOLDER_KEY + 8;
 
-/// The program, for these two maps: ports, and who has which address.
-pub(super) fn program(ports: RawFd, holders: RawFd) -> Vec<u8> {
+/// The descriptors of the program's maps, in the order in which it names them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Maps {
+    /// Who may send what by which port.
+    pub(super) ports: RawFd,
+    /// What is known of names.
+    pub(super) names: RawFd,
+    /// How many questions for names were answered.
+    pub(super) counts: RawFd,
+    /// Who has which address.
+    pub(super) holders: RawFd,
+}
+
+/// The program, for these maps.
+pub(super) fn program(maps: Maps) -> Vec<u8> {
     let [bridge, ipv6, own, target] = ["bridge", "IPv6", "the port's own", "target"].map(Label);
     let mut it = Assembler::default();
     // R6 is the packet, R7 its first octet, R8 the octet behind those that can be read here.
@@ -64,7 +79,7 @@ pub(super) fn program(ports: RawFd, holders: RawFd) -> Vec<u8> {
     // Whose port it is, and whether the frame is from its MAC address.
     it.load(Four, R0, R6, INTERFACE);
     it.store(Four, R10, PORT_KEY, R0);
-    find(&mut it, ports, PORT_KEY, bridge);
+    find(&mut it, maps.ports, PORT_KEY, bridge);
     same(&mut it, (Four, SOURCE), (R0, MAC), bridge);
     same(&mut it, (Two, SOURCE + 4), (R0, MAC + 4), bridge);
     // Longer than the network carries, and not to be cut into segments by the last interface.
@@ -94,6 +109,9 @@ pub(super) fn program(ports: RawFd, holders: RawFd) -> Vec<u8> {
     it.load(Two, R1, R7, IPV4_PORTS);
     // The rules let no DHCP server answer.
     it.jump(When::Equal, R1, network_order(67), bridge);
+    it.load(Two, R1, R7, IPV4_PORTS + 2);
+    it.jump(When::NotEqual, R1, network_order(53), addresses);
+    answer(&mut it, maps, bridge, addresses);
     it.place(addresses);
     it.load(Four, R1, R7, IP + 12);
     it.jump(When::Equal, R1, 0, bridge);
@@ -127,7 +145,7 @@ pub(super) fn program(ports: RawFd, holders: RawFd) -> Vec<u8> {
     }
 
     it.place(target);
-    find(&mut it, holders, HOLDER_KEY, bridge);
+    find(&mut it, maps.holders, HOLDER_KEY, bridge);
     same(&mut it, (Four, TARGET), (R0, MAC), bridge);
     same(&mut it, (Two, TARGET + 4), (R0, MAC + 4), bridge);
     // R8 is where it goes from here on.
@@ -152,29 +170,29 @@ pub(super) fn program(ports: RawFd, holders: RawFd) -> Vec<u8> {
 }
 
 /// Leaves a frame to the bridge of which not so many octets can be read.
-fn readable(it: &mut Assembler, octets: i16, otherwise: Label) {
+pub(super) fn readable(it: &mut Assembler, octets: i16, otherwise: Label) {
     it.set(R1, R7);
-    it.add(R1, octets.into());
+    it.add(R1, i32::from(octets));
     it.jump(When::Greater, R1, R8, otherwise);
 }
 
 /// Makes R0 the value of a key on the stack.
-fn find(it: &mut Assembler, map: RawFd, key: i16, otherwise: Label) {
+pub(super) fn find(it: &mut Assembler, map: RawFd, key: i16, otherwise: Label) {
     it.set_map(R1, map);
     it.set(R2, R10);
-    it.add(R2, key.into());
+    it.add(R2, i32::from(key));
     it.call(Helper::Lookup);
     it.jump(When::Equal, R0, 0, otherwise);
 }
 
 /// Leaves a frame to the bridge whose field differs from the same field behind another register.
-fn same(it: &mut Assembler, field: (Width, i16), other: (Register, i16), otherwise: Label) {
+pub(super) fn same(it: &mut Assembler, field: (Width, i16), other: (Register, i16), otherwise: Label) {
     it.load(field.0, R1, R7, field.1);
     it.load(field.0, R2, other.0, other.1);
     it.jump(When::NotEqual, R1, R2, otherwise);
 }
 
 /// A number of two octets as it is read from a frame.
-fn network_order(number: u16) -> i32 {
+pub(super) fn network_order(number: u16) -> i32 {
     number.to_be().into()
 }

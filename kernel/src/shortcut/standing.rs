@@ -11,7 +11,9 @@ use rustix::io::Errno;
 
 use super::{
     bpf::{Map, Program},
-    entry, program,
+    entry,
+    names::Names,
+    program::{self, Maps},
 };
 use crate::KernelError;
 
@@ -29,18 +31,27 @@ pub(super) fn failed(action: impl fmt::Display) -> impl FnOnce(io::Error) -> Ker
 }
 
 impl Standing {
-    /// The program anew, with empty maps.
-    pub(super) fn new() -> Result<Self, KernelError> {
+    /// The program anew, with empty maps but for what is known of names.
+    pub(super) fn new(names: &Names) -> Result<Self, KernelError> {
+        if names.maps().is_none() {
+            names.open(None).map_err(failed("make a map for names"))?;
+        }
+        let about_names = names.maps().expect("they are made above");
         let map = |key, value| Map::new(key, value).map_err(failed("make a map for the shortcut"));
         let ports = map(entry::PORT_KEY_LENGTH, entry::SENDER_LENGTH)?;
         let holders = map(entry::HOLDER_KEY_LENGTH, entry::HOLDER_LENGTH)?;
-        let program = program::program(ports.descriptor(), holders.descriptor());
+        let program = program::program(Maps {
+            ports: ports.descriptor(),
+            names: about_names.names.descriptor(),
+            counts: about_names.counts.descriptor(),
+            holders: holders.descriptor(),
+        });
         let program = Program::load(&program, c"fabric").map_err(failed("load the program of the shortcut"))?;
         Ok(Self { program, ports, holders })
     }
 
-    /// The program that the kernel calls so, unless it is another.
-    pub(super) fn with_id(id: u32) -> Result<Option<Self>, KernelError> {
+    /// The program that the kernel calls so, unless it is another, or one that knows other names.
+    pub(super) fn with_id(id: u32, names: &Names) -> Result<Option<Self>, KernelError> {
         let (program, maps) = match Program::with_id(id).and_then(|program| Ok((program.maps()?, program))) {
             Ok((maps, program)) => (program, maps),
             // Somebody took it away meanwhile.
@@ -48,7 +59,13 @@ impl Standing {
             Err(error) => return Err(failed("look at the program of the shortcut")(error)),
         };
         let mut maps = maps.into_iter();
-        let (Some(ports), Some(holders)) = (maps.next(), maps.next()) else { return Ok(None) };
+        let (Some(ports), Some(known), Some(_), Some(holders)) = (maps.next(), maps.next(), maps.next(), maps.next())
+        else {
+            return Ok(None);
+        };
+        if names.maps().is_none_or(|own| own.names.id != known.id) {
+            return Ok(None);
+        }
         let shapes = [(entry::PORT_KEY_LENGTH, entry::SENDER_LENGTH), (entry::HOLDER_KEY_LENGTH, entry::HOLDER_LENGTH)];
         Ok(([ports.shape(), holders.shape()] == shapes).then_some(Self { program, ports, holders }))
     }

@@ -6,8 +6,13 @@ use model::{Barrier, Switch};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
-use super::standing::Standing;
-use crate::KernelError;
+use super::{
+    NAME,
+    filter::{self, Found},
+    names::Names,
+    standing::{Standing, failed},
+};
+use crate::{KernelError, netlink::Socket};
 
 /// The first version of Linux that it was tried on with real packets. Older ones may hand over a frame that the other container
 /// then throws away.
@@ -23,6 +28,8 @@ pub(crate) struct Terms {
     postponed: Arc<Notify>,
     /// The program that was reached last, for as long as a thread holds it: its descriptors are enough for all.
     known: Arc<Mutex<Weak<Standing>>>,
+    /// What the program knows of names.
+    pub(crate) names: Names,
 }
 
 impl Terms {
@@ -30,7 +37,24 @@ impl Terms {
         // What cannot be read is no version that it was tried on.
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let lack = Arc::new(untried(&release).map(OnceLock::from).unwrap_or_default());
-        Self { wanted, lack, postponed: Arc::default(), known: Arc::default() }
+        Self { wanted, lack, postponed: Arc::default(), known: Arc::default(), names: Names::default() }
+    }
+
+    /// Takes over what the program that stands knows of names, or begins anew. Without, nothing takes the shortcut.
+    pub(crate) fn begin(&self, route: &mut Socket) {
+        if self.barrier().is_some() {
+            return;
+        }
+        let begun = filter::find(route).and_then(|found| {
+            let standing = match found {
+                Found::Program { name, id } if name == *NAME => Some(id),
+                _ => None,
+            };
+            self.names.open(standing).map_err(failed("make a map for names"))
+        });
+        if let Err(error) = begun {
+            self.give_up(&error);
+        }
     }
 
     /// What is told when another look is due soon.
@@ -75,7 +99,7 @@ impl Terms {
         let known = self.lock().upgrade().filter(|known| known.program.id == id);
         match known {
             Some(known) => Ok(Some(known)),
-            None => Ok(Standing::with_id(id)?.map(|found| self.remember(found))),
+            None => Ok(Standing::with_id(id, &self.names)?.map(|found| self.remember(found))),
         }
     }
 

@@ -2,6 +2,7 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod names;
 mod presence;
 mod speed;
 

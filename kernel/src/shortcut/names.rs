@@ -1,0 +1,199 @@
+//! What the program at the ports knows of names, and who changes that.
+//!
+//! It is one map for as long as this process lives, whichever program stands: what is known is never older than the last
+//! change. A program with another map was made by another process, and is replaced. The map of the process before is taken
+//! over empty, so that nothing is answered that only that one knew.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use model::{MacAddress, NetworkId};
+
+use super::{
+    bpf::{Map, Program},
+    entry::{self, FACT_KEY_LENGTH, FACT_LENGTH},
+};
+
+/// Something that the program at the ports may know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fact {
+    /// On a network a name has one address.
+    Address {
+        /// The network.
+        network: NetworkId,
+        /// The name in wire form and lower case, with the root's octet. Who asks for one of more than 55 octets is answered
+        /// by the server.
+        name: Box<[u8]>,
+        /// Its address.
+        address: Ipv4Addr,
+        /// For how many seconds the answer may be kept.
+        ttl: u32,
+    },
+    /// On a network whoever has an address sees the names of this network and no others.
+    Asker {
+        /// The network.
+        network: NetworkId,
+        /// The address.
+        address: Ipv4Addr,
+        /// Whom he asks.
+        gateway: Ipv4Addr,
+        /// The gateway's address on the link.
+        mac: MacAddress,
+    },
+}
+
+/// A handle on what the program at the ports knows of names; clones share it. Without a program nothing is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Names(Arc<Shared>);
+
+/// As long as this lives, all questions go to the server.
+#[derive(Debug)]
+pub struct Withheld(Names);
+
+#[derive(Debug, Default)]
+struct Shared {
+    maps: OnceLock<Maps>,
+    state: Mutex<State>,
+}
+
+/// The maps that are about names.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) names: Map,
+    pub(super) counts: Map,
+    /// What had been counted before.
+    base: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those who may be answered, unless all questions go to the server.
+    askers: BTreeMap<[u8; FACT_KEY_LENGTH], [u8; FACT_LENGTH]>,
+    /// How many want all questions to go to the server.
+    withheld: usize,
+    /// Whether rules of others judge questions.
+    judged: bool,
+}
+
+impl State {
+    fn are_answered(&self) -> bool {
+        self.withheld == 0 && !self.judged
+    }
+}
+
+impl Names {
+    /// Has a map from now on: that of the program that stands, or else a new one.
+    pub(super) fn open(&self, standing: Option<u32>) -> io::Result<()> {
+        let former = standing.and_then(|id| Maps::take_over(id).ok().flatten());
+        let maps = former.map_or_else(Maps::new, Ok)?;
+        let _ = self.0.maps.set(maps);
+        Ok(())
+    }
+
+    pub(super) fn maps(&self) -> Option<&Maps> {
+        self.0.maps.get()
+    }
+
+    /// Whether anything that is told is kept.
+    pub fn are_kept(&self) -> bool {
+        self.0.maps.get().is_some()
+    }
+
+    /// Changes what is known: what is `gone` goes, then `publish` is called, then what has `come` comes. So at no moment
+    /// more is known than what holds before and after.
+    pub fn change<T>(&self, gone: &[Fact], come: &[Fact], publish: impl FnOnce() -> T) -> T {
+        let mut state = self.lock();
+        let Some(maps) = self.0.maps.get() else { return publish() };
+        for key in gone.iter().filter_map(entry::fact_key) {
+            state.askers.remove(&key);
+            maps.remove(&key);
+        }
+        let published = publish();
+        for (key, value) in come.iter().filter_map(|fact| Some((entry::fact_key(fact)?, entry::fact(fact)))) {
+            let is_askers = entry::is_askers(&key);
+            if is_askers {
+                state.askers.insert(key, value);
+            }
+            if !is_askers || state.are_answered() {
+                maps.insert(&key, &value);
+            }
+        }
+        published
+    }
+
+    /// Has all questions go to the server until the returned value is dropped.
+    pub fn withhold(&self) -> Withheld {
+        self.with(|state| state.withheld += 1);
+        Withheld(self.clone())
+    }
+
+    /// Says whether rules of others judge questions, which then go to the server.
+    pub(super) fn set_judged(&self, judged: bool) {
+        self.with(|state| state.judged = judged);
+    }
+
+    /// How many questions the program has answered since this process began.
+    pub fn answered(&self) -> u64 {
+        let counted = self.0.maps.get().and_then(|maps| Some(maps.counts.sum().ok()?.wrapping_sub(maps.base)));
+        counted.unwrap_or_default()
+    }
+
+    fn with(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        let before = state.are_answered();
+        change(&mut state);
+        let (after, Some(maps)) = (state.are_answered(), self.0.maps.get()) else { return };
+        if before && !after {
+            state.askers.keys().for_each(|key| maps.remove(key));
+        }
+        if after && !before {
+            state.askers.iter().for_each(|(key, value)| maps.insert(key, value));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Withheld {
+    fn drop(&mut self) {
+        self.0.with(|state| state.withheld -= 1);
+    }
+}
+
+impl Maps {
+    fn new() -> io::Result<Self> {
+        Ok(Self { names: Map::new(FACT_KEY_LENGTH, FACT_LENGTH)?, counts: Map::counter()?, base: 0 })
+    }
+
+    /// Those of the program that the kernel calls so, with nothing in them; none if it has no such maps.
+    fn take_over(id: u32) -> io::Result<Option<Self>> {
+        let mut maps = Program::with_id(id)?.maps()?.into_iter().skip(1);
+        let (Some(names), Some(counts)) = (maps.next(), maps.next()) else { return Ok(None) };
+        if names.shape() != (FACT_KEY_LENGTH, FACT_LENGTH) || counts.shape() != Map::COUNTER {
+            return Ok(None);
+        }
+        for (key, _) in names.entries()? {
+            names.remove(&key)?;
+        }
+        Ok(Some(Self { base: counts.sum()?, names, counts }))
+    }
+
+    /// What does not fit is answered by the server.
+    fn insert(&self, key: &[u8], value: &[u8]) {
+        if let Err(error) = self.names.insert(key, value) {
+            tracing::debug!(%error, "a name is answered by the server only");
+        }
+    }
+
+    fn remove(&self, key: &[u8]) {
+        if let Err(error) = self.names.remove(key) {
+            tracing::error!(%error, "the kernel goes on answering for a name");
+        }
+    }
+}
