@@ -1,12 +1,17 @@
 //! Asks DNS by UDP as fast as is answered.
 //!
-//! One thread, which makes each query beforehand and takes and sends many by one system call: a program that costs more
-//! than the server it asks shows itself, on a machine with two processors, and not the server.
+//! From as many threads as the machine has processors, as a host's containers ask from all of them: of a server that answers
+//! on the processor of whoever asks, or faster than one thread asks, one thread would measure that thread. Each makes its
+//! queries beforehand and takes and sends many by one system call: a program that costs more than the server it asks shows
+//! itself, and not the server.
 
 mod flow;
 
 use std::{
     net::SocketAddr,
+    num::NonZero,
+    ops::Add,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +23,7 @@ use rustix::{
 use self::flow::Flow;
 use crate::{enter::enter, interrupt, peer::Absence};
 
-/// Sockets that ask, each with its share of the queries under way.
+/// Sockets that ask, at least, each with its share of the queries under way; as many from each thread.
 const FLOWS: usize = 4;
 /// What is not answered by then is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -48,6 +53,14 @@ pub(crate) struct Load {
     pub(crate) lost: u64,
 }
 
+impl Add for Load {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { rate: self.rate + other.rate, answered: self.answered + other.answered, lost: self.lost + other.lost }
+    }
+}
+
 impl Load {
     /// In percent of all queries.
     pub(crate) fn lost_percent(self) -> f64 {
@@ -71,7 +84,21 @@ pub(crate) fn query(name: &str) -> Vec<u8> {
 /// # Errors
 /// The server cannot be asked, or says something else than an answer to what was asked.
 pub(crate) fn ask(asking: &Asking<'_>) -> Result<Load, Absence> {
-    let open = || (0..FLOWS).map(|_| Flow::open(asking)).collect::<Result<Vec<_>, _>>();
+    let askers = thread::available_parallelism().map_or(1, NonZero::get);
+    let each = FLOWS.div_ceil(askers);
+    let window = (asking.window / (askers * each)).max(1);
+    let loads: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..askers).map(|_| scope.spawn(|| ask_from_one(asking, each, window))).collect();
+
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread ended".to_owned()))).collect()
+    });
+    let none = Load { rate: 0.0, answered: 0, lost: 0 };
+    loads.into_iter().try_fold(none, |sum, load| Ok(sum + load?))
+}
+
+/// From one thread, by some sockets with so many queries under way each.
+fn ask_from_one(asking: &Asking<'_>, flows: usize, window: usize) -> Result<Load, Absence> {
+    let open = || (0..flows).map(|_| Flow::open(asking, window)).collect::<Result<Vec<_>, _>>();
     let mut flows = enter(asking.client, open)?;
     let begin = Instant::now();
     let (mut now, mut answered_in_time) = (begin, None);

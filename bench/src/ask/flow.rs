@@ -14,7 +14,7 @@ use nix::{
 };
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
-use super::{Asking, FLOWS, PATIENCE};
+use super::{Asking, PATIENCE};
 use crate::peer::Absence;
 
 /// Datagrams in one call.
@@ -23,6 +23,8 @@ const LENGTH: usize = 512;
 
 pub(super) struct Flow<'a> {
     asking: Asking<'a>,
+    /// How many may be under way.
+    window: usize,
     socket: UdpSocket,
     /// The query that is asked next.
     next: usize,
@@ -38,7 +40,7 @@ pub(super) struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    pub(super) fn open(asking: &Asking<'a>) -> Result<Self, Absence> {
+    pub(super) fn open(asking: &Asking<'a>, window: usize) -> Result<Self, Absence> {
         let open = || {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.connect(asking.server)?;
@@ -47,6 +49,7 @@ impl<'a> Flow<'a> {
         };
         Ok(Self {
             asking: *asking,
+            window,
             socket: open().map_err(|error: std::io::Error| format!("cannot ask {}: {error}", asking.server))?,
             next: 0,
             waiting: vec![None; 1 << 16],
@@ -130,7 +133,7 @@ impl<'a> Flow<'a> {
     pub(super) fn send(&mut self, now: Instant) -> Result<(), Absence> {
         // No ID is given away again before it is out of `given`.
         let free = self.waiting.len() - self.given.len();
-        let mut room = (self.asking.window / FLOWS).max(1).saturating_sub(self.under_way).min(free);
+        let mut room = self.window.saturating_sub(self.under_way).min(free);
         while room > 0 {
             let count = room.min(BATCH);
             let sent = self.transmit(count)?;
