@@ -1,9 +1,9 @@
 //! Asks DNS by UDP as fast as is answered.
 //!
-//! From as many threads as the machine has processors, as a host's containers ask from all of them: of a server that answers
-//! on the processor of whoever asks, or faster than one thread asks, one thread would measure that thread. Each makes its
-//! queries beforehand and takes and sends many by one system call: a program that costs more than the server it asks shows
-//! itself, and not the server.
+//! From as many threads as the machine has processors, as a host's containers ask from all of them: of a server that
+//! answers on the processor of whoever asks, or faster than one thread asks, one thread would measure that thread. Each
+//! makes its queries beforehand and takes and sends many by one system call: a program that costs more than the server
+//! it asks shows itself, and not the server.
 
 mod flow;
 

@@ -1,5 +1,5 @@
-//! What can be answered without the server: questions for IPv4 addresses by whoever sees one network only, to which there is
-//! one answer.
+//! What can be answered without the server: questions for IPv4 addresses by whoever sees one network only, to which
+//! there is one answer.
 //!
 //! What holds for an endpoint is asked of the same decisions as the server's answers, so the two never differ.
 
@@ -193,14 +193,23 @@ mod tests {
                 }
                 let gateway = snapshot.zone(network).expect("it is there").subnets[0].addr();
                 let asker = Asker { source: (*source).into(), listener: Listening::Gateway(gateway) };
-                let query = [&[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], name, &[0, 1, 0, 1]].concat();
-                let mut reply = Vec::new();
-                assert_eq!(step(&snapshot, asker, Transport::Udp, 0, &query, &mut reply), Step::Reply);
-                let mut expected = query.clone();
-                (expected[2], expected[3], expected[7]) = (0x85, 0x80, 1);
-                expected.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
-                expected.extend(address.octets());
-                assert_eq!(reply, expected);
+                for (flags, replied) in [
+                    ([1, 0], [0x85, 0x80]),
+                    ([0, 0], [0x84, 0x80]),
+                    ([1, 0x10], [0x85, 0x90]),
+                    ([1, 0x20], [0x85, 0x80]),
+                ] {
+                    let header = [7, 7, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0];
+                    let query = [&header[..], &name.to_ascii_uppercase(), &[0, 1, 0, 1]].concat();
+                    let mut reply = Vec::new();
+                    assert_eq!(step(&snapshot, asker, Transport::Udp, 0, &query, &mut reply), Step::Reply);
+                    // As `kernel/tests/shortcut/names.rs` has it.
+                    let mut expected = query.clone();
+                    ([expected[2], expected[3]], expected[7]) = (replied, 1);
+                    expected.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
+                    expected.extend(address.octets());
+                    assert_eq!(reply, expected);
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Service discovery by DNS: zones, the server that answers from them, and the forwarder for all other names.
 //!
-//! A [`Snapshot`] says what is known; [`Fact`]s are what needs no server to be answered; [`Zones`] puts one in force; a [`Server`] answers on the gateways' addresses.
-//! Each client sees the names of the networks that its container is attached to. `NAME` is a container's name, its short
-//! identifier, or an alias:
+//! A [`Snapshot`] says what is known; [`Fact`]s are what needs no server to be answered; [`Zones`] puts one in force; a
+//! [`Server`] answers on the gateways' addresses. Each client sees the names of the networks that its container is
+//! attached to. `NAME` is a container's name, its short identifier, or an alias:
 //!
 //! ```text
 //! NAME   NAME.NETWORK   NAME.NETWORK.fabric.internal   _PORT._PROTOCOL.NAME   d.c.b.a.in-addr.arpa   ….ip6.arpa

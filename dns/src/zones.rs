@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::{DnsError, Snapshot};
+use crate::Snapshot;
 
 /// A handle on the snapshot in force; clones share it.
 ///
@@ -18,26 +18,10 @@ impl Zones {
         Self(Arc::new(ArcSwap::from_pointee(snapshot)))
     }
 
-    /// Puts `snapshot` in force: queries read after the return are answered from it.
+    /// Puts `snapshot` in force: queries read after the return are answered from it. Of two who change the snapshot in
+    /// force at once one change is lost: there must be one.
     pub fn publish(&self, snapshot: Snapshot) {
         self.0.store(Arc::new(snapshot));
-    }
-
-    /// Puts in force what `change` makes of the snapshot in force. Of two changes at once none is lost: `change` is
-    /// called again if another one came in between, so it must have no effect besides its result.
-    ///
-    /// # Errors
-    /// What `change` returned; the snapshot in force stays.
-    pub fn update(&self, change: impl Fn(&Snapshot) -> Result<Snapshot, DnsError>) -> Result<(), DnsError> {
-        let mut current = self.0.load();
-        loop {
-            let next = Arc::new(change(&current)?);
-            let before = self.0.compare_and_swap(&*current, next);
-            if Arc::ptr_eq(&current, &before) {
-                return Ok(());
-            }
-            current = before;
-        }
     }
 
     /// The snapshot in force.

@@ -1,5 +1,5 @@
-//! Whether rules of other programs look at frames that pass from one port of a bridge to another, or at what containers ask
-//! the host.
+//! Whether rules of other programs look at frames that pass from one port of a bridge to another, or at what containers
+//! ask the host.
 //!
 //! Rules of the family `bridge` do; where `br_netfilter` has bridges call iptables
 //! (`net.bridge.bridge-nf-call-iptables`), so do those of IP families; and so do those at the ingress or egress of a port.
@@ -68,8 +68,8 @@ enum Sees {
     Packets { ipv4: bool, ipv6: bool },
 }
 
-/// A chain of another program's that looks at what passes a bridge, or would if bridges called iptables, or at what containers
-/// ask the host.
+/// A chain of another program's that looks at what passes a bridge, or would if bridges called iptables, or at what
+/// containers ask the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Judge {
     shown: String,

@@ -4,9 +4,9 @@
 //!
 //! The same program answers questions for names that containers ask their gateway: [`answer`].
 //!
-//! What the program holds of ports, addresses and names it holds in maps. They are found again by way of the filter that is
-//! the program, so nothing has to be remembered, nor a file kept: [`filter`]. Whether frames may go past other programs'
-//! rules is [`crate::judges`]' to say.
+//! What the program holds of ports, addresses and names it holds in maps. They are found again by way of the filter
+//! that is the program, so nothing has to be remembered, nor a file kept: [`filter`]. Whether frames may go past other
+//! programs' rules is [`crate::judges`]' to say.
 
 mod answer;
 mod assembler;
@@ -53,12 +53,15 @@ pub(crate) struct Splice {
     judges: Judges,
     route: Socket,
     standing: Option<Arc<Standing>>,
+    /// Whether rules of others see questions for names, as was seen last.
+    questions_are_judged: bool,
 }
 
 impl Splice {
     /// Opens a socket in the namespace of the calling thread.
     pub(crate) fn open(terms: Terms) -> Result<Self, KernelError> {
-        Ok(Self { terms, judges: Judges::default(), route: Socket::open(NETLINK_ROUTE)?, standing: None })
+        let route = Socket::open(NETLINK_ROUTE)?;
+        Ok(Self { terms, judges: Judges::default(), route, standing: None, questions_are_judged: false })
     }
 
     /// Why nothing may take it.
@@ -73,8 +76,14 @@ impl Splice {
             let unseen = || Some("somebody whose rules cannot be read".to_owned());
             First { of_passing: unseen(), of_questions: unseen() }
         });
-        self.terms.names.set_judged(judges.of_questions.is_some());
+        self.questions_are_judged = judges.of_questions.is_some();
         judges.of_passing.map(|by| Barrier::Judged { by })
+    }
+
+    /// Has questions for names go to the server if rules of others see them, as was seen last. For whoever reconciles:
+    /// of two looks at once the later might be told first.
+    pub(crate) fn heed(&self) {
+        self.terms.names.set_judged(self.questions_are_judged);
     }
 
     /// Looks which program stands, and remembers how to reach it.

@@ -102,6 +102,7 @@ impl Worker {
         let containers = if *scope == Scope::Firewall { addresses(&desired) } else { BTreeMap::new() };
         let desired = desired.within(scope);
         let (observed, unreadable) = self.observe(scope, &desired)?;
+        self.splice.heed();
         for (namespace, error) in unreadable {
             tracing::warn!(%namespace, error = &error as &dyn std::error::Error, "it cannot be looked into, and is left as it is");
         }

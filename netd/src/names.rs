@@ -1,4 +1,5 @@
-//! What DNS knows: networks are zones, live containers are names. What needs no server to be answered the kernel is told.
+//! What DNS knows: networks are zones, live containers are names. What needs no server to be answered the kernel is
+//! told.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,8 +53,8 @@ fn told(askable: &Askable, snapshot: &Snapshot, about: &[Arc<Attachment>]) -> BT
 }
 
 impl Daemon {
-    /// Puts in force what `change` makes of what DNS knows and of how networks are asked, which concerns the endpoints that
-    /// `about` names. The kernel never answers what the server would not.
+    /// Puts in force what `change` makes of what DNS knows and of how networks are asked, which concerns the endpoints
+    /// that `about` names. The kernel never answers what the server would not.
     fn change_names(
         &self,
         about: impl FnOnce(&Snapshot) -> Vec<Arc<Attachment>>,

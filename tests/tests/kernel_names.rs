@@ -1,5 +1,5 @@
-//! Questions for names that the kernel answers at the container's port: they are answered as the server answers, and no longer
-//! than that. `fabric_dns_kernel_queries_total` says how many there were.
+//! Questions for names that the kernel answers at the container's port: they are answered as the server answers, and no
+//! longer than that. `fabric_dns_kernel_queries_total` says how many there were.
 
 use std::{
     fs,

@@ -60,7 +60,7 @@ async fn the_publishing_of_a_name_is_seen_by_the_next_query() {
     for _ in 0..50 {
         assert_eq!(client.addresses("new").await, Err(ResponseCode::NXDomain));
         let new = attachment("web", "new", address.octets());
-        running.zones.update(|snapshot| snapshot.with_attachment(new.clone())).expect("it fits");
+        running.zones.publish(running.zones.snapshot().with_attachment(new).expect("it fits"));
         assert_eq!(client.addresses("new").await, Ok(vec![address]));
         running.zones.publish(running.zones.snapshot().without_attachment(address.into()));
     }

@@ -1,9 +1,9 @@
-//! What each port does with a question for a name: one that asks the gateway of the port's network for the IPv4 address of a
-//! name that has one is turned round and given back, with the answer behind it.
+//! What each port does with a question for a name: one that asks the gateway of the port's network for the IPv4 address
+//! of a name that has one is turned round and given back, with the answer behind it.
 //!
 //! The question is taken only in the form in which most ask: IPv4, UDP with nothing behind one question of class IN,
-//! without EDNS. What is answered is what the DNS server would answer, flags and case of letters included. All else goes
-//! to the server.
+//! without EDNS. What is answered is what the DNS server would answer, flags and case of letters included. All else
+//! goes to the server.
 
 use super::{
     assembler::{
@@ -34,7 +34,8 @@ const KEY: i16 = -96;
 const NAME: i16 = KEY + 8;
 const NAME_LENGTH: i16 = KEY + 63;
 const RECORD: i16 = -112;
-/// What the checksum covers of what is changed: length, two octets of nothing, flags, and the number of answers; as it was.
+/// What the checksum covers of what is changed: length, two octets of nothing, flags, and the number of answers; as it
+/// was.
 const BEFORE: i16 = -120;
 /// The same as it is to be.
 const AFTER: i16 = -128;
@@ -52,9 +53,9 @@ const CHECKING_DISABLED: i32 = 0x10;
 const AUTHENTIC_DATA: i32 = 0x20;
 const RECURSION_AVAILABLE: i32 = 0x80;
 
-/// Answers a datagram for port 53 if it can: R0 is who sends by the port, R6 the packet, R7 its first octet, R8 the octet behind
-/// those that can be read. One that is not for the gateway goes on at `elsewhere`, with the same registers but R8; one that
-/// cannot be answered at `server`.
+/// Answers a datagram for port 53 if it can: R0 is who sends by the port, R6 the packet, R7 its first octet, R8 the
+/// octet behind those that can be read. One that is not for the gateway goes on at `elsewhere`, with the same registers
+/// but R8; one that cannot be answered at `server`.
 pub(super) fn answer(it: &mut Assembler, maps: Maps, server: Label, elsewhere: Label) {
     let other = Label("not for the gateway");
     readable(it, QUESTION, elsewhere);
@@ -108,6 +109,9 @@ fn ask(it: &mut Assembler, maps: Maps, server: Label) {
     it.jump(When::NotEqual, R1, 0, server);
     it.load(Four, R1, R6, SEGMENT);
     it.jump(When::NotEqual, R1, 0, server);
+    // Nothing can be sent to port 0.
+    it.load(Two, R1, R7, UDP);
+    it.jump(When::Equal, R1, 0, server);
     it.load(Four, R8, R6, LENGTH);
     for (at, before) in [(IP + 2, IP), (UDP + 4, UDP)] {
         it.load(Two, R1, R7, at);
@@ -139,8 +143,8 @@ fn ask(it: &mut Assembler, maps: Maps, server: Label) {
         it.load(Eight, R1, R0, part);
         it.store(Eight, R10, RECORD + part, R1);
     }
-    // The kernel gives the memory of what is removed to what is made next, without waiting for those who still read it. Still
-    // in its place, it was what is written above.
+    // The kernel gives the memory of what is removed to what is made next, without waiting for those who still read it.
+    // Still in its place, it was what is written above.
     find(it, maps.names, KEY, server);
     it.jump(When::NotEqual, R0, R9, server);
 }
@@ -155,8 +159,8 @@ fn load(it: &mut Assembler, to: i16, otherwise: Label, set: impl FnOnce(&mut Ass
     it.jump(When::NotEqual, R0, 0, otherwise);
 }
 
-/// Brings the name into lower case, eight octets at once: where the lower seven bits of an octet are those of a capital, adding
-/// two numbers differs in whether the eighth is set. Lengths of labels are below 64, so no letters.
+/// Brings the name into lower case, eight octets at once: where the lower seven bits of an octet are those of a
+/// capital, adding two numbers differs in whether the eighth is set. Lengths of labels are below 64, so no letters.
 fn to_lower_case(it: &mut Assembler) {
     let end = Label("lower case");
     it.set_whole(R3, [0x7f; 8]);
@@ -187,8 +191,8 @@ fn to_lower_case(it: &mut Assembler) {
 
 /// Makes the question its own answer, apart from checksums. R9 is the former length of the IP packet afterwards.
 ///
-/// Everything is written by calls: a program that writes to packets itself has every packet copied that somebody else has as
-/// well, such as all of TCP's.
+/// Everything is written by calls: a program that writes to packets itself has every packet copied that somebody else
+/// has as well, such as all of TCP's.
 fn turn_round(it: &mut Assembler, server: Label) {
     let copies = [
         (Two, SOURCE, TARGET),
@@ -274,8 +278,9 @@ fn on_stack(it: &mut Assembler, at: i16) {
     it.add(R3, i32::from(at));
 }
 
-/// Makes the checksums those of the answer. UDP's is of the whole datagram, of its pseudo header alone where an interface is
-/// to do the rest (`CHECKSUM_PARTIAL`), or none; the calls know which. What fails here makes the container throw the answer away.
+/// Makes the checksums those of the answer. UDP's is of the whole datagram, of its pseudo header alone where an
+/// interface is to do the rest (`CHECKSUM_PARTIAL`), or none; the calls know which. What fails here makes the container
+/// throw the answer away.
 fn checksums(it: &mut Assembler) {
     it.set(R1, R6);
     it.set(R2, i32::from(IP + 10));

@@ -126,7 +126,8 @@ fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// No fewer than the processors that the kernel has a number for: what is not known of the file is made up for generously.
+/// No fewer than the processors that the kernel has a number for: what is not known of the file is made up for
+/// generously.
 fn possible_processors() -> usize {
     const MANY: usize = 8192;
     let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
@@ -225,7 +226,8 @@ impl Map {
             .number(descriptor(&self.file))
             .address(COUNTER_KEY.as_ptr())
             .address(numbers.as_mut_ptr());
-        // SAFETY: key and numbers are borrowed until after the call; the kernel writes one for each processor that is possible.
+        // SAFETY: key and numbers are borrowed until after the call; the kernel writes one for each processor that is
+        // possible.
         #[expect(unsafe_code, reason = "see `Attributes::call`")]
         unsafe {
             attributes.call(MAP_LOOKUP)?

@@ -1,5 +1,5 @@
-//! The entries of the program's maps: who may send what by which port, at which port each address is, and what is known of
-//! names.
+//! The entries of the program's maps: who may send what by which port, at which port each address is, and what is known
+//! of names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,8 +25,8 @@ pub(super) const ADDRESS6: i16 = 24;
 pub(super) const HOLDER_PORT: i16 = 8;
 pub(super) const GATEWAY: i16 = 8;
 
-/// How long the key of a [`Fact`] is: the network, and a name that is followed by zeros and by its length; or, in place of
-/// name and length, the IPv4 address of an asker and zeros.
+/// How long the key of a [`Fact`] is: the network, and a name that is followed by zeros and by its length; or, in place
+/// of name and length, the IPv4 address of an asker and zeros.
 pub(super) const FACT_KEY_LENGTH: usize = 64;
 /// How long the value of a [`Fact`] is.
 pub(super) const FACT_LENGTH: usize = 16;
@@ -120,8 +120,8 @@ pub(super) fn is_askers(key: &[u8]) -> bool {
     key.last() == Some(&0)
 }
 
-/// What is known: of a name the record that answers a question for it, of an asker MAC address, two octets of nothing and
-/// IPv4 address of the gateway, and nothing.
+/// What is known: of a name the record that answers a question for it, of an asker MAC address, two octets of nothing
+/// and IPv4 address of the gateway, and nothing.
 pub(super) fn fact(of: &Fact) -> [u8; FACT_LENGTH] {
     let mut value = [0; FACT_LENGTH];
     match of {

@@ -1,8 +1,8 @@
 //! What the program at the ports knows of names, and who changes that.
 //!
-//! It is one map for as long as this process lives, whichever program stands: what is known is never older than the last
-//! change. A program with another map was made by another process, and is replaced. The map of the process before is taken
-//! over empty, so that nothing is answered that only that one knew.
+//! It is one map for as long as this process lives, whichever program stands: what is known is never older than the
+//! last change. A program with another map was made by another process, and is replaced. The map of the process before
+//! is taken over empty, so that nothing is answered that only that one knew.
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +25,8 @@ pub enum Fact {
     Address {
         /// The network.
         network: NetworkId,
-        /// The name in wire form and lower case, with the root's octet. Who asks for one of more than 55 octets is answered
-        /// by the server.
+        /// The name in wire form and lower case, with the root's octet. Who asks for one of more than 55 octets is
+        /// answered by the server.
         name: Box<[u8]>,
         /// Its address.
         address: Ipv4Addr,
@@ -103,8 +103,8 @@ impl Names {
         self.0.maps.get().is_some()
     }
 
-    /// Changes what is known: what is `gone` goes, then `publish` is called, then what has `come` comes. So at no moment
-    /// more is known than what holds before and after.
+    /// Changes what is known: what is `gone` goes, then `publish` is called, then what has `come` comes. So at no
+    /// moment more is known than what holds before and after.
     pub fn change<T>(&self, gone: &[Fact], come: &[Fact], publish: impl FnOnce() -> T) -> T {
         let mut state = self.lock();
         let Some(maps) = self.0.maps.get() else { return publish() };

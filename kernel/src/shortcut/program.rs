@@ -1,7 +1,7 @@
 //! What each port does with a frame before the bridge sees it: one that is TCP or UDP, from the port's own MAC and IP
 //! address, for the MAC and IP address of another port of the same network, goes straight into the container there.
-//! What asks the gateway for a name that is known is answered: [`super::answer`]. Everything else is left to the bridge and
-//! its rules.
+//! What asks the gateway for a name that is known is answered: [`super::answer`]. Everything else is left to the bridge
+//! and its rules.
 //!
 //! It never drops: what it is not sure of, it does not touch.
 
