@@ -169,7 +169,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel takes no subscription.
     pub async fn watch(&self) -> Result<Watch, KernelError> {
-        let sockets = self.run(|worker, _| Sockets::open(&mut worker.route, &worker.netfilter)).await?;
+        let sockets = self.run(|worker, _| Sockets::open(&mut worker.route, &worker.netfilter, &worker.runs)).await?;
         Watch::new(sockets, self.terms.postponed())
     }
 

@@ -10,11 +10,11 @@
 
 mod element;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use model::{
     Change, DataPath, Family, Policing,
-    data_path::{Difference, Key, PacketVerdict, TABLE},
+    data_path::{Difference, SetName, TABLE},
 };
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_netfilter::nftables::{NfTablesMessage, SetElementMessage};
@@ -24,7 +24,7 @@ use crate::{
     element::{TableFamily, message, transaction},
     judges::Trust,
     netlink::{Request, Socket},
-    structure::{Hash, Vigil, marker, of_table, refused, run_nft},
+    structure::{Hash, Runs, Vigil, marker, of_table, refused, run_nft},
     sysctl::Setting,
     watch::concerns_policing,
 };
@@ -37,11 +37,13 @@ pub(crate) struct Police {
     vigil: Vigil,
     /// What the table held when it was last looked at or changed.
     known: Option<Arc<DataPath>>,
+    runs: Runs,
 }
 
 impl Police {
-    pub(crate) fn new() -> Self {
-        Self { vigil: Vigil::over(concerns_policing), known: None }
+    /// `runs` notes what `nft` is run for.
+    pub(crate) fn new(runs: Runs) -> Self {
+        Self { vigil: Vigil::over(concerns_policing), known: None, runs }
     }
 
     /// What the table holds. `desired` is what it may hold, if nothing else is known.
@@ -102,12 +104,12 @@ impl Police {
     }
 
     fn install(&mut self, socket: &mut Socket, path: &DataPath) -> Result<(), KernelError> {
-        run_nft(&[], &whole(path))?;
+        run_nft(&self.runs, &[], &whole(path))?;
         if path.is_empty() { Ok(()) } else { self.mark(socket, path) }
     }
 
     fn change(&mut self, socket: &mut Socket, difference: &Difference, to: &DataPath) -> Result<(), KernelError> {
-        run_nft(&[], &difference.commands(TABLE))?;
+        run_nft(&self.runs, &[], &difference.commands(TABLE))?;
         self.mark(socket, to)
     }
 
@@ -128,7 +130,7 @@ pub(crate) fn check(path: &DataPath, bridged: bool) -> Result<(), KernelError> {
     if bridged && Setting::BridgesCall(Family::Ipv4).read()?.is_none() {
         return Err(KernelError::NoBridgeFilter { bridge: None });
     }
-    run_nft(&["--check"], &whole(path))
+    run_nft(&Runs::default(), &["--check"], &whole(path))
 }
 
 /// The commands that replace the table by this, or remove it if it is to hold nothing.
@@ -187,10 +189,10 @@ fn fingerprint(socket: &mut Socket, structure: &DataPath) -> Result<Option<Hash>
 
 /// Fills in the elements of endpoints as the table has them.
 fn with_endpoints(socket: &mut Socket, mut structure: DataPath) -> Result<Option<DataPath>, KernelError> {
-    for (name, elements) in structure.sets.iter_mut().filter(|(name, _)| name.kind.is_of_endpoints()) {
-        let found: Option<BTreeMap<Key, Option<PacketVerdict>>> = element::all(socket, name)?;
-        let Some(found) = found else { return Ok(None) };
-        *elements = found;
+    let names: Vec<SetName> = structure.sets.keys().filter(|name| name.kind.is_of_endpoints()).cloned().collect();
+    for name in names {
+        let Some(found) = element::all(socket, &name)? else { return Ok(None) };
+        structure.sets.insert(name, found);
     }
     Ok(Some(structure))
 }

@@ -9,6 +9,7 @@ mod fingerprint;
 mod limit;
 pub(crate) mod marker;
 mod rules;
+mod runs;
 mod vigil;
 mod words;
 
@@ -34,6 +35,7 @@ use crate::{
 pub(crate) use fingerprint::{Hash, of_table};
 pub use limit::ConnectionLimit;
 pub(crate) use limit::Unlimited;
+pub(crate) use runs::Runs;
 pub(crate) use vigil::Vigil;
 
 /// What makes `table bridge fabric`, elements apart.
@@ -49,18 +51,20 @@ pub(crate) struct Rules {
     /// One of those without the limit.
     unlimited_hash: Hash,
     unlimited: Unlimited,
+    runs: Runs,
 }
 
 impl Rules {
-    /// `netfilter` is asked how large the host's table of connections is.
+    /// `netfilter` is asked how large the host's table of connections is; `runs` notes what `nft` is run for.
     pub(crate) fn new(
         limit: ConnectionLimit,
         unlimited: Unlimited,
+        runs: Runs,
         netfilter: &mut Socket,
     ) -> Result<Self, KernelError> {
         let limit = limit.commands(netfilter)?;
         let hash = Hash::EMPTY.with(json!(rules::commands()).to_string().as_bytes()).with(PORTS.as_bytes());
-        Ok(Self { hash: hash.with(limit.as_bytes()), unlimited_hash: hash, limit, unlimited })
+        Ok(Self { hash: hash.with(limit.as_bytes()), unlimited_hash: hash, limit, unlimited, runs })
     }
 }
 
@@ -104,9 +108,9 @@ pub(crate) fn install(socket: &mut Socket, rules: &Rules, elements: &BTreeSet<El
     let mut commands: Vec<Value> = replace.into_iter().map(command).collect();
     commands.extend(rules::commands());
     commands.extend(element::commands(elements).into_iter().map(command));
-    run_nft(&["-j"], &json!({ "nftables": commands }).to_string())?;
+    run_nft(&rules.runs, &["-j"], &json!({ "nftables": commands }).to_string())?;
     let replace = format!("add table bridge {TABLE}\ndelete table bridge {TABLE}\n");
-    run_nft(&[], &format!("{replace}{PORTS}{}", element::port_commands(elements)))?;
+    run_nft(&rules.runs, &[], &format!("{replace}{PORTS}{}", element::port_commands(elements)))?;
     let hash = if limit(rules, &[])? { rules.hash } else { rules.unlimited_hash };
     let fingerprint = fingerprint(socket)?.ok_or_else(|| KernelError::Missing { object: format!("table {TABLE}") })?;
     marker::write(socket, TABLE, hash, fingerprint)
@@ -120,7 +124,10 @@ fn can_limit(rules: &Rules) -> Result<bool, KernelError> {
 
 /// Has nft limit connections, and notes why if it refuses. An error if it could not be asked.
 fn limit(rules: &Rules, options: &[&str]) -> Result<bool, KernelError> {
-    let refused = match run_nft(options, if rules.limit.is_empty() { return Ok(true) } else { &rules.limit }) {
+    if rules.limit.is_empty() {
+        return Ok(true);
+    }
+    let refused = match run_nft(&rules.runs, options, &rules.limit) {
         Ok(()) => None,
         // Such as by a kernel without `nft_connlimit`: everything else holds.
         Err(error @ KernelError::Nft { .. }) => {
@@ -186,9 +193,11 @@ fn spawn_nft(options: &[&str]) -> Result<Child, KernelError> {
 
 /// Gives commands to `nft`, which applies them as one transaction. The crate `nftables` would run it too, but lets
 /// go of what it says when it refuses.
-pub(crate) fn run_nft(options: &[&str], text: &str) -> Result<(), KernelError> {
+pub(crate) fn run_nft(runs: &Runs, options: &[&str], text: &str) -> Result<(), KernelError> {
     let failed = |source| KernelError::System { action: "talk to nft".into(), source };
     let mut child = spawn_nft(options)?;
+    // Before it is told what to do, so that nobody is told of it by the kernel who does not know whose it is.
+    runs.note(child.id());
     let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(text.as_bytes());
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {
@@ -206,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_nft_says_is_kept() {
-        let error = run_nft(&[], "nonsense").expect_err("there is no such object");
+        let error = run_nft(&Runs::default(), &[], "nonsense").expect_err("there is no such object");
         assert!(error.to_string().contains("Error:"), "{error}");
     }
 

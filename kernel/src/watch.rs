@@ -27,6 +27,7 @@ use crate::{
     link::{self, Link},
     netlink::{Message, Reply, Socket, attribute, messages, string},
     route,
+    structure::Runs,
 };
 
 /// How long an interface may look damaged before it counts: making one takes several messages, the first of which shows
@@ -77,8 +78,10 @@ pub enum Notice {
 pub struct Watch {
     route: AsyncFd<netlink_sys::Socket>,
     rules: AsyncFd<netlink_sys::Socket>,
-    /// The port of the socket that Fabric's own changes of the rules come from.
+    /// The port of the socket that Fabric's own changes of the rules come from,
     own_port: u32,
+    /// and the runs of `nft` that are its own, too.
+    runs: Runs,
     suspects: Suspects,
     /// Told when the shortcut has to be looked at again, and when that is due.
     postponed: Arc<Notify>,
@@ -90,6 +93,7 @@ pub(crate) struct Sockets {
     route: netlink_sys::Socket,
     rules: netlink_sys::Socket,
     own_port: u32,
+    runs: Runs,
     names: BTreeMap<u32, IfName>,
     others: BTreeMap<u32, u32>,
 }
@@ -106,12 +110,13 @@ struct Suspects {
 }
 
 impl Sockets {
-    /// Subscribes in the namespace of the calling thread, whose changes of rules come from `own`.
-    pub(crate) fn open(route: &mut Socket, own: &Socket) -> Result<Self, KernelError> {
+    /// Subscribes in the namespace of the calling thread, whose changes of rules come from `own` and by `runs`.
+    pub(crate) fn open(route: &mut Socket, own: &Socket, runs: &Runs) -> Result<Self, KernelError> {
         let sockets = Self {
             route: subscribe(NETLINK_ROUTE, &[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])?,
             rules: subscribe(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES])?,
             own_port: own.port(),
+            runs: runs.clone(),
             names: BTreeMap::new(),
             others: BTreeMap::new(),
         };
@@ -151,6 +156,7 @@ impl Watch {
             route: register(sockets.route)?,
             rules: register(sockets.rules)?,
             own_port: sockets.own_port,
+            runs: sockets.runs,
             suspects: Suspects { names: sockets.names, others: sockets.others, ..Suspects::default() },
             postponed,
             another_look: None,
@@ -175,7 +181,8 @@ impl Watch {
                     None => return Ok(Notice::Everything),
                     Some(bytes) => {
                         let told = |concerns: fn(&Message<'_>, u32) -> bool| {
-                            messages(&bytes).any(|message| concerns(&message, own_port))
+                            let mut others = messages(&bytes).filter(|message| !self.runs.have(message.cause));
+                            others.any(|message| concerns(&message, own_port))
                         };
                         // The last is told first: what passes past rules that are there is more urgent.
                         let rules = told(concerns_rules) || told(concerns_policing);

@@ -52,6 +52,7 @@ pub(crate) struct Worker {
     pub(crate) vigil: structure::Vigil,
     pub(crate) splice: Splice,
     pub(crate) police: Police,
+    pub(crate) runs: structure::Runs,
     pub(crate) rules: structure::Rules,
     /// How many processors it may use at a time.
     pub(crate) processors: usize,
@@ -72,8 +73,9 @@ impl Worker {
         terms: Terms,
     ) -> Result<Self, KernelError> {
         let mut netfilter = Socket::open(NETLINK_NETFILTER)?;
+        let runs = structure::Runs::default();
         Ok(Self {
-            rules: structure::Rules::new(limit, unlimited, &mut netfilter)?,
+            rules: structure::Rules::new(limit, unlimited, runs.clone(), &mut netfilter)?,
             run_dir: run_dir.into(),
             namespaces,
             home: Home::current()?,
@@ -83,7 +85,8 @@ impl Worker {
             interfaces: Interfaces::open()?,
             vigil: structure::Vigil::over(concerns_rules),
             splice: Splice::open(terms)?,
-            police: Police::new(),
+            police: Police::new(runs.clone()),
+            runs,
             processors: 1,
             hurries: false,
             herald,

@@ -4,6 +4,7 @@ mod lab;
 
 use std::sync::Arc;
 
+use kernel::Notice;
 use lab::{Lab, sh, state};
 use model::{
     DataPath, Family, Policing, Protocol, Scope, State,
@@ -75,6 +76,27 @@ fn who_comes_and_goes_is_elements_and_all_else_is_told() {
         assert_changes(lab, &dropping(&many, 81), &format!("change {TABLE}: 594 elements come"));
         assert_changes(lab, &nothing, &format!("remove {TABLE}"));
         assert!(!sh("nft list tables").contains(TABLE));
+    });
+}
+
+#[test]
+fn only_what_others_change_is_told() {
+    lab::run(|lab| {
+        let desired = dropping(&[2, 3], 80);
+        lab.settle(&state(&[]));
+        let mut watch = lab.wait(lab.kernel.watch()).expect("a subscription");
+        for (desired, doing) in [
+            (&desired, "put in place by a process"),
+            (&dropping(&[2, 4], 80), "changed in process"),
+            (&dropping(&[2, 4], 81), "changed by a process"),
+            (&state(&[]), "removed by a process"),
+            (&desired, "put in place again"),
+        ] {
+            assert_eq!(lab.reconcile(Scope::Policing, desired).len(), 1, "{doing}");
+            assert_eq!(lab.told(&mut watch), [], "{doing}");
+        }
+        sh("nft delete element inet fabric-policy pairs4 { 10.89.1.2 . 10.89.1.2 }");
+        assert!(lab.told(&mut watch).contains(&Notice::Rules), "somebody else did that");
     });
 }
 

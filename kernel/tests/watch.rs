@@ -2,8 +2,6 @@
 
 mod lab;
 
-use std::time::{Duration, Instant};
-
 use kernel::{Notice, Watch};
 use lab::{ENOUGH, Lab, attachment, network, sh, state};
 use model::{IfName, Scope, State};
@@ -12,25 +10,7 @@ fn intent() -> State {
     state(&[attachment(12, &["8080:80"]), attachment(13, &[])])
 }
 
-/// What is told until nothing has been for a fifth of a second, all of which this thread was awake: what is noticed only
-/// after the machine stood still is told a little later.
-fn told(lab: &Lab, watch: &mut Watch) -> Vec<Notice> {
-    const QUIET: Duration = Duration::from_millis(200);
-    let mut notices = Vec::new();
-    lab.wait(async {
-        loop {
-            let start = Instant::now();
-            match tokio::time::timeout(QUIET, watch.next()).await {
-                Ok(notice) => notices.push(notice.expect("the kernel tells")),
-                Err(_) if start.elapsed() < QUIET * 3 / 2 => break,
-                Err(_) => {}
-            }
-        }
-    });
-    notices
-}
-
-/// The same, once this was told.
+/// What is told, once this was.
 fn told_of(lab: &Lab, watch: &mut Watch, expected: &Notice) -> Vec<Notice> {
     let mut notices = Vec::new();
     lab.wait(async {
@@ -41,7 +21,7 @@ fn told_of(lab: &Lab, watch: &mut Watch, expected: &Notice) -> Vec<Notice> {
         };
         let _: Result<(), _> = tokio::time::timeout(ENOUGH, all).await;
     });
-    notices.extend(told(lab, watch));
+    notices.extend(lab.told(watch));
     notices
 }
 
@@ -66,17 +46,15 @@ fn what_others_change_is_told() {
             (format!("ip addr flush dev {bridge}"), Notice::Interface(bridge.clone())),
         ] {
             // An interface that is made anew may give itself an address of IPv6 before it is told not to.
-            let before = told(lab, &mut watch);
+            let before = lab.told(&mut watch);
             assert!(before.iter().all(|notice| *notice == Notice::Addresses), "before `{damage}`: {before:?}");
             sh(&damage);
             let notices = told_of(lab, &mut watch, &expected);
             assert!(notices.contains(&expected), "`{damage}`: {notices:?}");
-            // The rules are put back by a process of their own, which is told as well, once.
             let repaired = lab.settle(&intent());
             assert!(!repaired.is_empty(), "`{damage}`");
-            if told(lab, &mut watch).contains(&Notice::Rules) {
-                assert_eq!(lab.reconcile(Scope::Firewall, &intent()), Vec::<String>::new());
-            }
+            // They are put back by a process of their own.
+            assert!(!lab.told(&mut watch).contains(&Notice::Rules), "`{damage}`");
         }
     });
 }
@@ -89,10 +67,10 @@ fn of_our_own_changes_nothing_is_told_but_what_is_gone() {
         let all = [attachment(12, &["8080:80"]), attachment(13, &[]), attachment(22, &["8081:80"])];
         lab.reconcile(Scope::Network(network(2)), &state(&all));
         lab.reconcile(Scope::from(all[2].clone()), &state(&all));
-        assert_eq!(told(lab, &mut watch), [], "made");
+        assert_eq!(lab.told(&mut watch), [], "made");
         lab.reconcile(Scope::Everything, &intent());
         let gone = [Notice::Interface(all[2].endpoint.host_interface()), Notice::Interface(network(2).bridge())];
-        let notices = told(lab, &mut watch);
+        let notices = lab.told(&mut watch);
         assert!(notices.iter().all(|notice| gone.contains(notice)), "{notices:?}");
     });
 }
@@ -103,11 +81,11 @@ fn what_is_not_ours_is_not_told() {
         lab.settle(&intent());
         let mut watch = lab.wait(lab.kernel.watch()).expect("a subscription");
         sh("ip link add mine type bridge; ip addr add 10.90.0.1/24 dev mine; ip link set mine up; ip link del mine");
-        let notices = told(lab, &mut watch);
+        let notices = lab.told(&mut watch);
         let is_addresses = |notice: &Notice| *notice == Notice::Addresses;
         assert!(!notices.is_empty() && notices.iter().all(is_addresses), "that there is one, and no more: {notices:?}");
         sh("nft add table ip fabric; nft delete table ip fabric; nft add table inet mine; nft delete table inet mine");
-        let notices = told(lab, &mut watch);
+        let notices = lab.told(&mut watch);
         assert!(
             notices.iter().all(|notice| *notice == Notice::Judges),
             "whose rules they are, and no more: {notices:?}"

@@ -6,26 +6,29 @@
 mod difference;
 mod text;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{fmt, net::IpAddr, num::NonZeroU32, sync::Arc};
 
 pub use difference::Difference;
 
-use crate::{Family, Protocol};
+use crate::{Family, Protocol, SharedMap};
 
 /// Sets, verdict maps and chains: one table of the family `inet`. Empty where no policy has a say about anybody.
 ///
 /// Whatever a verdict leads to is there, and so is each set that a rule asks. Elements of one set never overlap, so a
-/// key is found at most once.
+/// key is found at most once. A copy costs nothing, and what two differ in is found soon if one was made of the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DataPath {
-    /// Elements, with the verdicts that they lead to: each in a map, none in a set.
-    pub sets: BTreeMap<SetName, BTreeMap<Key, Option<PacketVerdict>>>,
+    /// Sets and maps.
+    pub sets: SharedMap<SetName, Elements>,
     /// Chains.
-    pub chains: BTreeMap<ChainName, Chain>,
+    pub chains: SharedMap<ChainName, Chain>,
 }
 
+/// The keys of a set, with the verdicts that they lead to: each in a map, none in a set.
+pub type Elements = SharedMap<Key, Option<PacketVerdict>>;
+
 /// The name of a set or a map, and of what kind it is. The one makes the other: no name is there in two kinds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetName {
     /// Of what its keys are, and whether they lead to verdicts.
     pub kind: SetKind,
@@ -33,11 +36,11 @@ pub struct SetName {
 }
 
 /// The name of a chain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainName(Arc<str>);
 
 /// Of what the keys of a set are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SetKind {
     /// [`Key::Address`].
     Addresses(Family),
@@ -56,7 +59,7 @@ pub enum SetKind {
 }
 
 /// What is found in a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// An address.
     Address(IpAddr),
@@ -276,8 +279,8 @@ impl DataPath {
 
     /// The same without the elements that come and go with endpoints.
     pub fn structure(&self) -> Self {
-        let elements = |name: &SetName, elements: &BTreeMap<Key, _>| match name.kind.is_of_endpoints() {
-            true => BTreeMap::new(),
+        let elements = |name: &SetName, elements: &Elements| match name.kind.is_of_endpoints() {
+            true => Elements::default(),
             false => elements.clone(),
         };
         let sets = self.sets.iter().map(|(name, set)| (name.clone(), elements(name, set))).collect();

@@ -35,6 +35,7 @@ mod resolver;
 mod restart;
 mod route;
 mod scope;
+mod shared_map;
 mod shortcut;
 mod shown;
 mod signal;
@@ -82,6 +83,7 @@ pub use resolver::{
 pub use restart::{ParseRestartPolicyError, RestartPolicy};
 pub use route::{NetworkRoute, ParseNetworkRouteError, Route};
 pub use scope::{Announcement, Attachment, Scope};
+pub use shared_map::SharedMap;
 pub use shortcut::{Barrier, Gate, Passage, Program, Sender, Shortcut, Stray};
 pub use shown::{Chain, Printable, causes};
 pub use signal::{ParseSignalError, Signal};

@@ -157,6 +157,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         ruling: tokio::sync::Mutex::new(history),
         ruled: Default::default(),
         clock: Clock::from_environment(),
+        forgetting: Default::default(),
         restart_places: restarting::places(),
         listening: Default::default(),
         deaf: Mutex::default(),

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 use crate::{
     binds::Binds, clock::Clock, config::Config, directories::Directories, doctor::KnownOverlaps, events::Events,
     failure::Failure, history::History, mended::Mended, metrics::Metrics, names::Askable, namespaces::Purpose,
-    step::Steps, world::World,
+    pending::Pending, step::Steps, world::World,
 };
 
 /// How long nobody may have to wait for the pool of namespaces to be filled before it is.
@@ -54,6 +54,8 @@ pub(crate) struct Daemon {
     /// Told when policies have changed.
     pub(crate) ruled: Notify,
     pub(crate) clock: Clock,
+    /// Whether whoever is gone is to be taken out of what judges by policies.
+    pub(crate) forgetting: Pending,
     /// Held while what is listened on is brought up to date.
     pub(crate) listening: tokio::sync::Mutex<()>,
     /// Held by whoever starts a container by its restart policy.

@@ -30,6 +30,7 @@ mod names;
 mod namespaces;
 mod networks;
 mod notify;
+mod pending;
 mod policies;
 mod policy_world;
 mod ports;

@@ -199,13 +199,17 @@ impl Daemon {
     }
 
     /// Takes whoever is gone out of what judges by policies, in the background: their addresses are nobody's until they are
-    /// given to somebody else, who then is in it with them.
+    /// given to somebody else, who then is in it with them. Of many who go at once most are one change.
     pub(crate) fn forget_judged(self: &Arc<Self>) {
         if self.world().rulebook().is_empty() {
             return;
         }
+        if !self.forgetting.ask() {
+            return;
+        }
         let daemon = self.clone();
         tokio::spawn(async move {
+            let _turn = daemon.forgetting.begin().await;
             if let Err(failure) = daemon.reconcile("forget who is gone", Scope::Policing).await {
                 tracing::warn!(failure = chain(&failure), "the next look at this host tries again");
             }

@@ -17,7 +17,9 @@ mod publishing;
 mod update;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    ops::Deref,
     sync::Arc,
 };
 
@@ -38,7 +40,7 @@ use crate::{life::Life, namespaces::SpareNamespaces, record::Record};
 pub(crate) struct World {
     networks: BTreeMap<NetworkId, NetworkEntry>,
     network_names: BTreeMap<NetworkName, NetworkId>,
-    containers: BTreeMap<ContainerId, Box<ContainerEntry>>,
+    containers: Containers,
     container_names: BTreeMap<ContainerName, ContainerId>,
     /// Host ports of live containers.
     published: Ports,
@@ -50,6 +52,14 @@ pub(crate) struct World {
     sharers: BTreeMap<NamespaceName, BTreeSet<ContainerId>>,
     pub(crate) namespaces: SpareNamespaces,
     judgement: policies::Judgement,
+}
+
+/// All containers. Whatever may change what policies say about one is noted.
+#[derive(Debug, Default)]
+struct Containers {
+    entries: BTreeMap<ContainerId, Box<ContainerEntry>>,
+    /// Those that may have come, changed or gone since they were judged last.
+    unjudged: RefCell<BTreeSet<ContainerId>>,
 }
 
 #[derive(Debug)]
@@ -71,6 +81,46 @@ struct ContainerEntry {
     arriving: Option<Endpoint>,
     committed: bool,
     life: Arc<Life>,
+}
+
+impl ContainerEntry {
+    /// Its endpoints, those that are being made or are leaving included.
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.record.held().chain(&self.arriving)
+    }
+}
+
+impl Deref for Containers {
+    type Target = BTreeMap<ContainerId, Box<ContainerEntry>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.entries
+    }
+}
+
+/// To change one is to have it judged anew, so there is no other way.
+impl Containers {
+    fn get_mut(&mut self, id: &ContainerId) -> Option<&mut ContainerEntry> {
+        let entry = self.entries.get_mut(id)?;
+        self.unjudged.get_mut().insert(id.clone());
+        Some(entry)
+    }
+
+    fn insert(&mut self, id: ContainerId, entry: ContainerEntry) {
+        self.unjudged.get_mut().insert(id.clone());
+        self.entries.insert(id, Box::new(entry));
+    }
+
+    fn remove(&mut self, id: &ContainerId) -> Option<ContainerEntry> {
+        let entry = self.entries.remove(id)?;
+        self.unjudged.get_mut().insert(id.clone());
+        Some(*entry)
+    }
+
+    /// Those that may have come, changed or gone since this was asked last.
+    fn take_unjudged(&self) -> BTreeSet<ContainerId> {
+        self.unjudged.take()
+    }
 }
 
 /// The leases an endpoint holds.

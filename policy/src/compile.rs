@@ -13,11 +13,12 @@
 //! * `egress4`, `egress6`, `ingress4`, `ingress6` lead from an endpoint's own address to the chain of its **class**:
 //!   the endpoints of one network that the same policies select in this direction. Endpoints that nothing is said about
 //!   are not in them.
-//! * Before that, a segment of TCP is dropped which is of no connection that is known and opens none: who opened it decides,
-//!   and conntrack would take whoever sends next for that. So it is asked in both directions of whoever is judged in
-//!   either: the end that is not judged may be the next to send.
-//! * Whoever is in them and comes back is dropped. No class lets anybody come back; but while a transaction is committed the
-//!   kernel already finds the new element and still has the old rules, among which a chain that comes with it is empty.
+//! * Before that, a segment of TCP is dropped which is of no connection that is known and opens none: who opened it
+//!   decides, and conntrack would take whoever sends next for that. So it is asked in both directions of whoever is
+//!   judged in either: the end that is not judged may be the next to send.
+//! * Whoever is in them and comes back is dropped. No class lets anybody come back; but while a transaction is
+//!   committed the kernel already finds the new element and still has the old rules, among which a chain that comes
+//!   with it is empty.
 //! * The chain of a class jumps to one chain for each of its **steps**, and ends with what becomes of the rest. A step
 //!   is a run of rules, in the order of the evaluator, that do the same; a rule that audits, logs or limits is a step
 //!   of its own.
@@ -38,6 +39,12 @@
 //! of each rule that names a port of its, and its pairs with its own container. Another port or range in a rule is
 //! elements, too; what is not, is a chain. [`DataPath::difference`] tells.
 //!
+//! [`Compilation::change`] computes no more than that. It keeps what chains were made of, which does not depend on who
+//! is there as long as the same classes are: the rules, the classes, and who every set is of ([`roster::Roster`]). Few
+//! policies and few sets are asked about an endpoint, because they are found by a label that whoever they are about
+//! must have. All is made anew where chains come or go: with the first endpoint of a class and with the last, and with
+//! the first and the last of those about whom several rules with many peers say something together.
+//!
 //! A rule that expires is there or not: the result holds until the next one does.
 //!
 //! # Bounds
@@ -47,325 +54,225 @@
 //! chain: the kernel validates every path through jumps when an element that jumps is added, and there would be as many
 //! as there are pairs of classes.
 
+mod draft;
+mod follow;
+mod index;
 mod ranges;
+mod roster;
+mod rules;
 mod step;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 use model::{
-    ContainerName, Family, NetworkName, PortName, Protocol,
-    data_path::{Chain, ChainName, ChainRule, DataPath, Hook, Key, Match, PacketVerdict, Part, SetKind, SetName, Then},
+    ContainerName, NetworkName,
+    data_path::{ChainName, DataPath, Elements, PacketVerdict},
 };
 
 use crate::{
-    peer::Peer,
     policies::Policies,
-    rule::{Action, Direction, Effect, Layer, Logging, Policy, Rule},
-    service::Service,
+    rule::Direction,
     world::{Endpoint, World},
 };
+use draft::{Draft, Entrance};
+pub use follow::Extent;
+use roster::{Element, Found, Roster, Subject, element};
+use rules::Rules;
 
 /// The data path of these policies for whoever there is at this moment.
 ///
 /// An endpoint without addresses, or about which neither policy nor stance says anything, is not in it.
 pub fn compile(policies: &Policies, world: &World, now: Timestamp) -> DataPath {
-    let mut path = DataPath::default();
-    let both = [Direction::Egress, Direction::Ingress].map(|direction| {
-        let dispatch = Compiler::new(policies, world, now, direction, &mut path).run();
-        (direction, dispatch)
-    });
-    if path.chains.is_empty() {
-        return path;
-    }
-    let judged: BTreeSet<IpAddr> = both.iter().flat_map(|(_, dispatch)| dispatch.keys()).copied().collect();
-    for (family, elements) in Family::ALL.into_iter().zip(same_container(world, &judged)) {
-        path.sets.insert(pairs_of(family), elements);
-        let of_family = judged.iter().filter(|address| Family::of(**address) == family);
-        path.sets.insert(judged_of(family), of_family.map(|address| (Key::Address(*address), None)).collect());
-    }
-    for (direction, dispatch) in both {
-        base(direction, &dispatch, &mut path);
-    }
-    path
+    Compilation::new(policies, world.clone(), now).path
 }
 
-/// A rule, or what stands for one.
-struct Clause<'p> {
-    /// Unique, and for people.
-    title: String,
-    peers: &'p [Peer],
-    services: &'p [Service],
-    then: Consequence<'p>,
-}
-
-enum Consequence<'p> {
-    /// One that may share a step.
-    Plain(Effect),
-    /// One that also counts, logs or limits.
-    Special(&'p Rule),
-}
-
-/// Who may come in whatever isolates, as the API reference of Kubernetes has it.
-static OWN_HOST: [Peer; 1] = [Peer::Host];
-
-/// Rules that are asked together, by their numbers, and what becomes of what one of them matches.
-struct Step {
-    clauses: Vec<usize>,
-    then: PacketVerdict,
+/// A data path, and what it takes to follow who comes and goes.
+#[derive(Debug)]
+pub struct Compilation {
+    /// Without endpoints, which are below.
+    world: World,
+    /// By the names of their containers; those that are only imagined have none.
+    endpoints: BTreeMap<Option<ContainerName>, Vec<Endpoint>>,
+    /// Their addresses.
+    held: BTreeSet<IpAddr>,
+    /// Of egress, and of ingress.
+    sides: [Side; 2],
+    roster: Roster,
+    /// Chains that only elements of endpoints lead to, and how many do.
+    led_to: BTreeMap<ChainName, usize>,
+    path: DataPath,
 }
 
 /// One direction.
-struct Compiler<'p, 'o> {
-    world: &'p World,
-    policies: &'p Policies,
-    direction: Direction,
-    /// All rules of the direction, in the order in which they are asked.
-    clauses: Vec<Clause<'p>>,
-    /// Their numbers by the number of their policy.
-    of_policy: Vec<Vec<usize>>,
-    /// The addresses of those whom a peer is, seen from a network, if that makes a difference.
-    members: BTreeMap<(Option<&'p NetworkName>, &'p Peer), Vec<IpAddr>>,
-    /// Who calls a port so.
-    targets: BTreeMap<(&'p PortName, Protocol), Vec<(IpAddr, u16)>>,
-    path: &'o mut DataPath,
+#[derive(Debug)]
+struct Side {
+    rules: Arc<Rules>,
+    classes: BTreeMap<Kind, Class>,
+    /// None without classes that have chains in any direction.
+    entrance: Option<Entrance>,
 }
 
-impl<'p, 'o> Compiler<'p, 'o> {
-    fn new(
-        policies: &'p Policies,
-        world: &'p World,
-        now: Timestamp,
-        direction: Direction,
-        path: &'o mut DataPath,
-    ) -> Self {
-        let all = policies.policies();
-        let (mut clauses, mut of_policy) = (Vec::new(), vec![Vec::new(); all.len()]);
-        let mut add = |policy: usize, rule: usize| {
-            let (policy, rule, number) = (&all[policy], &all[policy].rules[rule], policy);
-            if rule.direction == direction && rule.expires.is_none_or(|expires| now < expires) {
-                of_policy[number].push(clauses.len());
-                clauses.push(clause(policy, rule));
+/// A network and the numbers of the policies that select an endpoint of it: what makes its class.
+type Kind = (NetworkName, Vec<usize>);
+
+#[derive(Debug, Default)]
+struct Class {
+    endpoints: usize,
+    /// None if all is let through.
+    chain: Option<ChainName>,
+}
+
+impl Compilation {
+    /// The data path of these policies for whoever there is at this moment.
+    pub fn new(policies: &Policies, world: World, now: Timestamp) -> Self {
+        let (world, all) = world.emptied();
+        let mut endpoints: BTreeMap<_, Vec<Endpoint>> = BTreeMap::new();
+        for endpoint in all {
+            endpoints.entry(endpoint.name.clone()).or_default().push(endpoint);
+        }
+        let rules = DIRECTIONS.map(|direction| Arc::new(Rules::new(policies, direction, now)));
+        Self::of(rules, world, endpoints)
+    }
+
+    fn of(rules: [Arc<Rules>; 2], world: World, endpoints: BTreeMap<Option<ContainerName>, Vec<Endpoint>>) -> Self {
+        let mut draft = Draft::default();
+        let mut sides = rules.map(|rules| {
+            let mut classes: BTreeMap<Kind, Class> = BTreeMap::new();
+            for endpoint in endpoints.values().flatten() {
+                classes.entry(kind(&rules, endpoint, &world)).or_default().endpoints += 1;
             }
+            for ((network, selecting), class) in &mut classes {
+                class.chain = draft.class(&rules, network, selecting);
+            }
+            Side { rules, classes, entrance: None }
+        });
+        if !draft.chains.is_empty() {
+            for side in &mut sides {
+                side.entrance = Some(draft.base(side.rules.direction));
+            }
+        }
+        let held = endpoints.values().flatten().flat_map(|endpoint| &endpoint.addresses).copied().collect();
+        let mut compilation = Self {
+            world,
+            endpoints,
+            held,
+            sides,
+            roster: Roster::default(),
+            led_to: BTreeMap::new(),
+            path: DataPath::default(),
         };
-        policies.tiered_numbers().iter().for_each(|(policy, rule)| add(*policy, *rule));
-        for (number, policy) in all.iter().enumerate().filter(|(_, policy)| isolates(policy, direction)) {
-            (0..policy.rules.len()).for_each(|rule| add(number, rule));
-        }
-        if direction == Direction::Ingress {
-            let then = Consequence::Plain(Effect::Allow);
-            clauses.push(Clause { title: "the own host".to_owned(), peers: &OWN_HOST, services: &[], then });
-        }
-        let mut targets: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for endpoint in world.endpoints() {
-            for (name, port) in &endpoint.ports {
-                let own = endpoint.addresses.iter().map(|address| (*address, port.port.get()));
-                targets.entry((name, port.protocol)).or_default().extend(own);
-            }
-        }
-        Self { world, policies, direction, clauses, of_policy, members: BTreeMap::new(), targets, path }
+        compilation.finish(draft);
+        compilation
     }
 
-    /// Adds the chains of classes. Returns which of them judges whom.
-    fn run(mut self) -> BTreeMap<IpAddr, PacketVerdict> {
-        let mut dispatch = BTreeMap::new();
-        for ((network, selecting), endpoints) in self.classes() {
-            if let Some(class) = self.class(network, &selecting) {
-                let addresses = endpoints.into_iter().flat_map(|endpoint| &endpoint.addresses);
-                dispatch.extend(addresses.map(|address| (*address, PacketVerdict::Jump(class.clone()))));
-            }
+    /// Fills in whoever is there.
+    fn finish(&mut self, mut draft: Draft) {
+        let permanent: BTreeSet<ChainName> = draft.chains.keys().cloned().collect();
+        let mut found: Vec<Element> = Vec::new();
+        let mut subjects = Vec::new();
+        for endpoint in self.endpoints.values().flatten() {
+            let roles = draft.roster.roles_of(endpoint, &self.world);
+            subjects.extend(draft.roster.of_roles(&roles, endpoint.addresses.iter(), &mut found));
         }
-        dispatch
+        for (address, roles) in draft.roster.others(&self.world, |address| self.held.contains(&address)) {
+            subjects.extend(draft.roster.of_roles(&roles, [address].iter(), &mut found));
+        }
+        // Those whom several rules are about bring chains along that ask what is asked for, and those bring sets.
+        for Subject { place, map, rules } in subjects {
+            let (direction, then) = draft.roster.of_map(map);
+            let lead = draft.lead(&self.side(direction).rules, &rules, &then);
+            if let PacketVerdict::Goto(name) = &lead
+                && !permanent.contains(name)
+            {
+                *self.led_to.entry(name.clone()).or_default() += 1;
+            }
+            found.push((place, Some(lead)));
+        }
+        let host: Vec<IpAddr> = self.world.host().collect();
+        draft.roster.of_insider(host.iter(), &mut found);
+        self.roster = draft.roster;
+        for (name, endpoints) in &self.endpoints {
+            self.own_elements(name.as_ref(), endpoints, &mut found);
+        }
+        let mut sets: Vec<Vec<_>> = self.roster.names().iter().map(|_| Vec::new()).collect();
+        for ((set, key), verdict) in found {
+            sets[set].push((key, verdict));
+        }
+        let sets = self.roster.names().iter().cloned().zip(sets.into_iter().map(Elements::from_iter));
+        self.path = DataPath {
+            sets: draft.constants.into_iter().chain(sets).collect(),
+            chains: draft.chains.into_iter().collect(),
+        };
     }
 
-    /// Endpoints by their network and by the numbers of the policies that select them and have something to say in this
-    /// direction.
-    fn classes(&self) -> BTreeMap<(&'p NetworkName, Vec<usize>), Vec<&'p Endpoint>> {
-        let endpoints = self.world.endpoints();
-        let mut selecting: Vec<Vec<usize>> = vec![Vec::new(); endpoints.len()];
-        for (number, policy) in self.policies.policies().iter().enumerate() {
-            if self.of_policy[number].is_empty() && !isolates(policy, self.direction) {
-                continue;
-            }
-            let is_for = |network: &&NetworkName| policy.networks.include(network, self.world);
-            let networks: BTreeSet<&NetworkName> = self.world.networks().filter(is_for).collect();
-            for (endpoint, selecting) in endpoints.iter().zip(&mut selecting) {
-                if networks.contains(&endpoint.network) && policy.subject.selects(endpoint) {
-                    selecting.push(number);
+    /// What it has come to.
+    pub fn path(&self) -> &DataPath {
+        &self.path
+    }
+
+    /// All elements that these containers are.
+    fn elements(&self, containers: &BTreeMap<ContainerName, Vec<Endpoint>>) -> Found {
+        let mut found = Found::new();
+        for (name, endpoints) in containers {
+            for endpoint in endpoints {
+                let roles = self.roster.roles_of(endpoint, &self.world);
+                for Subject { place, map, rules } in self.roster.of_roles(&roles, endpoint.addresses.iter(), &mut found)
+                {
+                    let (direction, then) = self.roster.of_map(map);
+                    found.insert(place, Some(self.side(direction).rules.asking(&rules, &then)));
                 }
             }
+            self.own_elements(Some(name), endpoints, &mut found);
         }
-        let mut classes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (endpoint, selecting) in endpoints.iter().zip(selecting) {
-            classes.entry((&endpoint.network, selecting)).or_default().push(endpoint);
-        }
-        classes
+        found
     }
 
-    /// Adds the chain of a class, unless it would let everything through.
-    fn class(&mut self, network: &'p NetworkName, selecting: &[usize]) -> Option<ChainName> {
-        let policies = self.policies.policies();
-        let mut clauses: Vec<usize> = selecting.iter().flat_map(|policy| &self.of_policy[*policy]).copied().collect();
-        clauses.sort();
-        let is_isolated = selecting.iter().any(|policy| isolates(&policies[*policy], self.direction));
-        let rest = match is_isolated {
-            true => Effect::Deny,
-            false => self.policies.stance(network, self.direction),
-        };
-        if is_isolated && self.direction == Direction::Ingress {
-            clauses.push(self.clauses.len() - 1);
-        }
-        let mut steps = self.steps(&clauses);
-        // Rules at the end that say what becomes of the rest, too.
-        while steps.last().is_some_and(|step| step.then == plain(rest)) {
-            steps.pop();
-        }
-        if steps.is_empty() && rest == Effect::Allow {
-            return None;
-        }
-        let titles: Vec<String> = selecting.iter().map(|policy| title(&policies[*policy])).collect();
-        let titles = if titles.is_empty() { "no policy".to_owned() } else { titles.join(", ") };
-        let about = format!("{} of network {network} under {titles}", self.direction);
-        let name = ChainName::hashed(&self.direction.to_string(), &about);
-        let jump = |step| ChainRule::new([], Then::Verdict(PacketVerdict::Jump(step)));
-        let mut rules: Vec<ChainRule> = steps.iter().map(|step| jump(self.step(network, step))).collect();
-        rules.push(ChainRule::new([], Then::Verdict(plain(rest))));
-        self.path.chains.insert(name.clone(), Chain { about, hook: None, rules });
-        Some(name)
-    }
-
-    fn steps(&mut self, clauses: &[usize]) -> Vec<Step> {
-        let mut steps: Vec<Step> = Vec::new();
-        for number in clauses {
-            let then = self.verdict(*number);
-            match steps.last_mut().filter(|step| step.then == then && !matches!(then, PacketVerdict::Goto(_))) {
-                Some(step) => step.clauses.push(*number),
-                None => steps.push(Step { clauses: vec![*number], then }),
+    /// The elements that a container is whatever rules say about it as a peer.
+    fn own_elements(&self, name: Option<&ContainerName>, endpoints: &[Endpoint], found: &mut impl Extend<Element>) {
+        let mut is_anybody_judged = false;
+        for endpoint in endpoints {
+            let mut is_judged = false;
+            self.roster.of_insider(endpoint.addresses.iter(), found);
+            self.roster.of_ports(endpoint, found);
+            for Side { rules, classes, entrance } in &self.sides {
+                let class = entrance.zip(classes.get(&kind(rules, endpoint, &self.world)));
+                let Some((entrance, Class { chain: Some(chain), .. })) = class else { continue };
+                is_judged = true;
+                for address in &endpoint.addresses {
+                    let jump = PacketVerdict::Jump(chain.clone());
+                    found.extend([
+                        (element(entrance.classes, *address), Some(jump)),
+                        (element(entrance.mapped, *address), None),
+                    ]);
+                }
+            }
+            if is_judged {
+                is_anybody_judged |= !endpoint.addresses.is_empty();
+                self.roster.of_judged(endpoint.addresses.iter(), found);
             }
         }
-        steps
-    }
-
-    /// What becomes of what a rule matches. Adds the chain that says it where it is more than one verdict.
-    fn verdict(&mut self, number: usize) -> PacketVerdict {
-        let Clause { title, then, .. } = &self.clauses[number];
-        let rule = match then {
-            Consequence::Plain(effect) => return plain(*effect),
-            Consequence::Special(rule) => rule,
-        };
-        let (prefix, verdict) = match rule.action {
-            Action::Audit => ("audit", None),
-            Action::Deny => ("deny", Some(PacketVerdict::Drop)),
-            Action::Allow => ("allow", Some(PacketVerdict::Accept)),
-        };
-        let name = ChainName::hashed(prefix, title);
-        let log = (rule.logging == Logging::On).then_some(Then::Log);
-        let limits = [
-            rule.rate.map(|rate| Then::DropOverRate(rate.connections, rate.per)),
-            rule.connections.map(Then::DropOverConnections),
-        ];
-        let rules = limits.into_iter().flatten().chain(log).chain([Then::Count]).chain(verdict.map(Then::Verdict));
-        let rules = rules.map(|then| ChainRule::new([], then)).collect();
-        self.path.chains.insert(name.clone(), Chain { about: title.clone(), hook: None, rules });
-        PacketVerdict::Goto(name)
-    }
-}
-
-/// The chains of one direction that the kernel calls, and the maps that lead to classes.
-fn base(direction: Direction, dispatch: &BTreeMap<IpAddr, PacketVerdict>, path: &mut DataPath) {
-    let (hooks, own) = match direction {
-        Direction::Egress => ([("egress_forward", Hook::ForwardEgress), ("egress_input", Hook::Input)], Part::Source),
-        Direction::Ingress => {
-            ([("ingress_forward", Hook::ForwardIngress), ("ingress_output", Hook::Output)], Part::Destination)
-        }
-    };
-    let accept = |found| ChainRule::new([found], Then::Verdict(PacketVerdict::Accept));
-    let mut rules = [Match::Established, Match::NeighbourDiscovery].map(accept).to_vec();
-    rules.extend(Family::ALL.map(|family| accept(Match::In(Part::Whole, pairs_of(family)))));
-    for family in Family::ALL {
-        let number = if family == Family::Ipv4 { 4 } else { 6 };
-        let name = SetName::new(SetKind::AddressMap(family), &format!("{direction}{number}"));
-        let mapped = SetName::new(SetKind::Addresses(family), &format!("judged_{direction}{number}"));
-        let drop = |matches: Vec<Match>| ChainRule::new(matches, Then::Verdict(PacketVerdict::Drop));
-        rules.push(drop(vec![Match::MidStream, Match::In(own, judged_of(family))]));
-        rules.push(ChainRule::new([], Then::Lookup(own, name.clone())));
-        rules.push(drop(vec![Match::In(own, mapped.clone())]));
-        let of_family = || dispatch.iter().filter(|(address, _)| Family::of(**address) == family);
-        let elements = of_family().map(|(address, verdict)| (Key::Address(*address), Some(verdict.clone())));
-        path.sets.insert(name, elements.collect());
-        let elements = of_family().map(|(address, _)| (Key::Address(*address), None));
-        path.sets.insert(mapped, elements.collect());
-    }
-    for (name, hook) in hooks {
-        let about = format!("{direction} of whoever has a class");
-        path.chains.insert(ChainName::new(name), Chain { about, hook: Some(hook), rules: rules.clone() });
-    }
-}
-
-fn clause<'p>(policy: &'p Policy, rule: &'p Rule) -> Clause<'p> {
-    let before = policy.rules.iter().take_while(|other| !std::ptr::eq(*other, rule));
-    let number = before.filter(|other| other.direction == rule.direction).count() + 1;
-    let is_special = rule.logging == Logging::On || rule.rate.is_some() || rule.connections.is_some();
-    let then = match (&policy.layer, rule.action) {
-        // What matches in this layer is allowed, and it has no words for more.
-        (Layer::Additive(_), _) => Consequence::Plain(Effect::Allow),
-        (Layer::Tier(_), Action::Audit) => Consequence::Special(rule),
-        (Layer::Tier(_), _) if is_special => Consequence::Special(rule),
-        (Layer::Tier(_), Action::Deny) => Consequence::Plain(Effect::Deny),
-        (Layer::Tier(_), Action::Allow) => Consequence::Plain(Effect::Allow),
-    };
-    let title = format!("{}, {} rule {number}", title(policy), rule.direction);
-    Clause { title, peers: &rule.peers, services: &rule.services, then }
-}
-
-/// Unique among all policies.
-fn title(policy: &Policy) -> String {
-    let kind = if matches!(policy.layer, Layer::Additive(_)) { "NetworkPolicy" } else { "policy" };
-    format!("{kind} {}", policy.title())
-}
-
-fn isolates(policy: &Policy, direction: Direction) -> bool {
-    matches!(&policy.layer, Layer::Additive(directions) if directions.contains(&direction))
-}
-
-fn plain(effect: Effect) -> PacketVerdict {
-    match effect {
-        Effect::Allow => PacketVerdict::Accept,
-        Effect::Deny => PacketVerdict::Drop,
-    }
-}
-
-/// Whoever is judged in one direction or the other.
-fn judged_of(family: Family) -> SetName {
-    SetName::new(SetKind::Addresses(family), if family == Family::Ipv4 { "judged4" } else { "judged6" })
-}
-
-fn pairs_of(family: Family) -> SetName {
-    let name = if family == Family::Ipv4 { "same_container4" } else { "same_container6" };
-    SetName::new(SetKind::Pairs(family), name)
-}
-
-/// The pairs of addresses of one container, of those that have somebody judged among them, by family.
-fn same_container(world: &World, judged: &BTreeSet<IpAddr>) -> [BTreeMap<Key, Option<PacketVerdict>>; 2] {
-    let mut addresses: BTreeMap<&ContainerName, BTreeSet<IpAddr>> = BTreeMap::new();
-    for endpoint in world.endpoints() {
-        if let Some(name) = &endpoint.name {
-            addresses.entry(name).or_default().extend(&endpoint.addresses);
+        if is_anybody_judged {
+            self.roster.of_container(name, endpoints, found);
         }
     }
-    addresses.retain(|_, addresses| !addresses.is_disjoint(judged));
-    Family::ALL.map(|family| {
-        let of_family = |addresses: &BTreeSet<IpAddr>| -> Vec<IpAddr> {
-            addresses.iter().filter(|address| Family::of(**address) == family).copied().collect()
-        };
-        let each = addresses.values().map(of_family);
-        let pairs = each.flat_map(|own| {
-            let other = own.clone();
-            own.into_iter().flat_map(move |one| other.clone().into_iter().map(move |other| Key::Pair(one, other)))
-        });
-        pairs.map(|pair| (pair, None)).collect()
-    })
+
+    fn of_container(&self, name: &ContainerName) -> &[Endpoint] {
+        self.endpoints.get(&Some(name.clone())).map_or(&[], Vec::as_slice)
+    }
+
+    fn side(&self, direction: Direction) -> &Side {
+        let [egress, ingress] = &self.sides;
+        if direction == Direction::Egress { egress } else { ingress }
+    }
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::Egress, Direction::Ingress];
+
+fn kind(rules: &Rules, endpoint: &Endpoint, world: &World) -> Kind {
+    (endpoint.network.clone(), rules.selecting(endpoint, world))
 }

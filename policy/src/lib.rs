@@ -1,7 +1,7 @@
 //! Documents that say who may talk to whom, and what they say of a connection.
 //!
 //! This crate reads documents, in two forms, into one model of rules, evaluates that, and compiles it to what nftables
-//! enforces ([`compile()`]). It enforces nothing and touches nothing: files are read by its caller, and time is an argument.
+//! enforces ([`Compilation`]). It enforces nothing and touches nothing: files are read by its caller, and time is an argument.
 //!
 //! # When a connection is allowed
 //!
@@ -51,7 +51,7 @@ mod warnings;
 mod world;
 
 pub use block::{AddressBlock, AddressBlockError};
-pub use compile::compile;
+pub use compile::{Compilation, Extent, compile};
 pub use dns_name::{DnsName, DnsPattern, ParseDnsNameError};
 pub use document::{Document, DocumentError, parse};
 pub use evaluate::{Decision, Reason, Verdict, evaluate};

@@ -51,7 +51,7 @@ impl Networks {
     pub fn include(&self, network: &NetworkName, world: &World) -> bool {
         match self {
             Self::Named(names) => names.contains(network),
-            Self::Labelled(selector) => selector.selects(&world.labels_of(network)),
+            Self::Labelled(selector) => selector.is_everything() || selector.selects(&world.labels_of(network)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -15,13 +16,13 @@ use crate::{
     world::{Endpoint, World},
 };
 
-/// Policies and stances, in the order of their places.
+/// Policies and stances, in the order of their places. A copy costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
-    policies: Vec<Policy>,
-    stances: Vec<Stance>,
+    policies: Arc<[Policy]>,
+    stances: Arc<[Stance]>,
     /// The rules of the tiers in the order in which they are asked: which policy, and which rule of it.
-    tiered: Vec<(usize, usize)>,
+    tiered: Arc<[(usize, usize)]>,
     /// When rules expire.
     expiries: BTreeSet<Timestamp>,
 }
@@ -91,7 +92,7 @@ impl Policies {
         }
         let tiered = in_order(&policies);
         let expiries = policies.iter().flat_map(|policy| &policy.rules).filter_map(|rule| rule.expires).collect();
-        Ok(Self { policies, stances, tiered, expiries })
+        Ok(Self { policies: policies.into(), stances: stances.into(), tiered: tiered.into(), expiries })
     }
 
     /// Those that have a say about connections of these endpoints.
@@ -100,7 +101,12 @@ impl Policies {
             endpoints.iter().any(|it| policy.networks.include(&it.network, world) && policy.subject.selects(it))
         };
         let policies: Vec<Policy> = self.policies.iter().filter(is_about).cloned().collect();
-        Self { tiered: in_order(&policies), policies, stances: self.stances.clone(), expiries: self.expiries.clone() }
+        Self {
+            tiered: in_order(&policies).into(),
+            policies: policies.into(),
+            stances: self.stances.clone(),
+            expiries: self.expiries.clone(),
+        }
     }
 
     /// The policies.

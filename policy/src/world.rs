@@ -25,6 +25,8 @@ pub struct World {
     names: BTreeMap<DnsName, BTreeSet<IpAddr>>,
     /// Every address of the host, those of the gateways among them.
     host: BTreeSet<IpAddr>,
+    /// Whose address is whose, by their place among the endpoints.
+    holders: BTreeMap<IpAddr, usize>,
 }
 
 /// A network, as policy sees it.
@@ -116,9 +118,9 @@ impl World {
         names: BTreeMap<DnsName, BTreeSet<IpAddr>>,
         mut host: BTreeSet<IpAddr>,
     ) -> Result<Self, WorldError> {
-        let (mut known, mut held) = (BTreeSet::new(), BTreeMap::new());
+        let (mut known, mut held) = (BTreeSet::new(), BTreeMap::<IpAddr, usize>::new());
         host.extend(networks.values().flat_map(|network| &network.gateways));
-        for endpoint in &endpoints {
+        for (place, endpoint) in endpoints.iter().enumerate() {
             let Endpoint { network, name, addresses, .. } = endpoint;
             if !networks.contains_key(network) {
                 return Err(WorldError::NoNetwork { endpoint: endpoint.title(), network: network.clone() });
@@ -131,13 +133,30 @@ impl World {
                     let (first, second) = ("host".to_owned(), endpoint.title());
                     return Err(WorldError::Address { address: *address, first, second });
                 }
-                if let Some(first) = held.insert(*address, endpoint) {
-                    let (first, second) = (first.title(), endpoint.title());
+                if let Some(first) = held.insert(*address, place) {
+                    let (first, second) = (endpoints[first].title(), endpoint.title());
                     return Err(WorldError::Address { address: *address, first, second });
                 }
             }
         }
-        Ok(Self { networks, endpoints, names, host })
+        Ok(Self { networks, endpoints, names, host, holders: held })
+    }
+
+    /// Its endpoints, and the world without them.
+    pub(crate) fn emptied(mut self) -> (Self, Vec<Endpoint>) {
+        let endpoints = std::mem::take(&mut self.endpoints);
+        self.holders.clear();
+        (self, endpoints)
+    }
+
+    /// Whether an address has names outside.
+    pub(crate) fn is_named(&self, address: IpAddr) -> bool {
+        self.names_of(address).next().is_some()
+    }
+
+    /// Whether the host has this address.
+    pub(crate) fn is_of_host(&self, address: IpAddr) -> bool {
+        self.host.contains(&address)
     }
 
     /// The networks there are.
@@ -200,7 +219,7 @@ impl World {
         if self.host.contains(&address) {
             return Party::Host { address: Some(address) };
         }
-        match self.endpoints.iter().find(|endpoint| endpoint.addresses.contains(&address)) {
+        match self.holders.get(&address).and_then(|place| self.endpoints.get(*place)) {
             Some(endpoint) => Party::Endpoint { endpoint, address: Some(address) },
             None => Party::Outside(address),
         }

@@ -1,10 +1,10 @@
 //! Elements of the sets that endpoints come and go with, as netlink has them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use model::{
     Family, Protocol,
-    data_path::{ChainName, Key, PacketVerdict, SetKind, SetName, TABLE},
+    data_path::{ChainName, Elements, Key, PacketVerdict, SetKind, SetName, TABLE},
 };
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage, Verdict,
@@ -38,10 +38,7 @@ pub(super) fn of(name: &SetName, key: &Key, verdict: Option<&PacketVerdict>) -> 
 }
 
 /// The elements of a set whose elements endpoints come and go with; none if one of them is not such as are put there.
-pub(super) fn all(
-    socket: &mut Socket,
-    name: &SetName,
-) -> Result<Option<BTreeMap<Key, Option<PacketVerdict>>>, KernelError> {
+pub(super) fn all(socket: &mut Socket, name: &SetName) -> Result<Option<Elements>, KernelError> {
     let replies = dump(socket, name)?;
     let element = |element: &[u8]| {
         let key = key(name.kind, attribute(attribute(element, ELEMENT_KEY)?, DATA_VALUE)?)?;

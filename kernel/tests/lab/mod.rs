@@ -10,10 +10,10 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use kernel::{Kernel, KernelError, Removal, Report};
+use kernel::{Kernel, KernelError, Notice, Removal, Report, Watch};
 use model::{
     Admin, Attachment, Bridge, Change, Element, Endpoint, EndpointId, Forwarding, Gate, Inside, Ipv6, Namespace,
     NetworkId, Passage, Publish, Scope, Sender, State, Switch, Veth,
@@ -109,6 +109,24 @@ impl Lab {
     /// Goes on with a handle that is opened now.
     pub(crate) fn open_anew(&mut self) {
         self.kernel = Kernel::open(Path::new(RUN), LIMIT, model::Switch::On).expect("the kernel opens");
+    }
+
+    /// What is told until nothing has been for a fifth of a second, all of which this thread was awake: what is noticed only
+    /// after the machine stood still is told a little later.
+    pub(crate) fn told(&self, watch: &mut Watch) -> Vec<Notice> {
+        const QUIET: Duration = Duration::from_millis(200);
+        let mut notices = Vec::new();
+        self.wait(async {
+            loop {
+                let start = Instant::now();
+                match tokio::time::timeout(QUIET, watch.next()).await {
+                    Ok(notice) => notices.push(notice.expect("the kernel tells")),
+                    Err(_) if start.elapsed() < QUIET * 3 / 2 => break,
+                    Err(_) => {}
+                }
+            }
+        });
+        notices
     }
 
     /// Waits for a future.

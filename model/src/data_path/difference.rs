@@ -1,12 +1,11 @@
 //! What changes from one data path to another.
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use super::{Chain, ChainName, DataPath, Key, PacketVerdict, SetName};
+use super::{Chain, ChainName, DataPath, Elements, Key, PacketVerdict, SetName};
 
 /// What makes one data path of another, each thing once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,27 +27,25 @@ pub struct Difference {
 }
 
 impl DataPath {
-    /// What makes `new` of this.
+    /// What makes `new` of this. It costs what changes, if one was made of the other.
     pub fn difference(&self, new: &Self) -> Difference {
         let mut difference = Difference::default();
-        for (name, elements) in &new.sets {
-            match self.sets.get(name) {
-                Some(before) => difference.of_set(name, before, elements),
-                None => {
-                    difference.new_sets.insert(name.clone());
-                    difference.of_set(name, &BTreeMap::new(), elements);
-                }
+        self.sets.for_each_difference(&new.sets, |name, before, after| match (before, after) {
+            (Some(before), Some(after)) => difference.of_set(name, before, after),
+            (Some(_), None) => drop(difference.old_sets.insert(name.clone())),
+            (None, after) => {
+                difference.new_sets.insert(name.clone());
+                difference.of_set(name, &Elements::default(), after.unwrap_or(&Elements::default()));
             }
-        }
-        difference.old_sets = self.sets.keys().filter(|name| !new.sets.contains_key(*name)).cloned().collect();
-        for (name, chain) in &new.chains {
-            match self.chains.get(name) {
-                None => difference.new_chains.insert(name.clone(), chain.clone()),
-                Some(before) if before != chain => difference.changed_chains.insert(name.clone(), chain.clone()),
-                Some(_) => None,
-            };
-        }
-        difference.old_chains = self.chains.keys().filter(|name| !new.chains.contains_key(*name)).cloned().collect();
+        });
+        self.chains.for_each_difference(&new.chains, |name, before, after| match (before, after) {
+            (_, None) => drop(difference.old_chains.insert(name.clone())),
+            (None, Some(chain)) => drop(difference.new_chains.insert(name.clone(), chain.clone())),
+            (Some(before), Some(chain)) if before != chain => {
+                difference.changed_chains.insert(name.clone(), chain.clone());
+            }
+            (Some(_), Some(_)) => {}
+        });
         difference
     }
 
@@ -56,8 +53,12 @@ impl DataPath {
     pub fn apply(&mut self, difference: &Difference) {
         let Difference { new_sets, old_sets, new_chains, changed_chains, old_chains, old_elements, new_elements } =
             difference;
-        self.sets.retain(|name, _| !old_sets.contains(name));
-        self.sets.extend(new_sets.iter().map(|name| (name.clone(), BTreeMap::new())));
+        for name in old_sets {
+            self.sets.remove(name);
+        }
+        for name in new_sets {
+            self.sets.insert(name.clone(), Elements::default());
+        }
         for (name, key) in old_elements {
             if let Some(elements) = self.sets.get_mut(name) {
                 elements.remove(key);
@@ -68,38 +69,25 @@ impl DataPath {
                 elements.insert(*key, verdict.clone());
             }
         }
-        self.chains.retain(|name, _| !old_chains.contains(name));
-        let chains = new_chains.iter().chain(changed_chains);
-        self.chains.extend(chains.map(|(name, chain)| (name.clone(), chain.clone())));
+        for name in old_chains {
+            self.chains.remove(name);
+        }
+        for (name, chain) in new_chains.iter().chain(changed_chains) {
+            self.chains.insert(name.clone(), chain.clone());
+        }
     }
 }
 
 impl Difference {
-    /// Adds what makes the elements of a set those after. Both are walked through side by side: where one of a thousand
-    /// endpoints comes, most elements of most sets are the same.
-    fn of_set(
-        &mut self,
-        name: &SetName,
-        before: &BTreeMap<Key, Option<PacketVerdict>>,
-        after: &BTreeMap<Key, Option<PacketVerdict>>,
-    ) {
-        let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            // One that is in both leaves and comes if its verdict changes.
-            let left = old.next_if(|_| order.is_le());
-            let come = new.next_if(|_| order.is_ge());
-            if left == come {
-                continue;
+    /// Adds what makes the elements of a set those after.
+    fn of_set(&mut self, name: &SetName, before: &Elements, after: &Elements) {
+        before.for_each_difference(after, |key, old, new| {
+            // One whose verdict changes leaves and comes.
+            if old != new {
+                self.old_elements.extend(old.map(|_| (name.clone(), *key)));
+                self.new_elements.extend(new.map(|verdict| ((name.clone(), *key), verdict.clone())));
             }
-            self.old_elements.extend(left.map(|(key, _)| (name.clone(), *key)));
-            self.new_elements.extend(come.map(|(key, verdict)| ((name.clone(), *key), verdict.clone())));
-        }
+        });
     }
 
     /// Whether nothing changes.

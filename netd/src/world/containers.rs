@@ -54,10 +54,8 @@ impl World {
             self.claim_ports(&record.container);
         }
         let life = Arc::new(Life::new());
-        self.containers.insert(
-            record.container.id.clone(),
-            Box::new(ContainerEntry { record, arriving: None, committed, life: life.clone() }),
-        );
+        let id = record.container.id.clone();
+        self.containers.insert(id, ContainerEntry { record, arriving: None, committed, life: life.clone() });
         life
     }
 
@@ -65,7 +63,7 @@ impl World {
     /// and who waits for it is told.
     pub(crate) fn forget_container(&mut self, id: &ContainerId, freed: Option<Revision>) {
         let Some(entry) = self.containers.remove(id) else { return };
-        let ContainerEntry { record, life, .. } = *entry;
+        let ContainerEntry { record, life, .. } = entry;
         life.set_removed();
         if record.holds_ports() {
             self.release_ports(&record.container);

@@ -31,6 +31,7 @@ impl World {
         if let Some(entry) = self.networks.get_mut(id) {
             entry.committed = true;
         }
+        self.judgement.note_networks();
     }
 
     /// A network read from the store.
@@ -55,6 +56,7 @@ impl World {
                 committed,
             },
         );
+        self.judgement.note_networks();
     }
 
     /// Checks that nothing is on the network, and takes it out of use: no container can join it from now on.
@@ -68,6 +70,7 @@ impl World {
             return Err(Failure::NetworkInUse { network: network.name, containers });
         }
         entry.committed = false;
+        self.judgement.note_networks();
         Ok(network)
     }
 
@@ -83,6 +86,7 @@ impl World {
     /// The network is gone, or never came to be.
     pub(crate) fn forget_network(&mut self, network: &Network) {
         self.networks.remove(&network.id);
+        self.judgement.note_networks();
         if self.network_names.get(&network.name) == Some(&network.id) {
             self.network_names.remove(&network.name);
         }
@@ -124,10 +128,7 @@ impl World {
 
     /// Every endpoint, those that are being made or are leaving included, with its container.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, &Container)> {
-        self.containers.values().flat_map(|entry| {
-            let endpoints = entry.record.held().chain(&entry.arriving);
-            endpoints.map(|endpoint| (endpoint, &entry.record.container))
-        })
+        self.containers.values().flat_map(|entry| entry.endpoints().map(|endpoint| (endpoint, &entry.record.container)))
     }
 
     /// The lease is held by nobody any more.

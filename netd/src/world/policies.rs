@@ -8,9 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use model::{Bridge, DataPath, Family, Network, NetworkName};
+use model::{Bridge, ContainerId, ContainerName, DataPath, Endpoint, Family, Network, NetworkName};
+use policy::Compilation;
 
-use super::World;
+use super::{ContainerEntry, World};
 use crate::rulebook::Rulebook;
 
 /// What policies say, and what that comes to for whoever is there.
@@ -21,17 +22,34 @@ pub(super) struct Judgement {
     host: BTreeSet<IpAddr>,
     /// The moment at which rules are in force or have expired.
     now: Timestamp,
+    /// How many times networks have come, gone or changed.
+    networks: u64,
     compiled: RefCell<Option<Compiled>>,
 }
 
-/// What judges connections of these endpoints.
+/// What judges connections of whoever was there when that was asked last.
 #[derive(Debug)]
 struct Compiled {
     rulebook: Arc<Rulebook>,
-    of: policy::World,
+    host: BTreeSet<IpAddr>,
+    /// Which networks they were.
+    networks: u64,
     /// When a rule expired last.
     since: Option<Timestamp>,
+    compilation: Compilation,
+    /// Whether somebody goes without an address that somebody else has. Who is to have it when that one goes is for all of
+    /// them to be looked at.
+    is_contested: bool,
+    /// What those containers are called that have endpoints.
+    names: BTreeMap<ContainerId, ContainerName>,
     path: Arc<DataPath>,
+}
+
+impl Judgement {
+    /// Networks came, went or changed.
+    pub(super) fn note_networks(&mut self) {
+        self.networks += 1;
+    }
 }
 
 impl World {
@@ -70,51 +88,111 @@ impl World {
     /// What judges connections by the policies. Everybody who holds an address is in it, as long as it is held: so it is in
     /// force before a link comes up, and until it is gone.
     ///
-    /// It is made anew when anybody in it comes, goes or changes, and when a rule expires, at a cost that grows with all endpoints and rules.
+    /// Who comes, goes or changes is followed at a cost that does not depend on how many others there are. It is made anew
+    /// with policies, networks and the host's addresses, when a rule expires, and where chains come or go
+    /// ([`Compilation::change`]).
     pub(super) fn policing(&self) -> Arc<DataPath> {
-        let rulebook = &self.judgement.rulebook;
+        let unjudged = self.containers.take_unjudged();
+        let Judgement { rulebook, host, now, networks, compiled } = &self.judgement;
+        let mut compiled = compiled.borrow_mut();
         if rulebook.is_empty() {
+            *compiled = None;
             return Arc::default();
         }
-        let of = self.as_judged();
-        let since = rulebook.policies().last_expiry(self.judgement.now);
-        let mut compiled = self.judgement.compiled.borrow_mut();
-        let is_same = |last: &&Compiled| Arc::ptr_eq(&last.rulebook, rulebook) && last.of == of && last.since == since;
-        if let Some(Compiled { path, .. }) = compiled.as_ref().filter(is_same) {
-            return path.clone();
+        let since = rulebook.policies().last_expiry(*now);
+        let is_same = |last: &&mut Compiled| {
+            let is_of_same = last.host == *host && last.networks == *networks && last.since == since;
+            is_of_same && Arc::ptr_eq(&last.rulebook, rulebook)
+        };
+        if let Some(last) = compiled.as_mut().filter(is_same)
+            && self.follow(last, unjudged)
+        {
+            if *last.path != *last.compilation.path() {
+                last.path = Arc::new(last.compilation.path().clone());
+            }
+            return last.path.clone();
         }
-        let path = Arc::new(policy::compile(rulebook.policies(), &of, self.judgement.now));
-        *compiled = Some(Compiled { rulebook: rulebook.clone(), of, since, path: path.clone() });
+        let (of, is_contested) = self.judged();
+        let compilation = Compilation::new(rulebook.policies(), of, *now);
+        let path = Arc::new(compilation.path().clone());
+        let named = self.containers.iter().filter(|(_, entry)| entry.endpoints().next().is_some());
+        *compiled = Some(Compiled {
+            rulebook: rulebook.clone(),
+            host: host.clone(),
+            networks: *networks,
+            since,
+            compilation,
+            is_contested,
+            names: named.map(|(id, entry)| (id.clone(), entry.record.container.name.clone())).collect(),
+            path: path.clone(),
+        });
         path
+    }
+
+    /// Has these containers be judged as they are now. Returns whether that could be told from them alone.
+    fn follow(&self, last: &mut Compiled, containers: BTreeSet<ContainerId>) -> bool {
+        if containers.is_empty() || last.is_contested {
+            return containers.is_empty();
+        }
+        // What one was called another may be called now.
+        let former = containers.iter().filter_map(|id| last.names.remove(id));
+        let mut changed: BTreeMap<ContainerName, Vec<policy::Endpoint>> =
+            former.map(|name| (name, Vec::new())).collect();
+        for id in containers {
+            let Some(entry) = self.containers.get(&id) else { continue };
+            let endpoints: Vec<_> = entry.endpoints().filter_map(|endpoint| self.endpoint(endpoint, entry)).collect();
+            if !endpoints.is_empty() {
+                let name = entry.record.container.name.clone();
+                last.names.insert(id, name.clone());
+                changed.insert(name, endpoints);
+            }
+        }
+        // Two that have the same are told from all that there are.
+        last.compilation.change(changed).is_ok()
     }
 
     /// Networks, endpoints and the host as policies see them.
     pub(crate) fn as_judged(&self) -> policy::World {
+        self.judged().0
+    }
+
+    /// The same, and whether somebody goes without an address that somebody else has.
+    fn judged(&self) -> (policy::World, bool) {
         let networks: BTreeMap<NetworkName, policy::Network> = self.networks().map(as_judged).collect();
-        let mut held = BTreeSet::new();
-        let mut endpoints = Vec::new();
-        let mut known = BTreeSet::new();
-        for (endpoint, container) in self.endpoints() {
-            let Some(network) = self.network(&endpoint.network).filter(|it| networks.contains_key(&it.name)) else {
-                continue;
-            };
-            if !known.insert((&network.name, &container.name)) {
-                continue;
+        let (mut held, mut known) = (BTreeSet::new(), BTreeSet::new());
+        let (mut endpoints, mut is_contested) = (Vec::new(), false);
+        for entry in self.containers.values() {
+            for mut endpoint in entry.endpoints().filter_map(|endpoint| self.endpoint(endpoint, entry)) {
+                if !known.insert((endpoint.network.clone(), &entry.record.container.name)) {
+                    is_contested = true;
+                    continue;
+                }
+                let all = endpoint.addresses.len();
+                endpoint.addresses.retain(|address| held.insert(*address));
+                is_contested |= endpoint.addresses.len() < all;
+                endpoints.push(endpoint);
             }
-            // With IPv6 it has another address, which it gives itself. Whoever chose one MAC address twice has given it to two.
-            let link_local = endpoint.ipv6.and(endpoint.mac).map(|mac| IpAddr::from(mac.link_local()));
-            let addresses = endpoint.addresses().chain(link_local).filter(|address| held.insert(*address)).collect();
-            endpoints.push(policy::Endpoint {
-                network: network.name.clone(),
-                name: Some(container.name.clone()),
-                labels: container.labels.clone(),
-                addresses,
-                ports: container.port_names.iter().map(|(name, port)| (name.clone(), *port)).collect(),
-            });
         }
+        is_contested |= !self.judgement.host.is_disjoint(&held);
         let host = self.judgement.host.difference(&held).copied().collect();
-        policy::World::new(networks, endpoints, BTreeMap::new(), host)
-            .expect("each endpoint is of a network there is, and no address is anybody else's, as seen above")
+        let world = policy::World::new(networks, endpoints, BTreeMap::new(), host)
+            .expect("each endpoint is of a network there is, and no address is anybody else's, as seen above");
+        (world, is_contested)
+    }
+
+    /// An endpoint of a container as policies see it; none where its network is not there.
+    fn endpoint(&self, endpoint: &Endpoint, entry: &ContainerEntry) -> Option<policy::Endpoint> {
+        let network = self.network(&endpoint.network)?;
+        let container = &entry.record.container;
+        // With IPv6 it has another address, which it gives itself. Whoever chose one MAC address twice has given it to two.
+        let link_local = endpoint.ipv6.and(endpoint.mac).map(|mac| IpAddr::from(mac.link_local()));
+        Some(policy::Endpoint {
+            network: network.name.clone(),
+            name: Some(container.name.clone()),
+            labels: container.labels.clone(),
+            addresses: endpoint.addresses().chain(link_local).collect(),
+            ports: container.port_names.iter().map(|(name, port)| (name.clone(), *port)).collect(),
+        })
     }
 }
 

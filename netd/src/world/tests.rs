@@ -17,6 +17,7 @@ mod interfaces;
 mod neighbours;
 mod networks;
 mod parents;
+mod policies;
 
 fn network(number: u8, name: &str) -> Network {
     let range = format!("10.9.{number}.0/29").parse().expect("literal");

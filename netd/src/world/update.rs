@@ -51,6 +51,7 @@ impl World {
         containers.iter().for_each(|container| self.release_ports(container));
         let entry = self.networks.get_mut(&new.id).expect("it is there, as seen above");
         entry.network = new.clone();
+        self.judgement.note_networks();
         entry.leases = entry.leases.reshaped(&new.subnets, &new.reserved);
         containers.iter().for_each(|container| self.claim_ports(container));
     }

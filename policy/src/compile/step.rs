@@ -7,47 +7,56 @@ use std::{
 
 use model::{
     Family, NetworkName, Protocol,
-    data_path::{Chain, ChainName, ChainRule, Key, Match, PacketVerdict, Part, SetKind, SetName, Then},
+    data_path::{Chain, ChainName, ChainRule, Elements, Key, Match, PacketVerdict, Part, SetKind, SetName, Then},
 };
 
 use super::{
-    Compiler, Step,
+    draft::Draft,
     ranges::{Ranges, joined},
+    roster::is_relative,
+    rules::{Rules, Step},
 };
 use crate::{
+    block::AddressBlock,
     peer::Peer,
     rule::Direction,
     service::{IcmpMessages, Ports, Service},
-    world::Party,
 };
 
 /// Up to so many peers of a step are asked for one by one. An address in a set that several rules share is one element,
 /// in maps it is one for each step; but a map is one rule, however many peers there are.
 const SETS_OF_A_STEP: usize = 8;
 
-impl<'p> Compiler<'p, '_> {
+/// Adds chains of one direction to a draft.
+pub(super) struct Compiler<'r, 'd> {
+    pub(super) rules: &'r Rules,
+    pub(super) draft: &'d mut Draft,
+}
+
+impl Compiler<'_, '_> {
     /// Adds the chain of a step, seen from an endpoint of a network.
     ///
     /// Whatever matches ends it, so that what only counts does so once: all that is said about anybody and about the
     /// world stands before the maps, and an address in a map of addresses leads to what is said about the ranges it
     /// lies in, too.
-    pub(super) fn step(&mut self, network: &'p NetworkName, step: &Step) -> ChainName {
+    pub(super) fn step(&mut self, network: &NetworkName, step: &Step) -> ChainName {
         let having = |is: &dyn Fn(&Peer) -> bool| -> BTreeSet<usize> {
             let numbers = step.clauses.iter().copied();
-            numbers.filter(|number| self.clauses[*number].peers.iter().any(is)).collect()
+            numbers.filter(|number| self.rules.peers(*number).iter().any(is)).collect()
         };
         let is_of_own = !having(&is_relative).is_empty();
         let seen_from = if is_of_own { format!(" seen from network {network}") } else { String::new() };
-        let about = format!("{}{seen_from}", self.titles(&step.clauses));
+        let about = format!("{}{seen_from}", self.rules.titles(&step.clauses));
         let name = ChainName::hashed("step", &about);
-        if self.path.chains.contains_key(&name) {
+        if self.draft.chains.contains_key(&name) {
             return name;
         }
+        self.draft.chains.extend(step.clauses.iter().filter_map(|number| self.rules.special(*number)));
         let world = having(&|peer| matches!(peer, Peer::World));
         let exact = having(&is_exact);
         let anybody: BTreeSet<usize> =
-            step.clauses.iter().copied().filter(|number| self.clauses[*number].peers.is_empty()).collect();
-        let other = match self.direction {
+            step.clauses.iter().copied().filter(|number| self.rules.peers(*number).is_empty()).collect();
+        let other = match self.rules.direction {
             Direction::Ingress => Part::Source,
             Direction::Egress => Part::Destination,
         };
@@ -57,18 +66,18 @@ impl<'p> Compiler<'p, '_> {
             rules.extend(self.asked(&anybody, &step.then, |_| None));
         }
         if !world.is_empty() {
-            let inside = Family::ALL.map(|family| self.inside(family));
+            let inside = self.draft.roster.inside();
             rules.extend(self.asked(&world, &step.then, |family| {
                 let name = inside.iter().find(|name| name.kind == SetKind::Addresses(family));
                 name.map(|name| Match::NotIn(other, name.clone()))
             }));
         }
         let ranges = Family::ALL.map(|family| Ranges::new(family, self.blocks(&step.clauses)));
-        let peers = exact.iter().map(|number| self.clauses[*number].peers.iter().filter(|peer| is_exact(peer)).count());
+        let peers = exact.iter().map(|number| self.rules.peers(*number).iter().filter(|peer| is_exact(peer)).count());
         if peers.sum::<usize>() <= SETS_OF_A_STEP {
             rules.extend(self.in_sets(network, &exact, &step.then, other));
         } else {
-            rules.extend(self.in_map(network, &exact, &ranges, &step.then, other, &about));
+            rules.extend(self.in_map(network, &exact, ranges.clone(), &step.then, other, &about));
         }
         for (family, ranges) in Family::ALL.into_iter().zip(&ranges) {
             if ranges.parts().next().is_none() {
@@ -80,9 +89,9 @@ impl<'p> Compiler<'p, '_> {
             let elements = ranges.parts().map(lead).collect();
             let map = SetName::hashed(SetKind::RangeMap(family), &about);
             rules.push(ChainRule::new([], Then::Lookup(other, map.clone())));
-            self.path.sets.insert(map, elements);
+            self.draft.constants.insert(map, elements);
         }
-        self.path.chains.insert(name.clone(), Chain { about, hook: None, rules });
+        self.draft.chains.insert(name.clone(), Chain { about, hook: None, rules });
         name
     }
 
@@ -90,7 +99,7 @@ impl<'p> Compiler<'p, '_> {
     /// peer.
     fn in_sets(
         &mut self,
-        network: &'p NetworkName,
+        network: &NetworkName,
         numbers: &BTreeSet<usize>,
         then: &PacketVerdict,
         other: Part,
@@ -103,18 +112,9 @@ impl<'p> Compiler<'p, '_> {
                 // A rule that counts is alone in its step.
                 (verdict, _) => verdict,
             };
-            for peer in self.clauses[*number].peers.iter().filter(|peer| is_exact(peer)) {
-                let seen_from = is_relative(peer).then_some(network);
-                for family in Family::ALL {
-                    let set = SetName::hashed(SetKind::Addresses(family), &format!("{seen_from:?} {peer:?}"));
-                    rules.push(ChainRule::new([Match::In(other, set.clone())], Then::Verdict(verdict.clone())));
-                    if !self.path.sets.contains_key(&set) {
-                        let members = self.members(network, peer).iter();
-                        let members = members.filter(|address| Family::of(**address) == family);
-                        let elements = members.map(|address| (Key::Address(*address), None)).collect();
-                        self.path.sets.insert(set, elements);
-                    }
-                }
+            for peer in self.rules.peers(*number).iter().filter(|peer| is_exact(peer)) {
+                let asks = |set| ChainRule::new([Match::In(other, set)], Then::Verdict(verdict.clone()));
+                rules.extend(self.draft.roster.members(network, peer).map(asks));
             }
         }
         rules
@@ -124,9 +124,9 @@ impl<'p> Compiler<'p, '_> {
     /// about it.
     fn in_map(
         &mut self,
-        network: &'p NetworkName,
+        network: &NetworkName,
         numbers: &BTreeSet<usize>,
-        ranges: &[Ranges],
+        ranges: [Ranges; 2],
         then: &PacketVerdict,
         other: Part,
         about: &str,
@@ -135,39 +135,19 @@ impl<'p> Compiler<'p, '_> {
         for number in numbers {
             self.services(&BTreeSet::from([*number]), then);
         }
-        let mut known: BTreeMap<IpAddr, BTreeSet<usize>> = BTreeMap::new();
-        for number in numbers {
-            for peer in self.clauses[*number].peers.iter().filter(|peer| is_exact(peer)) {
-                for address in self.members(network, peer) {
-                    known.entry(*address).or_default().insert(*number);
-                }
-            }
-        }
-        for (address, numbers) in &mut known {
-            numbers.extend(ranges.iter().flat_map(|ranges| ranges.of(*address)));
-        }
-        let mut rules = Vec::new();
-        for family in Family::ALL {
-            let of_family = known.iter().filter(|(address, _)| Family::of(**address) == family);
-            let lead = |(address, numbers): (&IpAddr, &BTreeSet<usize>)| {
-                (Key::Address(*address), Some(self.services(numbers, then)))
-            };
-            let elements = of_family.map(lead).collect();
-            let map = SetName::hashed(SetKind::AddressMap(family), about);
-            rules.push(ChainRule::new([], Then::Lookup(other, map.clone())));
-            self.path.sets.insert(map, elements);
-        }
-        rules
-    }
-
-    fn titles<'a>(&self, numbers: impl IntoIterator<Item = &'a usize>) -> String {
-        numbers.into_iter().map(|number| self.clauses[*number].title.as_str()).collect::<Vec<_>>().join("; ")
+        let rules = self.rules;
+        let of =
+            |number: &usize| rules.peers(*number).iter().filter(|peer| is_exact(peer)).zip(std::iter::repeat(*number));
+        let peers = numbers.iter().flat_map(of).map(|(peer, number)| (number, peer));
+        let maps = Family::ALL.map(|family| SetName::hashed(SetKind::AddressMap(family), about));
+        self.draft.roster.map(network, peers, maps.clone(), (rules.direction, then.clone(), ranges));
+        maps.map(|map| ChainRule::new([], Then::Lookup(other, map))).into()
     }
 
     /// The ranges of these rules, with the numbers of the rules.
-    fn blocks(&self, numbers: &[usize]) -> Vec<(usize, &'p crate::block::AddressBlock)> {
+    fn blocks(&self, numbers: &[usize]) -> Vec<(usize, &AddressBlock)> {
         let blocks = numbers.iter().flat_map(|number| {
-            self.clauses[*number].peers.iter().filter_map(move |peer| match peer {
+            self.rules.peers(*number).iter().filter_map(move |peer| match peer {
                 Peer::Block(block) => Some((*number, block)),
                 _ => None,
             })
@@ -175,51 +155,22 @@ impl<'p> Compiler<'p, '_> {
         blocks.collect()
     }
 
-    /// The addresses of those whom a peer is, if they are known one by one.
-    fn members(&mut self, network: &'p NetworkName, peer: &'p Peer) -> &[IpAddr] {
-        let world = self.world;
-        self.members.entry((is_relative(peer).then_some(network), peer)).or_insert_with(|| match peer {
-            Peer::Endpoints(..) => {
-                let is = |endpoint: &&_| peer.is(&Party::Endpoint { endpoint, address: None }, network, world);
-                let endpoints = world.endpoints().iter().filter(is);
-                endpoints.flat_map(|endpoint| &endpoint.addresses).copied().collect()
-            }
-            Peer::Host => world.host().collect(),
-            Peer::Names(patterns) => world.addresses_matching(patterns).collect(),
-            Peer::Block(_) | Peer::World => Vec::new(),
-        })
-    }
-
-    /// Whoever is not the world.
-    fn inside(&mut self, family: Family) -> SetName {
-        let name = SetName::new(SetKind::Addresses(family), if family == Family::Ipv4 { "inside4" } else { "inside6" });
-        let world = self.world;
-        self.path.sets.entry(name.clone()).or_insert_with(|| {
-            let endpoints = world.endpoints().iter().flat_map(|endpoint| &endpoint.addresses).copied();
-            let addresses = endpoints.chain(world.host()).filter(|address| Family::of(*address) == family);
-            addresses.map(|address| (Key::Address(address), None)).collect()
-        });
-        name
-    }
-
     /// What becomes of whom these rules are about, whatever is asked for: a chain says it, unless it is no question.
-    fn services(&mut self, numbers: &BTreeSet<usize>, then: &PacketVerdict) -> PacketVerdict {
-        let numbers = self.decisive(numbers);
-        if numbers.iter().any(|number| self.clauses[*number].services.is_empty()) {
-            return then.clone();
+    pub(super) fn services(&mut self, numbers: &BTreeSet<usize>, then: &PacketVerdict) -> PacketVerdict {
+        let asking = self.rules.asking(numbers, then);
+        if let PacketVerdict::Goto(name) = &asking
+            && asking != *then
+            && !self.draft.chains.contains_key(name)
+        {
+            let (about, rules) = (self.rules.asked_about(numbers), self.asked(numbers, then, |_| None));
+            self.draft.chains.insert(name.clone(), Chain { about, hook: None, rules });
         }
-        let about = format!("what is asked for by {}", self.titles(&numbers));
-        let name = ChainName::hashed("asked", &about);
-        if !self.path.chains.contains_key(&name) {
-            let rules = self.asked(&numbers, then, |_| None);
-            self.path.chains.insert(name.clone(), Chain { about, hook: None, rules });
-        }
-        PacketVerdict::Goto(name)
+        asking
     }
 
     /// The same rules, or only one that is about whatever is asked for.
     fn decisive(&self, numbers: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let everything = numbers.iter().find(|number| self.clauses[**number].services.is_empty());
+        let everything = numbers.iter().find(|number| self.rules.services(**number).is_empty());
         everything.map_or_else(|| numbers.clone(), |number| BTreeSet::from([*number]))
     }
 
@@ -232,8 +183,8 @@ impl<'p> Compiler<'p, '_> {
         only: impl Fn(Family) -> Option<Match>,
     ) -> Vec<ChainRule> {
         let numbers = self.decisive(numbers);
-        let services: Vec<&Service> = numbers.iter().flat_map(|number| self.clauses[*number].services).collect();
-        let about = self.titles(&numbers);
+        let services: Vec<&Service> = numbers.iter().flat_map(|number| self.rules.services(*number)).collect();
+        let about = self.rules.titles(&numbers);
         let rule = |only: Option<Match>, found: Option<Match>| {
             ChainRule::new(only.into_iter().chain(found), Then::Verdict(then.clone()))
         };
@@ -246,47 +197,32 @@ impl<'p> Compiler<'p, '_> {
             return guards().into_iter().map(|only| rule(only, None)).collect();
         }
         let mut rules = Vec::new();
-        let mut sets: Vec<(SetName, BTreeMap<Key, Option<PacketVerdict>>)> = Vec::new();
         if services.iter().any(|service| matches!(service, Service::Ports(_, Ports::All | Ports::Range(_)))) {
             let name = SetName::hashed(SetKind::Ports, &about);
             rules.extend(guards().into_iter().map(|only| rule(only, Some(Match::In(Part::Whole, name.clone())))));
-            sets.push((name, ports(&services)));
+            self.draft.constants.insert(name, ports(&services));
         }
-        for family in Family::ALL {
-            let mut found = |kind, elements| {
-                let name = SetName::hashed(kind, &about);
-                rules.push(rule(only(family), Some(Match::In(Part::Whole, name.clone()))));
-                sets.push((name, elements));
-            };
+        let names = || {
+            services.iter().filter_map(|service| match service {
+                Service::Ports(protocol, Ports::Named(name)) => Some((name, *protocol)),
+                _ => None,
+            })
+        };
+        let targets = Family::ALL.map(|family| SetName::hashed(SetKind::Targets(family), &about));
+        for (family, targets) in Family::ALL.into_iter().zip(&targets) {
+            let found = |set: &SetName| rule(only(family), Some(Match::In(Part::Whole, set.clone())));
             if services.iter().any(|service| matches!(service, Service::Icmp(of, _) if *of == family)) {
-                found(SetKind::Messages(family), messages(family, &services));
+                let name = SetName::hashed(SetKind::Messages(family), &about);
+                rules.push(found(&name));
+                self.draft.constants.insert(name, messages(family, &services));
             }
-            if services.iter().any(|service| matches!(service, Service::Ports(_, Ports::Named(_)))) {
-                found(SetKind::Targets(family), self.called(family, &services));
-            }
+            rules.extend(names().next().map(|_| found(targets)));
         }
-        self.path.sets.extend(sets);
+        if names().next().is_some() {
+            self.draft.roster.targets(targets, names());
+        }
         rules
     }
-
-    /// Whoever calls a port as one of these services does.
-    fn called(&self, family: Family, services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
-        let names = services.iter().filter_map(|service| match service {
-            Service::Ports(protocol, Ports::Named(name)) => Some((name, *protocol)),
-            _ => None,
-        });
-        let targets = names.flat_map(|(name, protocol)| {
-            let targets = self.targets.get(&(name, protocol)).into_iter().flatten();
-            targets.map(move |(address, port)| Key::Target(*address, protocol, *port))
-        });
-        let is_of_family = |key: &Key| matches!(key, Key::Target(address, ..) if Family::of(*address) == family);
-        targets.filter(is_of_family).map(|key| (key, None)).collect()
-    }
-}
-
-/// Whether a peer is somebody else for an endpoint of another network.
-fn is_relative(peer: &Peer) -> bool {
-    matches!(peer, Peer::Endpoints(None, _))
 }
 
 /// Whether a peer's addresses are known one by one.
@@ -294,7 +230,7 @@ fn is_exact(peer: &Peer) -> bool {
     matches!(peer, Peer::Endpoints(..) | Peer::Host | Peer::Names(_))
 }
 
-fn ports(services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
+fn ports(services: &[&Service]) -> Elements {
     let mut runs: BTreeMap<Protocol, Vec<(u16, u16)>> = BTreeMap::new();
     for service in services {
         match service {
@@ -309,7 +245,7 @@ fn ports(services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
     runs.into_iter().flat_map(|(protocol, runs)| joined(runs).into_iter().map(key(protocol))).collect()
 }
 
-fn messages(family: Family, services: &[&Service]) -> BTreeMap<Key, Option<PacketVerdict>> {
+fn messages(family: Family, services: &[&Service]) -> Elements {
     let of_family = services.iter().filter_map(|service| match service {
         Service::Icmp(of, messages) if *of == family => Some(*messages),
         _ => None,

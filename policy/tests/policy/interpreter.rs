@@ -121,6 +121,6 @@ fn look_up<'p>(path: &'p DataPath, packet: &Packet, part: Part, name: &SetName) 
         (part, key) => panic!("{name} is asked for {part:?} and has {key:?}"),
     });
     let first = found.next().map(|(_, verdict)| verdict);
-    assert!(found.next().is_none(), "elements of {name} overlap: {:?}", set.keys());
+    assert!(found.next().is_none(), "elements of {name} overlap: {set:?}");
     first
 }

@@ -4,6 +4,7 @@ mod big;
 mod compiled;
 mod documentation;
 mod errors;
+mod following;
 mod forms;
 mod host;
 mod interpreter;

@@ -8,7 +8,7 @@ use model::{
     Protocol,
     data_path::{DataPath, Difference, Match, PacketVerdict, Then},
 };
-use policy::{Asked, Policies, Suite, Syntax, World, compile};
+use policy::{Asked, Compilation, Extent, Policies, Suite, Syntax, World, compile};
 
 use crate::{
     compiled::hooks,
@@ -205,8 +205,24 @@ fn compile_time() {
     let new = timed("1,001 endpoints: compiled in", &|| compile(&policies, &after, now()));
     let begun = Instant::now();
     let difference = old.difference(&new);
-    println!("the difference of one endpoint: {:?}, {} elements", begun.elapsed(), difference.new_elements.len());
-    let elements: usize = old.sets.values().map(std::collections::BTreeMap::len).sum();
+    println!("the difference of the two: {:?}, {} elements", begun.elapsed(), difference.new_elements.len());
+    let mut compilation = Compilation::new(&policies, before, now());
+    let comer = after.endpoints().last().expect("the last of many").clone();
+    let name = comer.name.clone().expect("all have names");
+    for (what, endpoints) in [("comes", vec![comer.clone()]), ("goes", vec![]), ("comes again", vec![comer])] {
+        let begun = Instant::now();
+        let known = compilation.path().clone();
+        assert_eq!(compilation.change([(name.clone(), endpoints)].into()), Ok(Extent::Elements));
+        let followed = begun.elapsed();
+        let difference = known.difference(compilation.path());
+        let elements = difference.new_elements.len() + difference.old_elements.len();
+        println!(
+            "one endpoint {what}: followed in {followed:?}, with the difference {:?}, {elements} elements",
+            begun.elapsed()
+        );
+    }
+    assert_eq!(*compilation.path(), new);
+    let elements: usize = old.sets.values().map(|set| set.len()).sum();
     let rules: usize = old.chains.values().map(|chain| chain.rules.len()).sum();
     println!("{} sets with {elements} elements, {} chains with {rules} rules", old.sets.len(), old.chains.len());
 }

@@ -1,0 +1,152 @@
+//! Who comes and goes, at the cost of what is said about them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use model::{ContainerName, data_path::PacketVerdict};
+
+use super::{Compilation, Side, kind};
+use crate::world::{Endpoint, WorldError};
+
+/// How a data path was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// By elements of endpoints.
+    Elements,
+    /// It was made anew, because chains come or go.
+    Everything,
+}
+
+impl Compilation {
+    /// These containers have these endpoints now, and none besides.
+    ///
+    /// # Errors
+    /// An endpoint is of no network, or has an address that is somebody else's, or its container has two on one
+    /// network. Nothing has changed then.
+    pub fn change(&mut self, mut changed: BTreeMap<ContainerName, Vec<Endpoint>>) -> Result<Extent, WorldError> {
+        changed.retain(|name, endpoints| self.of_container(name) != endpoints.as_slice());
+        self.check(&changed)?;
+        let mut former: BTreeMap<ContainerName, Vec<Endpoint>> = BTreeMap::new();
+        for name in changed.keys() {
+            former.extend(self.endpoints.remove(&Some(name.clone())).map(|endpoints| (name.clone(), endpoints)));
+        }
+        let is_followed = self.follow(&former, &changed);
+        for address in former.values().flatten().flat_map(|endpoint| &endpoint.addresses) {
+            self.held.remove(address);
+        }
+        for (name, endpoints) in changed {
+            self.held.extend(endpoints.iter().flat_map(|endpoint| &endpoint.addresses));
+            if !endpoints.is_empty() {
+                self.endpoints.insert(Some(name), endpoints);
+            }
+        }
+        if is_followed {
+            return Ok(Extent::Elements);
+        }
+        let rules = self.sides.each_ref().map(|side| side.rules.clone());
+        let (world, endpoints) = (std::mem::take(&mut self.world), std::mem::take(&mut self.endpoints));
+        *self = Self::of(rules, world, endpoints);
+        Ok(Extent::Everything)
+    }
+
+    fn check(&self, changed: &BTreeMap<ContainerName, Vec<Endpoint>>) -> Result<(), WorldError> {
+        let former = changed.keys().flat_map(|name| self.of_container(name));
+        let leaving: BTreeSet<IpAddr> = former.flat_map(|endpoint| &endpoint.addresses).copied().collect();
+        let mut come = BTreeSet::new();
+        for endpoints in changed.values() {
+            let mut networks = BTreeSet::new();
+            for endpoint in endpoints {
+                let Endpoint { network, addresses, .. } = endpoint;
+                if !self.world.has_network(network) {
+                    return Err(WorldError::NoNetwork { endpoint: endpoint.title(), network: network.clone() });
+                }
+                if !networks.insert(network) {
+                    return Err(WorldError::Twice(endpoint.title()));
+                }
+                for address in addresses {
+                    let first = match self.world.is_of_host(*address) {
+                        true => "host",
+                        false if self.held.contains(address) && !leaving.contains(address) => "another endpoint",
+                        false if !come.insert(*address) => "another endpoint that comes",
+                        false => continue,
+                    };
+                    let (first, second) = (first.to_owned(), endpoint.title());
+                    return Err(WorldError::Address { address: *address, first, second });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes elements so that whoever was there before is there no more, and others are. Returns whether that is all
+    /// it takes; otherwise what is here is good for nothing.
+    fn follow(
+        &mut self,
+        before: &BTreeMap<ContainerName, Vec<Endpoint>>,
+        after: &BTreeMap<ContainerName, Vec<Endpoint>>,
+    ) -> bool {
+        let mut addresses = before.values().chain(after.values()).flatten().flat_map(|endpoint| &endpoint.addresses);
+        // Who has a name outside is told by it as long as nobody here has the address.
+        if addresses.any(|address| self.world.is_named(*address)) {
+            return false;
+        }
+        let old = self.elements(before);
+        if !self.count(before, after) {
+            return false;
+        }
+        let new = self.elements(after);
+        let mut left = BTreeSet::new();
+        for (place, verdict) in old.iter().filter(|(place, verdict)| new.get(place) != Some(*verdict)) {
+            let Some(elements) = self.path.sets.get_mut(&self.roster.names()[place.0]) else { return false };
+            elements.remove(&place.1);
+            if let Some(PacketVerdict::Goto(chain)) = verdict
+                && let Some(times) = self.led_to.get_mut(chain)
+            {
+                *times -= 1;
+                left.insert(chain);
+            }
+        }
+        for (place, verdict) in new.iter().filter(|(place, verdict)| old.get(place) != Some(*verdict)) {
+            let Some(elements) = self.path.sets.get_mut(&self.roster.names()[place.0]) else { return false };
+            elements.insert(place.1, verdict.clone());
+            if let Some(PacketVerdict::Goto(chain)) = verdict {
+                if !self.path.chains.contains_key(chain) {
+                    return false;
+                }
+                self.led_to.entry(chain.clone()).and_modify(|times| *times += 1);
+            }
+        }
+        left.into_iter().all(|chain| self.led_to.get(chain) != Some(&0))
+    }
+
+    /// Counts the endpoints of classes anew. Returns whether those with chains are the same ones.
+    fn count(
+        &mut self,
+        before: &BTreeMap<ContainerName, Vec<Endpoint>>,
+        after: &BTreeMap<ContainerName, Vec<Endpoint>>,
+    ) -> bool {
+        for Side { rules, classes, .. } in &mut self.sides {
+            for endpoint in after.values().flatten() {
+                let kind = kind(rules, endpoint, &self.world);
+                if !classes.contains_key(&kind) && rules.outline(&kind.0, &kind.1).is_some() {
+                    return false;
+                }
+                classes.entry(kind).or_default().endpoints += 1;
+            }
+            for endpoint in before.values().flatten() {
+                let kind = kind(rules, endpoint, &self.world);
+                let Some(class) = classes.get_mut(&kind) else { return false };
+                class.endpoints -= 1;
+                if class.endpoints == 0 {
+                    if class.chain.is_some() {
+                        return false;
+                    }
+                    classes.remove(&kind);
+                }
+            }
+        }
+        true
+    }
+}
