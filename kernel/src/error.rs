@@ -54,6 +54,12 @@ pub enum KernelError {
         /// The object.
         object: String,
     },
+    /// What was read back is not what was put there.
+    #[error("{object} is not as it was made just before")]
+    Unlike {
+        /// The object.
+        object: String,
+    },
     /// A bridge has as many ports as Linux gives one: 2^10 (`BR_PORT_BITS` in `net/bridge/br_private.h`), the first of
     /// which is none.
     #[error("bridge {bridge} has 1,023 ports already, and Linux gives a bridge no more")]

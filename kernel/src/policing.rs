@@ -1,7 +1,8 @@
 //! What judges connections by policies: `table inet fabric-policy`, which is there as long as policies judge anybody.
 //!
-//! What endpoints come and go with are elements, added and deleted over netlink in process. All else changes when policies do,
-//! or when the first endpoint of a kind comes; that is one run of `nft`. Either is one transaction.
+//! What endpoints come and go with are elements, added and deleted over netlink in process, and so are ports that rules are
+//! about. All else changes when policies do, or when the first endpoint of a kind comes; that is one run of `nft`. Either is one
+//! transaction.
 //!
 //! The table says of itself what it was made of (`structure/marker.rs`): a hash of the commands that make all but the elements
 //! of endpoints, and one of what the kernel made of them, the elements of all other sets included. Elements of endpoints are
@@ -9,8 +10,9 @@
 //! no change by others, or if the table itself says the same.
 
 mod element;
+mod sums;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     Change, DataPath, Family, Policing,
@@ -28,6 +30,7 @@ use crate::{
     sysctl::Setting,
     watch::concerns_policing,
 };
+use sums::Sums;
 
 /// As many elements are one message each in one transaction, as the socket's buffers have room for; more are for `nft`.
 const FEW: usize = 250;
@@ -37,13 +40,15 @@ pub(crate) struct Police {
     vigil: Vigil,
     /// What the table held when it was last looked at or changed.
     known: Option<Arc<DataPath>>,
+    /// What was found when all of it was looked at last, with what was changed since.
+    sums: Option<Sums>,
     runs: Runs,
 }
 
 impl Police {
     /// `runs` notes what `nft` is run for.
     pub(crate) fn new(runs: Runs) -> Self {
-        Self { vigil: Vigil::over(concerns_policing), known: None, runs }
+        Self { vigil: Vigil::over(concerns_policing), known: None, sums: None, runs }
     }
 
     /// What the table holds. `desired` is what it may hold, if nothing else is known.
@@ -68,7 +73,8 @@ impl Police {
             self.vigil.holds(socket)?;
         }
         let candidates = [Some(desired), self.known.as_ref()];
-        let found = examine(socket, candidates.into_iter().flatten())?;
+        let (found, sums) = examine(socket, candidates.into_iter().flatten())?;
+        self.sums = sums;
         self.known = found.as_ref().map(|found| match found {
             // So that two that are equal are one.
             found if found == &**desired => desired.clone(),
@@ -84,7 +90,7 @@ impl Police {
         let applied = match change {
             Change::InstallPolicing(to) => self.install(socket, to).map(|()| to),
             Change::ChangePolicing { difference, to } if is_small(difference) => {
-                change_elements(socket, difference).map(|()| to)
+                self.change_elements(socket, difference, to).map(|()| to)
             }
             Change::ChangePolicing { difference, to } => self.change(socket, difference, to).map(|()| to),
             _ => return Ok(()),
@@ -97,6 +103,7 @@ impl Police {
             Err(error) => {
                 // What was known of it was right, or the next look will tell.
                 self.known = before;
+                self.sums = None;
                 self.vigil.end();
                 Err(error)
             }
@@ -116,11 +123,36 @@ impl Police {
     fn mark(&mut self, socket: &mut Socket, path: &DataPath) -> Result<(), KernelError> {
         // What nft has just done was told, too, and nothing of it is news.
         self.vigil.holds(socket)?;
-        let structure = path.structure();
-        let made = fingerprint(socket, &structure)?;
-        let made = made.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
-        marker::write(socket, TABLE, commands(&structure), made)?;
+        let sums = Sums::of(socket, path)?;
+        let sums = sums.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
+        sums.mark(socket)?;
+        self.sums = Some(sums);
         self.vigil.begin();
+        Ok(())
+    }
+
+    /// Adds and deletes elements, all in one transaction, and looks at the sets that are as constant as rules otherwise.
+    fn change_elements(
+        &mut self,
+        socket: &mut Socket,
+        difference: &Difference,
+        to: &DataPath,
+    ) -> Result<(), KernelError> {
+        change_elements(socket, difference)?;
+        let constants: BTreeSet<&SetName> = difference.sets().filter(|name| !name.kind.is_of_endpoints()).collect();
+        if constants.is_empty() {
+            return Ok(());
+        }
+        let Some(mut sums) = self.sums.take() else { return self.mark(socket, to) };
+        for name in constants {
+            let elements = to.sets.get(name).cloned().unwrap_or_default();
+            if element::all(socket, name)?.as_ref() != Some(&elements) {
+                return Err(KernelError::Unlike { object: format!("set {name} of table inet {TABLE}") });
+            }
+            sums.look_at(socket, name, &elements)?;
+        }
+        sums.mark(socket)?;
+        self.sums = Some(sums);
         Ok(())
     }
 }
@@ -145,46 +177,30 @@ fn whole(path: &DataPath) -> String {
 }
 
 fn is_small(difference: &Difference) -> bool {
-    difference.is_of_endpoints() && difference.old_elements.len() + difference.new_elements.len() <= FEW
+    let count = difference.old_elements.len() + difference.new_elements.len();
+    difference.is_of_elements() && count <= FEW && difference.sets().all(|name| element::are_simple(name.kind))
 }
 
-/// A hash of the commands that make a structure.
-fn commands(structure: &DataPath) -> Hash {
-    Hash::EMPTY.with(structure.commands(TABLE).as_bytes())
-}
-
-/// What the table holds, if it is one of these but for elements of endpoints; none if nobody can say.
+/// What the table holds, if it is one of these but for elements of endpoints, and its sums; none if nobody can say.
 fn examine<'p>(
     socket: &mut Socket,
     candidates: impl Iterator<Item = &'p Arc<DataPath>>,
-) -> Result<Option<DataPath>, KernelError> {
+) -> Result<(Option<DataPath>, Option<Sums>), KernelError> {
     if of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)?.is_none() {
-        return Ok(Some(DataPath::default()));
+        return Ok((Some(DataPath::default()), None));
     }
-    let Some(marked) = marker::read(socket, TABLE)? else { return Ok(None) };
-    for structure in candidates.filter(|path| !path.is_empty()).map(|path| path.structure()) {
-        let hash = commands(&structure);
-        if !marked.contains(&marker::first(hash)) {
+    let Some(marked) = marker::read(socket, TABLE)? else { return Ok((None, None)) };
+    for path in candidates.filter(|path| !path.is_empty()) {
+        if !marked.contains(&marker::first(sums::of_commands(path))) {
             continue;
         }
-        if fingerprint(socket, &structure)?.is_some_and(|made| marked == marker::entries(hash, made)) {
-            return with_endpoints(socket, structure);
+        let Some(sums) = Sums::of(socket, path)? else { continue };
+        let (commands, made) = sums.total();
+        if marked == marker::entries(commands, made) {
+            return Ok((with_endpoints(socket, path.structure())?, Some(sums)));
         }
     }
-    Ok(None)
-}
-
-/// A hash of what the kernel made of a structure; none without the table.
-fn fingerprint(socket: &mut Socket, structure: &DataPath) -> Result<Option<Hash>, KernelError> {
-    let Some(mut hash) = of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)? else { return Ok(None) };
-    for name in structure.sets.keys().filter(|name| !name.kind.is_of_endpoints()) {
-        // In the order in which the kernel has them there is no meaning.
-        let mut elements = element::raw(socket, name)?;
-        elements.sort();
-        hash = hash.with(name.to_string().as_bytes());
-        hash = elements.iter().fold(hash, |hash, element| hash.with(&element.len().to_ne_bytes()).with(element));
-    }
-    Ok(Some(hash))
+    Ok((None, None))
 }
 
 /// Fills in the elements of endpoints as the table has them.
@@ -197,7 +213,7 @@ fn with_endpoints(socket: &mut Socket, mut structure: DataPath) -> Result<Option
     Ok(Some(structure))
 }
 
-/// Adds and deletes elements of endpoints, all in one transaction.
+/// Adds and deletes elements, all in one transaction.
 fn change_elements(socket: &mut Socket, difference: &Difference) -> Result<(), KernelError> {
     let old = difference.old_elements.iter().map(|(name, key)| delete(element::of(name, key, None)));
     let new = difference.new_elements.iter().map(|((name, key), verdict)| {

@@ -70,7 +70,7 @@ fn who_comes_and_goes_is_elements_and_all_else_is_told() {
         let listed = sh("nft list table inet fabric-policy");
         assert!(listed.contains("10.89.1.4 : jump class") && listed.contains("10.89.1.5 . 10.89.1.5"), "{listed}");
         assert!(!listed.contains("10.89.1.2"), "{listed}");
-        // Ports are as constant as rules are, and change with a run of nft; so do more than a socket has room for.
+        // So are ports, which are as constant as rules are otherwise. More than a socket has room for are a run of nft.
         assert_changes(lab, &dropping(&[4, 5], 81), &format!("change {TABLE}: 1 elements come, 1 elements go"));
         let many: Vec<u8> = (4..204).collect();
         assert_changes(lab, &dropping(&many, 81), &format!("change {TABLE}: 594 elements come"));

@@ -19,7 +19,7 @@ use std::{
 
 use api::{PolicyApply, PolicyChange, PolicyChanges, PolicyRequest};
 use jiff::Timestamp;
-use model::{Network, NetworkId, Protocol, Scope, Tracked};
+use model::{Network, NetworkId, Protocol, Scope, Tracked, data_path::Difference};
 use policy::{Asked, Document, Effect, Flow, Networks, Policies, evaluate, warnings};
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     images::blocking,
     record,
     rulebook::{FileId, PolicyFile, Rulebook, told},
-    world::is_judged,
+    world::{Compiled, is_judged},
 };
 
 /// One change of the policies.
@@ -69,10 +69,10 @@ impl Daemon {
         });
         let (old, new, changes) = planned.await?;
         let doing = "apply policies".to_owned();
-        self.require_policing(&doing, &new).await?;
+        let compiled = self.require_policing(&doing, new.clone()).await?;
         if !dry_run {
             let request = PolicyRequest::Apply { files: given_files };
-            self.enact(&mut history, Ruling { doing, request, old, new }).await?;
+            self.enact(&mut history, Ruling { doing, request, old, new }, compiled).await?;
         }
         Ok(changes)
     }
@@ -84,24 +84,38 @@ impl Daemon {
         self.note_time();
         let old = self.world().rulebook().clone();
         let new = Arc::new(old.without(&name)?);
+        let (compiled, _) = self.compile(new.clone()).await?;
         let doing = format!("remove policy `{name}`");
-        self.enact(&mut history, Ruling { doing, request: PolicyRequest::Remove { name }, old, new }).await
+        self.enact(&mut history, Ruling { doing, request: PolicyRequest::Remove { name }, old, new }, compiled).await
     }
 
-    /// Asks the kernel whether it takes what these policies come to.
-    pub(crate) async fn require_policing(&self, doing: &str, rulebook: &Arc<Rulebook>) -> Result<(), Failure> {
-        let judges_ports = self.world().networks().any(|it| !it.driver.sits_on_parent() && is_judged(rulebook, it));
-        let (of, now) = self.scene();
-        let rulebook = rulebook.clone();
-        let path = blocking(move || Ok::<_, Failure>(policy::compile(rulebook.policies(), &of, now))).await?;
-        let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
-        self.kernel.would_police(Arc::new(path), judges_ports).await.map_err(fail)
+    /// Compiles policies, and asks the kernel whether it takes what they come to. Where only elements change, it has taken all
+    /// that these could be refused for.
+    pub(crate) async fn require_policing(&self, doing: &str, rulebook: Arc<Rulebook>) -> Result<Compiled, Failure> {
+        let judges_ports = self.world().networks().any(|it| !it.driver.sits_on_parent() && is_judged(&rulebook, it));
+        let (compiled, difference) = self.compile(rulebook).await?;
+        if !difference.is_of_elements() {
+            let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
+            self.kernel.would_police(compiled.path().clone(), judges_ports).await.map_err(fail)?;
+        }
+        Ok(compiled)
+    }
+
+    /// What policies come to, and what changes by that.
+    async fn compile(&self, rulebook: Arc<Rulebook>) -> Result<(Compiled, Difference), Failure> {
+        let population = self.world().population();
+        blocking(move || Ok(population.under(rulebook))).await
     }
 
     /// Has the policies changed, which is one more revision of them.
-    pub(crate) async fn enact(self: &Arc<Self>, history: &mut History, ruling: Ruling) -> Result<(), Failure> {
+    pub(crate) async fn enact(
+        self: &Arc<Self>,
+        history: &mut History,
+        ruling: Ruling,
+        compiled: Compiled,
+    ) -> Result<(), Failure> {
         let Ruling { doing, old, new, .. } = &ruling;
-        self.intend(history, &ruling).await?;
+        self.intend(history, &ruling, Some(compiled)).await?;
         self.steps.after("policies intended");
         let enforced = self.enforce(doing, old, new).await;
         if enforced.is_err() {
@@ -110,13 +124,17 @@ impl Daemon {
         enforced
     }
 
-    async fn intend(&self, history: &mut History, ruling: &Ruling) -> Result<(), Failure> {
+    /// Commits policies, which are those of this host from then on. `compiled` is what they come to, if that is known.
+    async fn intend(&self, history: &mut History, ruling: &Ruling, compiled: Option<Compiled>) -> Result<(), Failure> {
         let Ruling { doing, request, old, new } = ruling;
         if let Some(turn) = history.turn((self.clock.now(), request.clone()), old, new) {
             self.commit(doing.clone(), record::change_policies(old, new, &turn)).await?;
             history.take(turn);
         }
-        self.world().set_rulebook(new.clone());
+        match compiled {
+            Some(compiled) => self.world().set_compiled(compiled),
+            None => self.world().set_rulebook(new.clone()),
+        }
         self.ruled.notify_one();
         Ok(())
     }
@@ -180,7 +198,7 @@ impl Daemon {
         let doing = format!("take back: {}", refused.doing);
         let ruling = Ruling { doing, request, old: refused.new, new: refused.old };
         let taken_back = async {
-            self.intend(history, &ruling).await?;
+            self.intend(history, &ruling, None).await?;
             self.enforce(&ruling.doing, &ruling.old, &ruling.new).await
         };
         if let Err(failure) = taken_back.await {

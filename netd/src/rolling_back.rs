@@ -43,10 +43,10 @@ impl Daemon {
         });
         let (old, new, changes) = planned.await?;
         let doing = format!("put revision {revision} of the policies back in force");
-        self.require_policing(&doing, &new).await?;
+        let compiled = self.require_policing(&doing, new.clone()).await?;
         if !dry_run {
             let request = PolicyRequest::Rollback { revision };
-            self.enact(&mut history, Ruling { doing, request, old, new }).await?;
+            self.enact(&mut history, Ruling { doing, request, old, new }, compiled).await?;
         }
         Ok(changes)
     }

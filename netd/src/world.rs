@@ -29,7 +29,7 @@ use model::{
 };
 
 pub(crate) use modes::Readiness;
-pub(crate) use policies::is_judged;
+pub(crate) use policies::{Compiled, is_judged};
 pub(crate) use ports::PortSet;
 use ports::Ports;
 
@@ -58,8 +58,17 @@ pub(crate) struct World {
 #[derive(Debug, Default)]
 struct Containers {
     entries: BTreeMap<ContainerId, Box<ContainerEntry>>,
-    /// Those that may have come, changed or gone since they were judged last.
-    unjudged: RefCell<BTreeSet<ContainerId>>,
+    unjudged: RefCell<Unjudged>,
+}
+
+/// Containers that may have come, changed or gone.
+#[derive(Debug, Default)]
+struct Unjudged {
+    /// Those that have since they were asked for last.
+    ids: BTreeSet<ContainerId>,
+    /// How often one has, and how often one had when they were asked for last.
+    times: u64,
+    asked: u64,
 }
 
 #[derive(Debug)]
@@ -101,25 +110,38 @@ impl Deref for Containers {
 /// To change one is to have it judged anew, so there is no other way.
 impl Containers {
     fn get_mut(&mut self, id: &ContainerId) -> Option<&mut ContainerEntry> {
-        let entry = self.entries.get_mut(id)?;
-        self.unjudged.get_mut().insert(id.clone());
-        Some(entry)
+        self.note(id);
+        self.entries.get_mut(id).map(|entry| &mut **entry)
     }
 
     fn insert(&mut self, id: ContainerId, entry: ContainerEntry) {
-        self.unjudged.get_mut().insert(id.clone());
+        self.note(&id);
         self.entries.insert(id, Box::new(entry));
     }
 
     fn remove(&mut self, id: &ContainerId) -> Option<ContainerEntry> {
-        let entry = self.entries.remove(id)?;
-        self.unjudged.get_mut().insert(id.clone());
-        Some(*entry)
+        self.note(id);
+        self.entries.remove(id).map(|entry| *entry)
     }
 
-    /// Those that may have come, changed or gone since this was asked last.
-    fn take_unjudged(&self) -> BTreeSet<ContainerId> {
-        self.unjudged.take()
+    fn note(&mut self, id: &ContainerId) {
+        let unjudged = self.unjudged.get_mut();
+        unjudged.ids.insert(id.clone());
+        unjudged.times += 1;
+    }
+
+    /// How often one may have come, changed or gone.
+    fn times_changed(&self) -> u64 {
+        self.unjudged.borrow().times
+    }
+
+    /// Those that may have since this was so often; none if that is not known.
+    fn changed_since(&self, times: u64) -> Option<BTreeSet<ContainerId>> {
+        let mut unjudged = self.unjudged.borrow_mut();
+        let ids = std::mem::take(&mut unjudged.ids);
+        let is_known = times >= unjudged.asked;
+        unjudged.asked = unjudged.times;
+        is_known.then_some(ids)
     }
 }
 

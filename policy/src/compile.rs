@@ -71,7 +71,7 @@ use std::{
 use jiff::Timestamp;
 use model::{
     ContainerName, NetworkName,
-    data_path::{ChainName, DataPath, Elements, PacketVerdict},
+    data_path::{ChainName, DataPath, Difference, Elements, PacketVerdict},
 };
 
 use crate::{
@@ -213,6 +213,16 @@ impl Compilation {
     /// What it has come to.
     pub fn path(&self) -> &DataPath {
         &self.path
+    }
+
+    /// Has the data path share with another what they have in common, so that what changes from one to the other is soon
+    /// found. Returns what makes it of the other.
+    pub fn share_with(&mut self, other: &DataPath) -> Difference {
+        let difference = other.difference(&self.path);
+        let mut path = other.clone();
+        path.apply(&difference);
+        self.path = path;
+        difference
     }
 
     /// All elements that these containers are.

@@ -163,7 +163,8 @@ fn what_the_kernel_refuses_leaves_the_policies_before_it_in_force() {
     let file = stage.file(&policy("closed", "action: deny, ports: [80]"));
     stage.host.ok(&["policy", "apply", "-f", &file]);
     assert!(!stage.is_open());
-    let opens = policy("closed", "action: deny, ports: [7777]");
+    // Another port alone would be elements, which the kernel is told without `nft`.
+    let opens = policy("closed", "action: deny, from: [{names: [nobody]}], ports: [7777]");
     let file = stage.file(&opens);
     // Once when it is asked before, and once when it had agreed then.
     for (refused, last) in [("check.*", "apply"), ("^-f -.*", "refused")] {

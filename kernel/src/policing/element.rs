@@ -1,4 +1,4 @@
-//! Elements of the sets that endpoints come and go with, as netlink has them.
+//! Elements of sets, as netlink has them: of those that endpoints come and go with, and of ports and messages.
 
 use std::net::IpAddr;
 
@@ -6,6 +6,7 @@ use model::{
     Family, Protocol,
     data_path::{ChainName, Elements, Key, PacketVerdict, SetKind, SetName, TABLE},
 };
+use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage, Verdict,
     VerdictAttribute,
@@ -22,6 +23,7 @@ use crate::{
 const LIST_ELEMENTS: u16 = 3;
 const ELEMENT_KEY: u16 = 1;
 const ELEMENT_DATA: u16 = 2;
+const ELEMENT_KEY_END: u16 = 10;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
@@ -32,16 +34,26 @@ const NF_ACCEPT: u32 = 1;
 
 /// The message about one element; without its verdict it is enough to delete one.
 pub(super) fn of(name: &SetName, key: &Key, verdict: Option<&PacketVerdict>) -> SetElementMessage {
-    let mut parts = vec![SetElementAttribute::Key(DataAttribute::Value(octets(key)))];
+    let (first, last) = octets(key);
+    let mut parts = vec![SetElementAttribute::Key(DataAttribute::Value(first))];
+    parts.extend(last.map(|last| SetElementAttribute::KeyEnd(vec![DefaultNla::new(DATA_VALUE, last)])));
     parts.extend(verdict.map(|verdict| SetElementAttribute::Data(DataAttribute::Verdict(verdict_of(verdict)))));
     list(name, vec![ListAttribute::Element(parts)])
 }
 
-/// The elements of a set whose elements endpoints come and go with; none if one of them is not such as are put there.
+/// Whether elements of such sets are added and deleted here. Ranges of addresses are two for the kernel, of which one may be
+/// another's, too: what that comes to is known to `nft`.
+pub(super) fn are_simple(kind: SetKind) -> bool {
+    !matches!(kind, SetKind::RangeMap(_))
+}
+
+/// The elements of a set whose elements are simple; none if one of them is not such as are put there.
 pub(super) fn all(socket: &mut Socket, name: &SetName) -> Result<Option<Elements>, KernelError> {
     let replies = dump(socket, name)?;
     let element = |element: &[u8]| {
-        let key = key(name.kind, attribute(attribute(element, ELEMENT_KEY)?, DATA_VALUE)?)?;
+        let first = attribute(attribute(element, ELEMENT_KEY)?, DATA_VALUE)?;
+        let last = attribute(element, ELEMENT_KEY_END).and_then(|end| attribute(end, DATA_VALUE));
+        let key = key(name.kind, first, last.unwrap_or(first))?;
         let verdict = match name.kind.is_map() {
             true => Some(read_verdict(attribute(attribute(element, ELEMENT_DATA)?, DATA_VERDICT)?)?),
             false => None,
@@ -75,17 +87,23 @@ fn list(name: &SetName, elements: Vec<ListAttribute<SetElementAttribute>>) -> Se
     SetElementMessage { attributes }
 }
 
-/// The parts of a key one after the other, each padded to 4 octets (`NFT_REG32_SIZE`).
-fn octets(key: &Key) -> Vec<u8> {
+/// The parts of a key one after the other, each padded to 4 octets (`NFT_REG32_SIZE`); and those of its end where it has one.
+fn octets(key: &Key) -> (Vec<u8>, Option<Vec<u8>>) {
+    let of_port = |protocol: &Protocol, port: u16| {
+        let [high, low] = port.to_be_bytes();
+        vec![protocol.number(), 0, 0, 0, high, low, 0, 0]
+    };
+    let of_message = |kind: u8, code: u8| vec![kind, 0, 0, 0, code, 0, 0, 0];
     match key {
-        Key::Address(address) => of_address(*address),
-        Key::Pair(one, other) => [of_address(*one), of_address(*other)].concat(),
-        Key::Target(address, protocol, port) => {
-            let [high, low] = port.to_be_bytes();
-            [of_address(*address), vec![protocol.number(), 0, 0, 0, high, low, 0, 0]].concat()
+        Key::Address(address) => (of_address(*address), None),
+        Key::Pair(one, other) => ([of_address(*one), of_address(*other)].concat(), None),
+        Key::Target(address, protocol, port) => ([of_address(*address), of_port(protocol, *port)].concat(), None),
+        Key::Ports(protocol, first, last) => (of_port(protocol, *first), Some(of_port(protocol, *last))),
+        Key::Messages([kind, last_kind], [code, last_code]) => {
+            (of_message(*kind, *code), Some(of_message(*last_kind, *last_code)))
         }
-        // Constant as rules are, so nobody adds one here.
-        Key::Range(..) | Key::Ports(..) | Key::Messages(..) => Vec::new(),
+        // See `are_simple`.
+        Key::Range(..) => (Vec::new(), None),
     }
 }
 
@@ -96,7 +114,17 @@ fn of_address(address: IpAddr) -> Vec<u8> {
     }
 }
 
-fn key(kind: SetKind, octets: &[u8]) -> Option<Key> {
+fn key(kind: SetKind, octets: &[u8], end: &[u8]) -> Option<Key> {
+    match (kind, octets, end) {
+        (SetKind::Ports, [protocol, _, _, _, high, low, _, _], [_, _, _, _, last_high, last_low, _, _]) => {
+            let [first, last] = [[*high, *low], [*last_high, *last_low]].map(u16::from_be_bytes);
+            return Some(Key::Ports(Protocol::from_number(*protocol)?, first, last));
+        }
+        (SetKind::Messages(_), [kind, _, _, _, code, _, _, _], [last_kind, _, _, _, last_code, _, _, _]) => {
+            return Some(Key::Messages([*kind, *last_kind], [*code, *last_code]));
+        }
+        _ => {}
+    }
     let family = kind.family()?;
     let length = if family == Family::Ipv4 { 4 } else { 16 };
     let (first, rest) = octets.split_at_checked(length)?;
@@ -145,6 +173,11 @@ fn read_verdict(verdict: &[u8]) -> Option<PacketVerdict> {
 mod tests {
     use super::*;
 
+    fn read_back(kind: SetKind, wanted: &Key) -> Option<Key> {
+        let (first, last) = octets(wanted);
+        key(kind, &first, last.as_ref().unwrap_or(&first))
+    }
+
     #[test]
     fn a_key_is_read_as_it_was_written() {
         let (four, six): (IpAddr, IpAddr) = ([10, 0, 0, 2].into(), "fd00::2".parse().expect("literal"));
@@ -156,9 +189,15 @@ mod tests {
                 (SetKind::Pairs(family), Key::Pair(address, address)),
                 (SetKind::Targets(family), Key::Target(address, Protocol::Udp, 53)),
             ] {
-                assert_eq!(key(kind, &octets(&wanted)), Some(wanted));
+                assert_eq!(read_back(kind, &wanted), Some(wanted));
             }
         }
-        assert_eq!(key(SetKind::Addresses(Family::Ipv4), &octets(&Key::Address(six))), None);
+        for (kind, wanted) in [
+            (SetKind::Ports, Key::Ports(Protocol::Sctp, 80, 65_535)),
+            (SetKind::Messages(Family::Ipv6), Key::Messages([128, 129], [0, 255])),
+        ] {
+            assert_eq!(read_back(kind, &wanted), Some(wanted));
+        }
+        assert_eq!(read_back(SetKind::Addresses(Family::Ipv4), &Key::Address(six)), None);
     }
 }

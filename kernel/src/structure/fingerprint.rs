@@ -31,6 +31,11 @@ impl Hash {
     pub(crate) fn with(self, bytes: &[u8]) -> Self {
         bytes.iter().fold(self, |hash, byte| Self((hash.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193)))
     }
+
+    /// One hash of several things that have no order, each of which can be taken out of it again.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
 }
 
 /// The hash, with all that a table is besides its elements; none without the table.

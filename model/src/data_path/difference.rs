@@ -97,8 +97,12 @@ impl Difference {
 
     /// Whether no set, chain or rule comes, changes or goes, but elements that come and go with endpoints.
     pub fn is_of_endpoints(&self) -> bool {
-        let sets = self.old_elements.iter().map(|(name, _)| name).chain(self.new_elements.keys().map(|(name, _)| name));
-        self.is_of_elements() && sets.into_iter().all(|name| name.kind.is_of_endpoints())
+        self.is_of_elements() && self.sets().all(|name| name.kind.is_of_endpoints())
+    }
+
+    /// The sets that elements leave or come to, once for each of them.
+    pub fn sets(&self) -> impl Iterator<Item = &SetName> {
+        self.old_elements.iter().map(|(name, _)| name).chain(self.new_elements.keys().map(|(name, _)| name))
     }
 
     /// Whether no set, chain or rule comes, changes or goes.

@@ -8,7 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use model::{Bridge, ContainerId, ContainerName, DataPath, Endpoint, Family, Network, NetworkName};
+use model::{
+    Bridge, ContainerId, ContainerName, DataPath, Endpoint, Family, Network, NetworkName, data_path::Difference,
+};
 use policy::Compilation;
 
 use super::{ContainerEntry, World};
@@ -27,22 +29,66 @@ pub(super) struct Judgement {
     compiled: RefCell<Option<Compiled>>,
 }
 
-/// What judges connections of whoever was there when that was asked last.
+/// What policies come to for whoever was there when that was asked last. They need not be in force yet.
 #[derive(Debug)]
-struct Compiled {
+pub(crate) struct Compiled {
     rulebook: Arc<Rulebook>,
-    host: BTreeSet<IpAddr>,
-    /// Which networks they were.
-    networks: u64,
+    of: Seen,
     /// When a rule expired last.
     since: Option<Timestamp>,
     compilation: Compilation,
+    path: Arc<DataPath>,
+}
+
+/// Who was there.
+#[derive(Debug)]
+struct Seen {
+    host: BTreeSet<IpAddr>,
+    /// Which networks they were.
+    networks: u64,
+    /// How often containers had come, changed or gone.
+    times: u64,
+    /// The moment at which that was.
+    now: Timestamp,
     /// Whether somebody goes without an address that somebody else has. Who is to have it when that one goes is for all of
     /// them to be looked at.
     is_contested: bool,
     /// What those containers are called that have endpoints.
     names: BTreeMap<ContainerId, ContainerName>,
+}
+
+/// All that policies are compiled for, so that nobody is kept waiting for that.
+#[derive(Debug)]
+pub(crate) struct Population {
+    world: policy::World,
+    seen: Seen,
+    /// What is in force.
     path: Arc<DataPath>,
+}
+
+impl Population {
+    /// What these policies come to, and what changes by that.
+    pub(crate) fn under(self, rulebook: Arc<Rulebook>) -> (Compiled, Difference) {
+        let Self { world, seen, path } = self;
+        let mut compiled = Compiled::new(rulebook, world, seen);
+        let difference = compiled.compilation.share_with(&path);
+        compiled.path = Arc::new(compiled.compilation.path().clone());
+        (compiled, difference)
+    }
+}
+
+impl Compiled {
+    fn new(rulebook: Arc<Rulebook>, world: policy::World, of: Seen) -> Self {
+        let since = rulebook.policies().last_expiry(of.now);
+        let compilation = Compilation::new(rulebook.policies(), world, of.now);
+        let path = Arc::new(compilation.path().clone());
+        Self { rulebook, of, since, compilation, path }
+    }
+
+    /// What judges connections by them.
+    pub(crate) fn path(&self) -> &Arc<DataPath> {
+        &self.path
+    }
 }
 
 impl Judgement {
@@ -61,6 +107,19 @@ impl World {
     /// These are the policies from now on.
     pub(crate) fn set_rulebook(&mut self, rulebook: Arc<Rulebook>) {
         self.judgement.rulebook = rulebook;
+    }
+
+    /// The same, of policies that have been compiled for who was there a moment ago.
+    pub(crate) fn set_compiled(&mut self, compiled: Compiled) {
+        self.judgement.rulebook = compiled.rulebook.clone();
+        self.judgement.compiled = RefCell::new(Some(compiled));
+    }
+
+    /// Who there is to be judged.
+    pub(crate) fn population(&self) -> Population {
+        let path = self.policing();
+        let (world, seen) = self.judged();
+        Population { world, seen, path }
     }
 
     /// Notes the host's addresses. Returns whether they are others than before.
@@ -92,7 +151,6 @@ impl World {
     /// with policies, networks and the host's addresses, when a rule expires, and where chains come or go
     /// ([`Compilation::change`]).
     pub(super) fn policing(&self) -> Arc<DataPath> {
-        let unjudged = self.containers.take_unjudged();
         let Judgement { rulebook, host, now, networks, compiled } = &self.judgement;
         let mut compiled = compiled.borrow_mut();
         if rulebook.is_empty() {
@@ -101,41 +159,32 @@ impl World {
         }
         let since = rulebook.policies().last_expiry(*now);
         let is_same = |last: &&mut Compiled| {
-            let is_of_same = last.host == *host && last.networks == *networks && last.since == since;
+            let is_of_same = last.of.host == *host && last.of.networks == *networks && last.since == since;
             is_of_same && Arc::ptr_eq(&last.rulebook, rulebook)
         };
         if let Some(last) = compiled.as_mut().filter(is_same)
-            && self.follow(last, unjudged)
+            && self.follow(last)
         {
             if *last.path != *last.compilation.path() {
                 last.path = Arc::new(last.compilation.path().clone());
             }
             return last.path.clone();
         }
-        let (of, is_contested) = self.judged();
-        let compilation = Compilation::new(rulebook.policies(), of, *now);
-        let path = Arc::new(compilation.path().clone());
-        let named = self.containers.iter().filter(|(_, entry)| entry.endpoints().next().is_some());
-        *compiled = Some(Compiled {
-            rulebook: rulebook.clone(),
-            host: host.clone(),
-            networks: *networks,
-            since,
-            compilation,
-            is_contested,
-            names: named.map(|(id, entry)| (id.clone(), entry.record.container.name.clone())).collect(),
-            path: path.clone(),
-        });
-        path
+        let (of, seen) = self.judged();
+        compiled.insert(Compiled::new(rulebook.clone(), of, seen)).path.clone()
     }
 
-    /// Has these containers be judged as they are now. Returns whether that could be told from them alone.
-    fn follow(&self, last: &mut Compiled, containers: BTreeSet<ContainerId>) -> bool {
-        if containers.is_empty() || last.is_contested {
+    /// Has whoever came, changed or went be judged as they are now. Returns whether that could be told from them alone.
+    fn follow(&self, last: &mut Compiled) -> bool {
+        let of = &mut last.of;
+        let everybody = || self.containers.keys().chain(of.names.keys()).cloned().collect();
+        let containers: BTreeSet<ContainerId> = self.containers.changed_since(of.times).unwrap_or_else(everybody);
+        of.times = self.containers.times_changed();
+        if containers.is_empty() || of.is_contested {
             return containers.is_empty();
         }
         // What one was called another may be called now.
-        let former = containers.iter().filter_map(|id| last.names.remove(id));
+        let former = containers.iter().filter_map(|id| of.names.remove(id));
         let mut changed: BTreeMap<ContainerName, Vec<policy::Endpoint>> =
             former.map(|name| (name, Vec::new())).collect();
         for id in containers {
@@ -143,7 +192,7 @@ impl World {
             let endpoints: Vec<_> = entry.endpoints().filter_map(|endpoint| self.endpoint(endpoint, entry)).collect();
             if !endpoints.is_empty() {
                 let name = entry.record.container.name.clone();
-                last.names.insert(id, name.clone());
+                of.names.insert(id, name.clone());
                 changed.insert(name, endpoints);
             }
         }
@@ -156,8 +205,8 @@ impl World {
         self.judged().0
     }
 
-    /// The same, and whether somebody goes without an address that somebody else has.
-    fn judged(&self) -> (policy::World, bool) {
+    /// The same, and what is to be known of them later.
+    fn judged(&self) -> (policy::World, Seen) {
         let networks: BTreeMap<NetworkName, policy::Network> = self.networks().map(as_judged).collect();
         let (mut held, mut known) = (BTreeSet::new(), BTreeSet::new());
         let (mut endpoints, mut is_contested) = (Vec::new(), false);
@@ -177,7 +226,16 @@ impl World {
         let host = self.judgement.host.difference(&held).copied().collect();
         let world = policy::World::new(networks, endpoints, BTreeMap::new(), host)
             .expect("each endpoint is of a network there is, and no address is anybody else's, as seen above");
-        (world, is_contested)
+        let named = self.containers.iter().filter(|(_, entry)| entry.endpoints().next().is_some());
+        let seen = Seen {
+            host: self.judgement.host.clone(),
+            networks: self.judgement.networks,
+            times: self.containers.times_changed(),
+            now: self.judgement.now,
+            is_contested,
+            names: named.map(|(id, entry)| (id.clone(), entry.record.container.name.clone())).collect(),
+        };
+        (world, seen)
     }
 
     /// An endpoint of a container as policies see it; none where its network is not there.
