@@ -52,6 +52,8 @@ enum Measure {
     Throughput,
     /// 200 published ports more, where thousands are published.
     Publish,
+    /// Connections and streams under many policies, and changing one of many rules.
+    Policy,
     /// Queries for a thousand names.
     Dns,
     /// A host with a thousand containers: memory, one more endpoint, and a restart.
@@ -104,6 +106,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<row::Row>, peer::Absence> {
             Measure::Attach => row::attach::measure(&competition, rounds),
             Measure::Throughput => row::throughput::measure(&competition, rounds),
             Measure::Publish => row::publish::measure(&competition, rounds),
+            Measure::Policy => row::policy::measure(&competition, rounds),
             Measure::Dns => row::dns::measure(&competition, rounds),
             Measure::Full => row::full::measure(&mut competition, rounds),
         });

@@ -5,6 +5,7 @@ pub(crate) mod crowd;
 pub(crate) mod dns;
 pub(crate) mod full;
 pub(crate) mod memory;
+pub(crate) mod policy;
 pub(crate) mod publish;
 pub(crate) mod repair;
 pub(crate) mod run;

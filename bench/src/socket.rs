@@ -8,11 +8,11 @@ use std::{
 
 use crate::peer::Absence;
 
-/// Sends one request (HTTP/1.1, RFC 9112) and waits for its answer.
+/// Sends one request (HTTP/1.1, RFC 9112) and waits for its answer, which it returns.
 ///
 /// # Errors
 /// Whatever the connection met, or the answer's body if its status is no success.
-pub(crate) fn request(socket: &Path, method: &str, target: &str, body: &str) -> Result<(), Absence> {
+pub(crate) fn request(socket: &Path, method: &str, target: &str, body: &str) -> Result<String, Absence> {
     let exchange = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(socket)?;
         let length = body.len();
@@ -28,5 +28,9 @@ pub(crate) fn request(socket: &Path, method: &str, target: &str, body: &str) -> 
     };
     let answer = exchange().map_err(|error| format!("{}: {error}", socket.display()))?;
     let succeeded = answer.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
-    if succeeded { Ok(()) } else { Err(format!("{method} {target}: {}", answer.lines().last().unwrap_or_default())) }
+    if succeeded {
+        Ok(answer)
+    } else {
+        Err(format!("{method} {target}: {}", answer.lines().last().unwrap_or_default()))
+    }
 }

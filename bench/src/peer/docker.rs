@@ -58,7 +58,7 @@ impl Docker {
 
     /// Asks the daemon without a client's start.
     pub(crate) fn post(&self, target: &str, body: &str) -> Result<(), Absence> {
-        socket::request(&self.socket(), "POST", target, body)
+        socket::request(&self.socket(), "POST", target, body).map(drop)
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -71,7 +71,15 @@ impl Fabric {
 
     /// Asks the daemon without a client's start.
     pub(crate) fn post(&self, target: &str, body: &str) -> Result<(), Absence> {
-        socket::request(&self.socket(), "POST", target, body)
+        socket::request(&self.socket(), "POST", target, body).map(drop)
+    }
+
+    /// How long it has worked with the kernel's network so far.
+    pub(crate) fn reconciled(&self) -> Result<Duration, Absence> {
+        let page = socket::request(&self.socket(), "GET", "/metrics", "")?;
+        let sum = page.lines().find_map(|line| line.strip_prefix("fabric_reconcile_seconds_sum "));
+        let seconds = sum.and_then(|text| text.trim().parse().ok());
+        seconds.map(Duration::from_secs_f64).ok_or_else(|| "its metrics tell no sum".to_owned())
     }
 
     pub(crate) fn connect(&self, network: &str, id: &str) -> Result<(), Absence> {
@@ -81,6 +89,7 @@ impl Fabric {
 
     pub(crate) fn disconnect(&self, network: &str, id: &str) -> Result<(), Absence> {
         socket::request(&self.socket(), "DELETE", &format!("/v1/containers/{id}/endpoints?network={network}"), "")
+            .map(drop)
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -27,10 +27,10 @@ const SECONDS: u64 = 2;
 const PORT: u16 = 5201;
 
 /// Two ends of a path, the server's first.
-struct Pair {
-    ends: [Sleeper; 2],
+pub(crate) struct Pair {
+    pub(crate) ends: [Sleeper; 2],
     /// What keeps the namespaces of the ends alive, where they are not containers.
-    _places: Vec<Place>,
+    pub(crate) _places: Vec<Place>,
 }
 
 pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
@@ -42,7 +42,7 @@ pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
         Contender::new("podman", competition.podman.as_ref().map_err(Clone::clone).and_then(containers)),
     ];
     let rounds = Rounds::cold(rounds.min(ROUNDS));
-    let streams = contest(&contenders, rounds, |Pair { ends: [server, client], .. }| stream(server, client));
+    let streams = contest(&contenders, rounds, stream);
     let mut streams = Row::new("TCP stream between two containers", Unit::GigabitsPerSecond, streams);
     streams.at_least_times("fabric", 0.98, "bridge by hand");
     let requests = contest(&contenders, rounds, |Pair { ends: [server, client], .. }| requests(server, client));
@@ -59,7 +59,7 @@ fn containers(peer: &impl Peer) -> Result<Pair, Absence> {
     Ok(Pair { ends: [peer.sleeper()?, peer.sleeper()?], _places: Vec::new() })
 }
 
-fn by_hand(place: &Place, address: Ipv4Addr) -> Sleeper {
+pub(crate) fn by_hand(place: &Place, address: Ipv4Addr) -> Sleeper {
     Sleeper { id: String::new(), pid: place.pid(), address: address.to_string() }
 }
 
@@ -88,7 +88,7 @@ fn inside(end: &Sleeper, name: &str) -> Command {
 }
 
 /// Gigabits received in a second.
-fn stream(server: &Sleeper, client: &Sleeper) -> Result<f64, Absence> {
+pub(crate) fn stream(Pair { ends: [server, client], .. }: &Pair) -> Result<f64, Absence> {
     find("iperf3")?;
     let mut listener = Server(
         inside(server, "iperf3")
