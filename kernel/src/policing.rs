@@ -2,7 +2,7 @@
 //!
 //! What endpoints come and go with are elements, added and deleted over netlink in process, and so are ports that rules are
 //! about. All else changes when policies do, or when the first endpoint of a kind comes; that is one run of `nft`. Either is one
-//! transaction.
+//! transaction, apart from sets that no rule asks yet: they come ahead.
 //!
 //! The table says of itself what it was made of (`structure/marker.rs`): a hash of the commands that make all but the elements
 //! of endpoints, and one of what the kernel made of them, the elements of all other sets included. Elements of endpoints are
@@ -116,7 +116,10 @@ impl Police {
     }
 
     fn change(&mut self, socket: &mut Socket, difference: &Difference, to: &DataPath) -> Result<(), KernelError> {
-        run_nft(&self.runs, &[], &difference.commands(TABLE))?;
+        let (ahead, rest) = difference.clone().divided();
+        for part in [ahead, rest].iter().filter(|part| !part.is_empty()) {
+            run_nft(&self.runs, &[], &part.commands(TABLE))?;
+        }
         self.mark(socket, to)
     }
 

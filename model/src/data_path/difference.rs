@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Chain, ChainName, DataPath, Elements, Key, PacketVerdict, SetName};
+use super::{Chain, ChainName, DataPath, Elements, Key, PacketVerdict, SetKind, SetName};
 
 /// What makes one data path of another, each thing once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,6 +88,17 @@ impl Difference {
                 self.new_elements.extend(new.map(|verdict| ((name.clone(), *key), verdict.clone())));
             }
         });
+    }
+
+    /// What can come ahead of the rest, because no rule asks it yet: sets of ports and messages. The kernel has their elements
+    /// a little later than the rules of one and the same transaction (`nft_set_commit_update`), and nobody would be in them
+    /// meanwhile.
+    pub fn divided(mut self) -> (Self, Self) {
+        let is_late = |name: &SetName| matches!(name.kind, SetKind::Ports | SetKind::Messages(_));
+        let new_sets: BTreeSet<SetName> = self.new_sets.extract_if(.., |name| is_late(name)).collect();
+        let is_ahead = |(name, _): &(SetName, Key), _: &mut _| new_sets.contains(name);
+        let new_elements = self.new_elements.extract_if(.., is_ahead).collect();
+        (Self { new_sets, new_elements, ..Self::default() }, self)
     }
 
     /// Whether nothing changes.

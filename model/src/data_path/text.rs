@@ -60,6 +60,12 @@ impl Difference {
         for (name, elements) in come {
             line(format!("add element inet {table} {name} {{ {} }}", elements.join(", ")));
         }
+        // A base chain that goes keeps its rules until it is unhooked, a little after the elements of maps are gone
+        // (`nf_tables_commit`, `nf_tables_commit_chain_prepare`); those of sets are not, unless they are deleted one by
+        // one. Whoever is judged and led nowhere would be dropped meanwhile.
+        for name in old_sets.iter().filter(|name| matches!(name.kind, SetKind::Addresses(_))) {
+            line(format!("flush set inet {table} {name}"));
+        }
         for name in old_sets {
             line(format!("delete {} inet {table} {name}", word(name)));
         }
