@@ -69,7 +69,7 @@ impl Daemon {
         });
         let (old, new, changes) = planned.await?;
         let doing = "apply policies".to_owned();
-        let compiled = self.require_policing(&doing, new.clone()).await?;
+        let compiled = self.require_policing(&doing, &old, new.clone()).await?;
         if !dry_run {
             let request = PolicyRequest::Apply { files: given_files };
             self.enact(&mut history, Ruling { doing, request, old, new }, compiled).await?;
@@ -91,10 +91,21 @@ impl Daemon {
 
     /// Compiles policies, and asks the kernel whether it takes what they come to. Where only elements change, it has taken all
     /// that these could be refused for.
-    pub(crate) async fn require_policing(&self, doing: &str, rulebook: Arc<Rulebook>) -> Result<Compiled, Failure> {
-        let judges_ports = self.world().networks().any(|it| !it.driver.sits_on_parent() && is_judged(&rulebook, it));
-        let (compiled, difference) = self.compile(rulebook).await?;
-        if !difference.is_of_elements() {
+    pub(crate) async fn require_policing(
+        &self,
+        doing: &str,
+        old: &Rulebook,
+        new: Arc<Rulebook>,
+    ) -> Result<Compiled, Failure> {
+        let bridged = |rulebook: &Rulebook| -> BTreeSet<NetworkId> {
+            let world = self.world();
+            let judged = world.networks().filter(|it| !it.driver.sits_on_parent() && is_judged(rulebook, it));
+            judged.map(|network| network.id.clone()).collect()
+        };
+        let (before, after) = (bridged(old), bridged(&new));
+        let judges_ports = !after.is_empty();
+        let (compiled, difference) = self.compile(new).await?;
+        if !difference.is_of_elements() || !after.is_subset(&before) {
             let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
             self.kernel.would_police(compiled.path().clone(), judges_ports).await.map_err(fail)?;
         }

@@ -43,7 +43,7 @@ impl Daemon {
         });
         let (old, new, changes) = planned.await?;
         let doing = format!("put revision {revision} of the policies back in force");
-        let compiled = self.require_policing(&doing, new.clone()).await?;
+        let compiled = self.require_policing(&doing, &old, new.clone()).await?;
         if !dry_run {
             let request = PolicyRequest::Rollback { revision };
             self.enact(&mut history, Ruling { doing, request, old, new }, compiled).await?;
