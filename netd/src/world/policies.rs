@@ -155,6 +155,8 @@ impl World {
         let mut compiled = compiled.borrow_mut();
         if rulebook.is_empty() {
             *compiled = None;
+            // Nobody asks for them later.
+            self.containers.changed_since(u64::MAX);
             return Arc::default();
         }
         let since = rulebook.policies().last_expiry(*now);
