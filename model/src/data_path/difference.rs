@@ -95,9 +95,11 @@ impl Difference {
     /// meanwhile.
     pub fn divided(mut self) -> (Self, Self) {
         let is_late = |name: &SetName| matches!(name.kind, SetKind::Ports | SetKind::Messages(_));
-        let new_sets: BTreeSet<SetName> = self.new_sets.extract_if(.., |name| is_late(name)).collect();
-        let is_ahead = |(name, _): &(SetName, Key), _: &mut _| new_sets.contains(name);
-        let new_elements = self.new_elements.extract_if(.., is_ahead).collect();
+        let (new_sets, later) = self.new_sets.into_iter().partition(is_late);
+        self.new_sets = later;
+        let is_ahead = |((name, _), _): &((SetName, Key), _)| BTreeSet::contains(&new_sets, name);
+        let (new_elements, later) = self.new_elements.into_iter().partition(is_ahead);
+        self.new_elements = later;
         (Self { new_sets, new_elements, ..Self::default() }, self)
     }
 
