@@ -1,13 +1,16 @@
 //! What judges connections by policies: `table inet fabric-policy`, which is there as long as policies judge anybody.
 //!
-//! What endpoints come and go with are elements, added and deleted over netlink in process, and so are ports that rules are
-//! about. All else changes when policies do, or when the first endpoint of a kind comes; that is one run of `nft`. Either is one
-//! transaction, apart from sets that no rule asks yet: they come ahead.
+//! What endpoints come and go with are elements, added and deleted over netlink in process, and so are ports that rules
+//! are about. All else changes when policies do, or when the first endpoint of a kind comes; that is one run of `nft`.
+//! Either is one transaction, apart from sets that no rule asks yet: they come ahead.
 //!
-//! The table says of itself what it was made of (`structure/marker.rs`): a hash of the commands that make all but the elements
-//! of endpoints, and one of what the kernel made of them, the elements of all other sets included. Elements of endpoints are
-//! read and compared one by one. So what is remembered here of the last change is believed only as long as the kernel tells of
-//! no change by others, or if the table itself says the same.
+//! A table that is made anew comes in two transactions, of which the first lets nobody open a connection who is judged: the
+//! elements of some sets are there a little after the rules that ask them.
+//!
+//! The table says of itself what it was made of (`structure/marker.rs`): a hash of the commands that make all but the
+//! elements of endpoints, and one of what the kernel made of them, the elements of all other sets included. Elements of
+//! endpoints are read and compared one by one. So what is remembered here of the last change is believed only as long as
+//! the kernel tells of no change by others, or if the table itself says the same.
 
 mod element;
 mod sums;
@@ -84,7 +87,7 @@ impl Police {
         Ok(self.known.clone().map_or(Policing::Altered, Policing::Holds))
     }
 
-    /// Applies one of the changes that are about the table. One that cannot be made leaves the table as it was.
+    /// Applies one of the changes that are about the table. What one that fails has left of it is found by the next look.
     pub(crate) fn apply(&mut self, socket: &mut Socket, change: &Change) -> Result<(), KernelError> {
         let before = self.known.take();
         let applied = match change {
@@ -101,7 +104,7 @@ impl Police {
                 Ok(())
             }
             Err(error) => {
-                // What was known of it was right, or the next look will tell.
+                // It may be as it was: believed once it was looked at.
                 self.known = before;
                 self.sums = None;
                 self.vigil.end();
@@ -111,8 +114,13 @@ impl Police {
     }
 
     fn install(&mut self, socket: &mut Socket, path: &DataPath) -> Result<(), KernelError> {
-        run_nft(&self.runs, &[], &whole(path))?;
-        if path.is_empty() { Ok(()) } else { self.mark(socket, path) }
+        let closed = path.closed();
+        run_nft(&self.runs, &[], &whole(&closed))?;
+        if path.is_empty() {
+            return Ok(());
+        }
+        run_nft(&self.runs, &[], &closed.difference(path).commands(TABLE))?;
+        self.mark(socket, path)
     }
 
     fn change(&mut self, socket: &mut Socket, difference: &Difference, to: &DataPath) -> Result<(), KernelError> {
@@ -149,10 +157,11 @@ impl Police {
         let Some(mut sums) = self.sums.take() else { return self.mark(socket, to) };
         for name in constants {
             let elements = to.sets.get(name).cloned().unwrap_or_default();
-            if element::all(socket, name)?.as_ref() != Some(&elements) {
+            let made = element::raw(socket, name)?;
+            if element::read(name, &made).as_ref() != Some(&elements) {
                 return Err(KernelError::Unlike { object: format!("set {name} of table inet {TABLE}") });
             }
-            sums.look_at(socket, name, &elements)?;
+            sums.add(name, &elements, made);
         }
         sums.mark(socket)?;
         self.sums = Some(sums);
@@ -210,7 +219,7 @@ fn examine<'p>(
 fn with_endpoints(socket: &mut Socket, mut structure: DataPath) -> Result<Option<DataPath>, KernelError> {
     let names: Vec<SetName> = structure.sets.keys().filter(|name| name.kind.is_of_endpoints()).cloned().collect();
     for name in names {
-        let Some(found) = element::all(socket, &name)? else { return Ok(None) };
+        let Some(found) = element::read(&name, &element::raw(socket, &name)?) else { return Ok(None) };
         structure.sets.insert(name, found);
     }
     Ok(Some(structure))

@@ -197,7 +197,7 @@ pub(crate) fn run_nft(runs: &Runs, options: &[&str], text: &str) -> Result<(), K
     let failed = |source| KernelError::System { action: "talk to nft".into(), source };
     let mut child = spawn_nft(options)?;
     // Before it is told what to do, so that nobody is told of it by the kernel who does not know whose it is.
-    runs.note(child.id());
+    let _running = runs.begin(child.id());
     let written = child.stdin.take().expect("standard input was asked to be a pipe").write_all(text.as_bytes());
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {

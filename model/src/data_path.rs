@@ -277,6 +277,20 @@ impl DataPath {
         self.chains.is_empty() && self.sets.is_empty()
     }
 
+    /// The same in which whoever is judged can open no connection, nor be called: with all sets, but with maps that lead
+    /// nowhere, and without the chains that they would lead to.
+    pub fn closed(&self) -> Self {
+        let elements = |name: &SetName, elements: &Elements| match name.kind.is_map() {
+            true => Elements::default(),
+            false => elements.clone(),
+        };
+        let chains = self.chains.iter().filter(|(_, chain)| chain.hook.is_some());
+        Self {
+            sets: self.sets.iter().map(|(name, set)| (name.clone(), elements(name, set))).collect(),
+            chains: chains.map(|(name, chain)| (name.clone(), chain.clone())).collect(),
+        }
+    }
+
     /// The same without the elements that come and go with endpoints.
     pub fn structure(&self) -> Self {
         let elements = |name: &SetName, elements: &Elements| match name.kind.is_of_endpoints() {

@@ -4,8 +4,9 @@
 //! read and checked -> asked of the kernel -> committed -> in force -> connections that are denied now are forgotten
 //! ```
 //!
-//! What the kernel refuses is never committed. Should it refuse afterwards all the same, the old policies are committed again.
-//! A crash in between leaves what the next start completes: it reconciles everything.
+//! What the kernel refuses is never committed; where only elements change, it is not asked. Should it refuse afterwards all
+//! the same, the old policies are committed again. A crash in between leaves what the next start completes: it reconciles
+//! everything.
 
 use std::{
     collections::BTreeSet,

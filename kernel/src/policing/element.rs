@@ -41,16 +41,15 @@ pub(super) fn of(name: &SetName, key: &Key, verdict: Option<&PacketVerdict>) -> 
     list(name, vec![ListAttribute::Element(parts)])
 }
 
-/// Whether elements of such sets are added and deleted here. Ranges of addresses are two for the kernel, of which one may be
-/// another's, too: what that comes to is known to `nft`.
+/// Whether elements of such sets are added and deleted here. Ranges of addresses are two for the kernel, of which one may
+/// be another's, too: what that comes to is known to `nft`.
 pub(super) fn are_simple(kind: SetKind) -> bool {
     !matches!(kind, SetKind::RangeMap(_))
 }
 
-/// The elements of a set whose elements are simple; none if one of them is not such as are put there.
-pub(super) fn all(socket: &mut Socket, name: &SetName) -> Result<Option<Elements>, KernelError> {
-    let replies = dump(socket, name)?;
-    let element = |element: &[u8]| {
+/// Elements of a set whose elements are simple, as the kernel has them; none if one of them is not such as are put there.
+pub(super) fn read(name: &SetName, raw: &[Vec<u8>]) -> Option<Elements> {
+    let element = |element: &Vec<u8>| {
         let first = attribute(attribute(element, ELEMENT_KEY)?, DATA_VALUE)?;
         let last = attribute(element, ELEMENT_KEY_END).and_then(|end| attribute(end, DATA_VALUE));
         let key = key(name.kind, first, last.unwrap_or(first))?;
@@ -60,18 +59,14 @@ pub(super) fn all(socket: &mut Socket, name: &SetName) -> Result<Option<Elements
         };
         Some((key, verdict))
     };
-    Ok(replies.iter().flat_map(elements).map(element).collect())
+    raw.iter().map(element).collect()
 }
 
 /// The elements of a set as the kernel has them.
 pub(super) fn raw(socket: &mut Socket, name: &SetName) -> Result<Vec<Vec<u8>>, KernelError> {
-    let replies = dump(socket, name)?;
-    Ok(replies.iter().flat_map(elements).map(<[u8]>::to_vec).collect())
-}
-
-fn dump(socket: &mut Socket, name: &SetName) -> Result<Vec<Reply>, KernelError> {
     let request = || message(TableFamily::Inet, NfTablesMessage::GetSetElement(list(name, Vec::new())));
-    socket.dump(request).map_err(refused("list who is judged by policies"))
+    let replies = socket.dump(request).map_err(refused("list the elements of a set of policies"))?;
+    Ok(replies.iter().flat_map(elements).map(<[u8]>::to_vec).collect())
 }
 
 fn elements(reply: &Reply) -> impl Iterator<Item = &[u8]> {

@@ -1,5 +1,5 @@
-//! Hashes of what the table was made of and of what the kernel made of that, part by part: who changes one of ten thousand
-//! sets looks at no other.
+//! Hashes of what the table was made of and of what the kernel made of that, part by part: who changes one of ten
+//! thousand sets looks at no other.
 
 use std::collections::BTreeMap;
 
@@ -33,25 +33,18 @@ impl Sums {
         let Some(frame) = of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)? else { return Ok(None) };
         let mut sums = Self { frame: (of_frame(path), frame), constants: BTreeMap::new() };
         for (name, elements) in constants(path) {
-            sums.look_at(socket, name, elements)?;
+            sums.add(name, elements, element::raw(socket, name)?);
         }
         Ok(Some(sums))
     }
 
-    /// Looks at a set again, which is to have these elements.
-    pub(super) fn look_at(
-        &mut self,
-        socket: &mut Socket,
-        name: &SetName,
-        elements: &Elements,
-    ) -> Result<(), KernelError> {
+    /// Adds a set that is to have these elements, as the kernel has them.
+    pub(super) fn add(&mut self, name: &SetName, elements: &Elements, mut made: Vec<Vec<u8>>) {
         // In the order in which the kernel has them there is no meaning.
-        let mut made = element::raw(socket, name)?;
         made.sort();
         let hash = Hash::EMPTY.with(name.to_string().as_bytes());
         let made = made.iter().fold(hash, |hash, element| hash.with(&element.len().to_ne_bytes()).with(element));
         self.constants.insert(name.clone(), (of_constant(name, elements), made));
-        Ok(())
     }
 
     /// Has the table say so of itself.
@@ -61,14 +54,14 @@ impl Sums {
     }
 
     pub(super) fn total(&self) -> Pair {
-        let add = |sum: Pair, part: &Pair| (sum.0.plus(part.0), sum.1.plus(part.1));
+        let add = |sum: Pair, part: &Pair| (sum.0.then(part.0), sum.1.then(part.1));
         self.constants.values().fold(self.frame, add)
     }
 }
 
 /// The hash of all commands that make a data path, elements of endpoints apart.
 pub(super) fn of_commands(path: &DataPath) -> Hash {
-    constants(path).map(|(name, elements)| of_constant(name, elements)).fold(of_frame(path), Hash::plus)
+    constants(path).map(|(name, elements)| of_constant(name, elements)).fold(of_frame(path), Hash::then)
 }
 
 fn of_frame(path: &DataPath) -> Hash {
@@ -84,4 +77,27 @@ fn of_constant(name: &SetName, elements: &Elements) -> Hash {
 
 fn constants(path: &DataPath) -> impl Iterator<Item = (&SetName, &Elements)> {
     path.sets.iter().filter(|(name, _)| !name.kind.is_of_endpoints())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        Protocol,
+        data_path::{Key, SetKind},
+    };
+
+    use super::*;
+
+    #[test]
+    fn rules_that_swap_their_ports_are_not_what_they_were() {
+        let of = |ports: [u16; 2]| {
+            let set = |name: &str, port: u16| {
+                (SetName::new(SetKind::Ports, name), [(Key::Ports(Protocol::Tcp, port, port), None)].into())
+            };
+            let sets = [set("ports_3bfd89b403221f61", ports[0]), set("ports_3bfd87b403221bfb", ports[1])].into();
+            of_commands(&DataPath { sets, chains: SharedMap::default() })
+        };
+        // The sum of the hashes of these two sets' commands is the same either way.
+        assert_ne!(of([80, 81]), of([81, 80]));
+    }
 }

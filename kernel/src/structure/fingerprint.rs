@@ -32,9 +32,10 @@ impl Hash {
         bytes.iter().fold(self, |hash, byte| Self((hash.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193)))
     }
 
-    /// One hash of several things that have no order, each of which can be taken out of it again.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self(self.0.wrapping_add(other.0))
+    /// One hash of several things in their order. To add them up would not do: texts that differ in their last digits have
+    /// hashes that differ by the same, so two that swap what they say would have the same sum.
+    pub(crate) fn then(self, other: Self) -> Self {
+        self.with(&other.0.to_ne_bytes())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Whether anybody else has changed the tables since they were found as they should be, or anything else that the kernel
 //! tells of together with them.
 //!
-//! To look at every chain, rule and set costs an attach more than all else that it looks at. The kernel tells whoever listens
-//! what each transaction changed, before the one that committed it learns of its success; so as long as nothing was told,
-//! nothing has to be looked at again. What was lost counts as a change. Transactions of Fabric's own change elements only,
-//! and are known by the port of the socket they come from; of those of other programs only what concerns these tables
-//! counts.
+//! To look at every chain, rule and set costs an attach more than all else that it looks at. The kernel tells whoever
+//! listens what each transaction changed, before the one that committed it learns of its success; so as long as nothing was
+//! told, nothing has to be looked at again. What was lost counts as a change. Transactions of this process are known by the
+//! port of the socket they come from, and whoever runs `nft` reads what was told of that. Of those of other programs only
+//! what concerns these tables counts.
 
 use netlink_sys::constants::NETLINK_NETFILTER;
 use rustix::io::Errno;

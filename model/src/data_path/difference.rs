@@ -33,10 +33,11 @@ impl DataPath {
         self.sets.for_each_difference(&new.sets, |name, before, after| match (before, after) {
             (Some(before), Some(after)) => difference.of_set(name, before, after),
             (Some(_), None) => drop(difference.old_sets.insert(name.clone())),
-            (None, after) => {
+            (None, Some(after)) => {
                 difference.new_sets.insert(name.clone());
-                difference.of_set(name, &Elements::default(), after.unwrap_or(&Elements::default()));
+                difference.of_set(name, &Elements::default(), after);
             }
+            (None, None) => {}
         });
         self.chains.for_each_difference(&new.chains, |name, before, after| match (before, after) {
             (_, None) => drop(difference.old_chains.insert(name.clone())),
@@ -90,9 +91,9 @@ impl Difference {
         });
     }
 
-    /// What can come ahead of the rest, because no rule asks it yet: sets of ports and messages. The kernel has their elements
-    /// a little later than the rules of one and the same transaction (`nft_set_commit_update`), and nobody would be in them
-    /// meanwhile.
+    /// What can come ahead of the rest, because no rule asks it yet: sets of ports and messages. The kernel has their
+    /// elements a little later than the rules of one and the same transaction (`nft_set_commit_update`), and nobody would
+    /// be in them meanwhile.
     pub fn divided(mut self) -> (Self, Self) {
         let is_late = |name: &SetName| matches!(name.kind, SetKind::Ports | SetKind::Messages(_));
         let (new_sets, later) = self.new_sets.into_iter().partition(is_late);
@@ -106,11 +107,6 @@ impl Difference {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Whether no set, chain or rule comes, changes or goes, but elements that come and go with endpoints.
-    pub fn is_of_endpoints(&self) -> bool {
-        self.is_of_elements() && self.sets().all(|name| name.kind.is_of_endpoints())
     }
 
     /// The sets that elements leave or come to, once for each of them.

@@ -145,8 +145,13 @@ impl World {
                 .then(|| "the gateway".to_owned())
                 .or_else(|| entry.macs.get(mac).map(|holder| format!("container `{}`", self.holder(network, holder))))
         };
+        // An endpoint's link-local address follows from its MAC address, and so does the host's on each of its bridges.
+        let of_gateway = |mac: &MacAddress| {
+            let network = self.networks().find(|other| other.id != network.id && other.gateway_mac == *mac)?;
+            Some(format!("the gateway of network `{}`", network.name))
+        };
         match asked {
-            Some(mac) => match holder(&mac) {
+            Some(mac) => match holder(&mac).or_else(|| of_gateway(&mac)) {
                 Some(holder) => Err(Failure::MacTaken { network: network.name.clone(), mac, holder }),
                 None => Ok(Some(mac)),
             },

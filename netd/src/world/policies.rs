@@ -210,7 +210,9 @@ impl World {
     /// The same, and what is to be known of them later.
     fn judged(&self) -> (policy::World, Seen) {
         let networks: BTreeMap<NetworkName, policy::Network> = self.networks().map(as_judged).collect();
-        let (mut held, mut known) = (BTreeSet::new(), BTreeSet::new());
+        // Nobody else is to have them; a MAC address that was chosen can make somebody give himself one.
+        let gateways: BTreeSet<IpAddr> = networks.values().flat_map(|network| &network.gateways).copied().collect();
+        let (mut held, mut known) = (gateways.clone(), BTreeSet::new());
         let (mut endpoints, mut is_contested) = (Vec::new(), false);
         for entry in self.containers.values() {
             for mut endpoint in entry.endpoints().filter_map(|endpoint| self.endpoint(endpoint, entry)) {
@@ -224,6 +226,7 @@ impl World {
                 endpoints.push(endpoint);
             }
         }
+        let held: BTreeSet<IpAddr> = held.difference(&gateways).copied().collect();
         is_contested |= !self.judgement.host.is_disjoint(&held);
         let host = self.judgement.host.difference(&held).copied().collect();
         let world = policy::World::new(networks, endpoints, BTreeMap::new(), host)

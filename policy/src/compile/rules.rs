@@ -184,6 +184,19 @@ impl Rules {
         numbers.into_iter().map(|number| self.clauses[*number].title.as_str()).collect::<Vec<_>>().join("; ")
     }
 
+    /// All that these rules say but what is asked for. What changes only that finds the same text again.
+    pub(super) fn meaning(&self, numbers: &BTreeSet<usize>) -> String {
+        let of = |number: &usize| {
+            let Some((policy, rule)) = self.clauses[*number].place else { return String::new() };
+            let Policy { layer, networks, subject, rules, .. } = &self.policies.policies()[policy];
+            let Rule { order, action, peers, logging, rate, connections, .. } = &rules[rule];
+            format!(
+                "{layer:?} {networks:?} {subject:?} {order} {action:?} {peers:?} {logging:?} {rate:?} {connections:?}"
+            )
+        };
+        format!("{}: {}", self.titles(numbers), numbers.iter().map(of).collect::<Vec<_>>().join("; "))
+    }
+
     /// The titles of policies.
     pub(super) fn titles_of(&self, policies: &[usize]) -> Vec<String> {
         policies.iter().map(|number| title(&self.policies.policies()[*number])).collect()

@@ -2,14 +2,14 @@
 
 use model::{
     Family,
-    data_path::{DataPath, Hook, NEIGHBOURS},
+    data_path::{DataPath, Hook, NEIGHBOURS, SetKind},
 };
-use policy::{Action, Asked, Decision, Effect, Flow, Logging, Party, Reason, RuleOf, compile, evaluate};
+use policy::{Action, Asked, Decision, Effect, Flow, Logging, Party, Reason, RuleOf, Suite, Syntax, compile, evaluate};
 use proptest::prelude::*;
 
 use crate::{
     interpreter::{Packet, run},
-    rig::now,
+    rig::{self, now},
     scene::{draw, drawn, policies, world},
 };
 
@@ -51,6 +51,7 @@ proptest! {
         draws in prop::collection::vec(draw(), 50),
     ) {
         let path = compile(&policies, &world, now());
+        let closed = path.closed();
         for draw in &draws {
             let (from, to, asks) = drawn(&world, draw);
             let (source, target) = (world.party_with(from), world.party_with(to));
@@ -64,6 +65,8 @@ proptest! {
 
             let is_denied = verdict.effect() == Effect::Deny;
             prop_assert_eq!(ran.is_dropped, is_denied, "{}\n{}", flow, path.commands("t"));
+            let meanwhile = run(&closed, &Packet { from, to, asks, hooks: hooks(&source, &target) });
+            prop_assert!(meanwhile.is_dropped || !is_denied, "{}\n{}", flow, closed.commands("t"));
             // What egress drops never comes to ingress.
             let mut counted = Vec::new();
             for (_, decision) in verdict.decisions() {
@@ -98,5 +101,32 @@ proptest! {
                 prop_assert_eq!(difference.is_of_elements(), has_same_shape);
             }
         }
+    }
+}
+
+#[test]
+fn a_rule_that_says_something_else_asks_other_ports() {
+    let world = "networks: {shop: }\nendpoints: [{name: a, network: shop, addresses: [10.0.0.2]},
+  {name: b, network: shop, addresses: [10.0.0.3]}, {name: c, network: shop, addresses: [10.0.0.4]}]\n";
+    let world = Suite::parse("w.yaml", Syntax::Yaml, world).expect("valid").world;
+    let path = |rule: &str| {
+        let text = format!(
+            "apiVersion: fabric/v1\nkind: Policy\nmetadata: {{name: p}}\nnetworks: ['*']\nsubject: {{names: [a]}}\n\
+             ingress: [{rule}, {{action: deny, order: 900, from: [{{entity: world}}]}}]\n"
+        );
+        compile(&rig::policies(&text), &world, now())
+    };
+    let before = path("{action: deny, from: [{names: [b]}], ports: [53/udp]}");
+    let only_ports = before.difference(&path("{action: deny, from: [{names: [b]}], ports: [54/udp]}"));
+    assert!(only_ports.is_of_elements() && !only_ports.is_empty(), "{only_ports}");
+    for rule in [
+        "{action: allow, from: [{names: [b]}], ports: [123/udp]}",
+        "{action: deny, from: [{names: [c]}], ports: [123/udp]}",
+        "{action: deny, order: 7, from: [{names: [b]}], ports: [123/udp]}",
+    ] {
+        let difference = before.difference(&path(rule));
+        let mut stay = difference.sets().filter(|set| !difference.new_sets.contains(set));
+        assert!(stay.all(|set| set.kind != SetKind::Ports), "{rule}: {difference}");
+        assert!(difference.new_sets.iter().any(|set| set.kind == SetKind::Ports), "control: it asks some");
     }
 }

@@ -101,3 +101,28 @@ fn who_comes_and_goes_is_judged_as_if_all_were_looked_at() {
     assert_judged(&world, "there are no policies any more");
     assert!(world.policing().is_empty());
 }
+
+#[test]
+fn whoever_has_a_gateway_s_mac_address_is_not_taken_for_the_host() {
+    let (mut world, web) = world_with("web");
+    let other = Network {
+        subnets: vec![Subnet::new("fd00:9::/64".parse().expect("literal"), None).expect("literal")],
+        ..network(2, "other")
+    };
+    world.reserve_network(other.clone()).expect("the name is free");
+    world.confirm_network(&other.id);
+    world.set_rulebook(rulebook());
+    let mut made = record(&world, 1, "a", &web, &[]);
+    let wanted = EndpointCreate { mac: Some(other.gateway_mac), ..wanted(&web) };
+    let alone = Container { endpoints: Vec::new(), ..made.container.clone() };
+    let refused = world.plan_endpoint(EndpointId::from_bytes([7; 8]), &alone, &wanted, &[]);
+    let Err(failure) = refused else { panic!("the gateway of another network has it") };
+    assert!(failure.to_string().contains("the gateway of network `other`"), "{failure}");
+
+    // One that has it all the same.
+    made.container.endpoints[0].mac = Some(other.gateway_mac);
+    made.container.endpoints[0].ipv6 = Some("fd00:8::2".parse().expect("literal"));
+    add(&mut world, made);
+    assert_judged(&world, "two have one link-local address");
+    assert!(world.policing().commands("t").contains("fd00:8::2"), "control: it is judged under its own address");
+}
