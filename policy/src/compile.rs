@@ -80,7 +80,6 @@ use crate::{
     world::{Endpoint, World},
 };
 use draft::{Draft, Entrance};
-pub use follow::Extent;
 use roster::{Element, Found, Roster, Subject, element};
 use rules::Rules;
 

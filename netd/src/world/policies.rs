@@ -199,7 +199,7 @@ impl World {
             }
         }
         // Two that have the same are told from all that there are.
-        last.compilation.change(changed).is_ok()
+        last.compilation.change(changed)
     }
 
     /// Networks, endpoints and the host as policies see them.

@@ -8,26 +8,19 @@ use std::{
 use model::{ContainerName, data_path::PacketVerdict};
 
 use super::{Compilation, Side, kind};
-use crate::world::{Endpoint, WorldError};
-
-/// How a data path was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// By elements of endpoints.
-    Elements,
-    /// It was made anew, because chains come or go.
-    Everything,
-}
+use crate::world::Endpoint;
 
 impl Compilation {
-    /// These containers have these endpoints now, and none besides.
+    /// These containers have these endpoints now, and none besides. Elements change where that is all it takes; where chains
+    /// come or go it is made anew.
     ///
-    /// # Errors
-    /// An endpoint is of no network, or has an address that is somebody else's, or its container has two on one
-    /// network. Nothing has changed then.
-    pub fn change(&mut self, mut changed: BTreeMap<ContainerName, Vec<Endpoint>>) -> Result<Extent, WorldError> {
+    /// Returns whether that can be. If an endpoint is of no network, or has an address that is somebody else's, or its
+    /// container has two on one network, nothing has changed.
+    pub fn change(&mut self, mut changed: BTreeMap<ContainerName, Vec<Endpoint>>) -> bool {
         changed.retain(|name, endpoints| self.of_container(name) != endpoints.as_slice());
-        self.check(&changed)?;
+        if !self.has_room_for(&changed) {
+            return false;
+        }
         let mut former: BTreeMap<ContainerName, Vec<Endpoint>> = BTreeMap::new();
         for name in changed.keys() {
             former.extend(self.endpoints.remove(&Some(name.clone())).map(|endpoints| (name.clone(), endpoints)));
@@ -42,42 +35,28 @@ impl Compilation {
                 self.endpoints.insert(Some(name), endpoints);
             }
         }
-        if is_followed {
-            return Ok(Extent::Elements);
+        if !is_followed {
+            let rules = self.sides.each_ref().map(|side| side.rules.clone());
+            let (world, endpoints) = (std::mem::take(&mut self.world), std::mem::take(&mut self.endpoints));
+            *self = Self::of(rules, world, endpoints);
         }
-        let rules = self.sides.each_ref().map(|side| side.rules.clone());
-        let (world, endpoints) = (std::mem::take(&mut self.world), std::mem::take(&mut self.endpoints));
-        *self = Self::of(rules, world, endpoints);
-        Ok(Extent::Everything)
+        true
     }
 
-    fn check(&self, changed: &BTreeMap<ContainerName, Vec<Endpoint>>) -> Result<(), WorldError> {
+    fn has_room_for(&self, changed: &BTreeMap<ContainerName, Vec<Endpoint>>) -> bool {
         let former = changed.keys().flat_map(|name| self.of_container(name));
         let leaving: BTreeSet<IpAddr> = former.flat_map(|endpoint| &endpoint.addresses).copied().collect();
         let mut come = BTreeSet::new();
-        for endpoints in changed.values() {
+        let mut is_free = |address: &IpAddr| {
+            let is_held = self.held.contains(address) && !leaving.contains(address);
+            !self.world.is_of_host(*address) && !is_held && come.insert(*address)
+        };
+        changed.values().all(|endpoints| {
             let mut networks = BTreeSet::new();
-            for endpoint in endpoints {
-                let Endpoint { network, addresses, .. } = endpoint;
-                if !self.world.has_network(network) {
-                    return Err(WorldError::NoNetwork { endpoint: endpoint.title(), network: network.clone() });
-                }
-                if !networks.insert(network) {
-                    return Err(WorldError::Twice(endpoint.title()));
-                }
-                for address in addresses {
-                    let first = match self.world.is_of_host(*address) {
-                        true => "host",
-                        false if self.held.contains(address) && !leaving.contains(address) => "another endpoint",
-                        false if !come.insert(*address) => "another endpoint that comes",
-                        false => continue,
-                    };
-                    let (first, second) = (first.to_owned(), endpoint.title());
-                    return Err(WorldError::Address { address: *address, first, second });
-                }
-            }
-        }
-        Ok(())
+            endpoints.iter().all(|Endpoint { network, addresses, .. }| {
+                self.world.has_network(network) && networks.insert(network) && addresses.iter().all(&mut is_free)
+            })
+        })
     }
 
     /// Changes elements so that whoever was there before is there no more, and others are. Returns whether that is all
