@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use model::{Attachment, Barrier, Change, Gate, IfName, Passage, Shortcut};
+use model::{Attachment, Barrier, Change, Gate, IfName, Passage, Questions, Shortcut};
 use netlink_sys::constants::NETLINK_ROUTE;
 
 pub use self::names::{Fact, Names, Withheld};
@@ -53,22 +53,24 @@ pub(crate) struct Splice {
     judges: Judges,
     route: Socket,
     standing: Option<Arc<Standing>>,
-    /// Whether rules of others see questions for names, as was seen last.
-    questions_are_judged: bool,
 }
 
 impl Splice {
     /// Opens a socket in the namespace of the calling thread.
     pub(crate) fn open(terms: Terms) -> Result<Self, KernelError> {
         let route = Socket::open(NETLINK_ROUTE)?;
-        Ok(Self { terms, judges: Judges::default(), route, standing: None, questions_are_judged: false })
+        Ok(Self { terms, judges: Judges::default(), route, standing: None })
     }
 
     /// Why nothing may take it.
     pub(crate) fn barrier(&mut self, netfilter: &mut Socket, trust: Trust) -> Option<Barrier> {
-        let forbidden = self.terms.barrier();
-        if forbidden.is_some() {
-            return forbidden;
+        self.look_for_judges(netfilter, trust).barrier
+    }
+
+    /// What rules of others have to say about it.
+    fn look_for_judges(&mut self, netfilter: &mut Socket, trust: Trust) -> Shortcut {
+        if let Some(forbidden) = self.terms.barrier() {
+            return Shortcut { barrier: Some(forbidden), ..Shortcut::default() };
         }
         let judges = self.judges.first(netfilter, trust).unwrap_or_else(|error| {
             tracing::debug!(%error, "who cannot be seen counts");
@@ -76,14 +78,8 @@ impl Splice {
             let unseen = || Some("somebody whose rules cannot be read".to_owned());
             First { of_passing: unseen(), of_questions: unseen() }
         });
-        self.questions_are_judged = judges.of_questions.is_some();
-        judges.of_passing.map(|by| Barrier::Judged { by })
-    }
-
-    /// Has questions for names go to the server if rules of others see them, as was seen last. For whoever reconciles:
-    /// of two looks at once the later might be told first.
-    pub(crate) fn heed(&self) {
-        self.terms.names.set_judged(self.questions_are_judged);
+        let questions = Questions { judged: judges.of_questions.is_some(), left: self.terms.names.are_judged() };
+        Shortcut { barrier: judges.of_passing.map(|by| Barrier::Judged { by }), questions, ..Shortcut::default() }
     }
 
     /// Looks which program stands, and remembers how to reach it.
@@ -109,12 +105,12 @@ impl Splice {
     /// What there is without its ports. Where nothing may take it and nothing stands, there is no more to look at.
     /// What cannot be looked at is given up, and keeps nobody from looking at the rest.
     pub(crate) fn look(&mut self, netfilter: &mut Socket, trust: Trust) -> Result<Shortcut, KernelError> {
-        let barrier = self.barrier(netfilter, trust);
+        let seen = self.look_for_judges(netfilter, trust);
         match self.find() {
-            Ok(program) => Ok(Shortcut { program, barrier, ..Shortcut::default() }),
+            Ok(program) => Ok(Shortcut { program, ..seen }),
             Err(error) => {
                 let barrier = Some(self.terms.give_up(&error));
-                Ok(Shortcut { program: model::Program::Altered, barrier, ..Shortcut::default() })
+                Ok(Shortcut { program: model::Program::Altered, barrier, ..seen })
             }
         }
     }
@@ -207,6 +203,14 @@ impl Splice {
             Change::RemoveStrays(strays) => {
                 let Some(standing) = self.current()? else { return Ok(()) };
                 strays.iter().try_for_each(|stray| standing.remove_stray(stray))
+            }
+            Change::LeaveQuestions => {
+                self.terms.names.set_judged(true);
+                Ok(())
+            }
+            Change::TakeQuestions => {
+                self.terms.names.set_judged(false);
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -105,7 +105,6 @@ impl Worker {
         let containers = if *scope == Scope::Firewall { addresses(&desired) } else { BTreeMap::new() };
         let desired = desired.within(scope);
         let (observed, unreadable) = self.observe(scope, &desired)?;
-        self.splice.heed();
         for (namespace, error) in unreadable {
             tracing::warn!(%namespace, error = &error as &dyn std::error::Error, "it cannot be looked into, and is left as it is");
         }
@@ -340,7 +339,9 @@ impl Worker {
             | Change::RemoveShortcut
             | Change::OpenPassage { .. }
             | Change::ClosePassage(_)
-            | Change::RemoveStrays(_) => self.splice.apply(change),
+            | Change::RemoveStrays(_)
+            | Change::LeaveQuestions
+            | Change::TakeQuestions => self.splice.apply(change),
         }
     }
 }

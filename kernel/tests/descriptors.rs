@@ -30,12 +30,13 @@ fn the_shortcut_is_away_until_it_is_seen_again_that_nobody_looks_at_frames() {
         let unseen = barrier(lab);
         setrlimit(Resource::Nofile, enough).expect("as much as before is allowed");
         let removed: Vec<_> = removed.expect("that is seen").changes.iter().map(ToString::to_string).collect();
-        assert_eq!(removed, ["remove the shortcut"]);
+        assert_eq!(removed, ["leave questions for names to the server", "remove the shortcut"]);
         assert!(matches!(unseen, Some(Barrier::Judged { .. })), "{unseen:?}");
         // Of addresses that come and go with the links it is told as well.
         let judges = async { while watch.next().await.expect("the kernel tells") != Notice::Judges {} };
         lab.wait(async { tokio::time::timeout(Duration::from_secs(60), judges).await }).expect("soon");
-        assert_eq!(lab.reconcile(Scope::Shortcut, &all), ["install the shortcut for 2 ports"]);
+        let back = ["answer questions for names at the ports", "install the shortcut for 2 ports"];
+        assert_eq!(lab.reconcile(Scope::Shortcut, &all), back);
         assert_eq!(barrier(lab), None);
     });
 }

@@ -164,6 +164,10 @@ pub enum Change {
     ClosePassage(IfName),
     /// Clear the shortcut of what belongs to nobody.
     RemoveStrays(BTreeSet<Stray>),
+    /// Have every question for a name go to the server, by all rules.
+    LeaveQuestions,
+    /// Answer questions for names at the ports.
+    TakeQuestions,
     /// Let the host forward packets of a family, and leave a note that it was Fabric who did.
     AllowForwarding(Family),
 }
@@ -209,6 +213,8 @@ impl Change {
             | Self::InstallShortcut { .. }
             | Self::RemoveShortcut
             | Self::RemoveStrays(_)
+            | Self::LeaveQuestions
+            | Self::TakeQuestions
             | Self::AllowForwarding(_) => None,
             Self::CreateNamespace(name) | Self::PrepareNamespace(name) | Self::RemoveNamespace(name) => {
                 Some(name.as_str())
@@ -375,6 +381,8 @@ impl fmt::Display for Change {
             Self::OpenPassage { port, passage } => write!(f, "open a passage for {port}: {passage}"),
             Self::ClosePassage(port) => write!(f, "close the passage of {port}"),
             Self::RemoveStrays(strays) => write!(f, "clear the shortcut of {}", list(strays)),
+            Self::LeaveQuestions => f.write_str("leave questions for names to the server"),
+            Self::TakeQuestions => f.write_str("answer questions for names at the ports"),
             Self::AllowForwarding(family) => write!(f, "turn on {family} forwarding"),
         }
     }

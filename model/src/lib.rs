@@ -84,7 +84,7 @@ pub use restart::{ParseRestartPolicyError, RestartPolicy};
 pub use route::{NetworkRoute, ParseNetworkRouteError, Route};
 pub use scope::{Announcement, Attachment, Scope};
 pub use shared_map::SharedMap;
-pub use shortcut::{Barrier, Gate, Passage, Program, Sender, Shortcut, Stray};
+pub use shortcut::{Barrier, Gate, Passage, Program, Questions, Sender, Shortcut, Stray};
 pub use shown::{Chain, Printable, causes};
 pub use signal::{ParseSignalError, Signal};
 pub use spare::Spare;

@@ -17,12 +17,23 @@ use crate::{Endpoint, IfName, MacAddress, Network, NetworkId, state::list};
 pub struct Shortcut {
     /// Why nothing may take it now, whoever desires it; as a wish: none.
     pub barrier: Option<Barrier>,
+    /// Who looks at questions for names, and whether that is heeded; as a wish: nobody.
+    pub questions: Questions,
     /// Whether the program is in front of the ports that are open to it.
     pub program: Program,
     /// Who takes it, by the host's end of the endpoint's veth pair.
     pub passages: BTreeMap<IfName, Passage>,
     /// What it holds of nobody who is there.
     pub strays: BTreeSet<Stray>,
+}
+
+/// Questions for names, which the program answers unless rules of others are to see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Questions {
+    /// Whether rules of others look at them, or at their answers.
+    pub judged: bool,
+    /// Whether they are left to the server for that.
+    pub left: bool,
 }
 
 /// Whether the program is in front of the ports.

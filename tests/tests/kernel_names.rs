@@ -213,6 +213,28 @@ fn whoever_is_to_see_questions_sees_them() {
     asker.is_soon_answered_by_kernel("api", &found(&[&api]));
 }
 
+/// Of rules of `iptables-legacy` the kernel tells nobody: they hold from the next look on.
+#[test]
+fn rules_of_iptables_legacy_hold_for_questions() {
+    let host = Host::with_config("upstreams = []");
+    host.ok(&["network", "create", "web"]);
+    let asker = Asker::new(&host, "web");
+    let api = sleeper(&host, "api", "web");
+    asker.is_soon_answered_by_kernel("api", &found(&[&api]));
+    let rule = |what| ["iptables-legacy", what, "INPUT", "-p", "udp", "--dport", "53", "-j", "DROP"];
+    host.namespace().run(&rule("-I"));
+    let ask = || ask_within(Duration::from_millis(300), &asker.namespace, asker.server, "api", RecordType::A);
+    eventually("no question goes past the rule", || {
+        let before = by_kernel(&host);
+        let answer = ask();
+        (by_kernel(&host) == before).then_some(answer)
+    })
+    .expect_err("it drops them");
+    host.namespace().run(&rule("-D"));
+    asker.is_answered_by_server("api", &found(&[&api]));
+    host.assert_healthy();
+}
+
 #[test]
 fn settings_turn_it_off() {
     for setting in ["shortcut = false", "dns_query_log = 10"] {

@@ -18,13 +18,14 @@ pub(crate) enum Damage {
     ShortcutForeign,
     ShortcutOfStrangers,
     PassagesLost,
+    QuestionsJudged,
 }
 
 pub(crate) fn damages() -> impl Strategy<Value = Vec<Damage>> {
     use Damage::*;
     let links = [LinksDown, EndsUnconfigured, EndsLost, BridgesLost, Detached, WrongAddresses];
     let each = [Flushed, NamespacesUnprepared, ShortcutLost, ShortcutForeign, ShortcutOfStrangers, PassagesLost];
-    let each = [links, each].concat();
+    let each = [&links[..], &each, &[QuestionsJudged]].concat();
     prop::sample::subsequence(each, 0..=3)
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn damage(state: &mut State, what: Damage) {
         Damage::PassagesLost => {
             state.shortcut.passages.values_mut().for_each(|passage| *passage = Passage::none(model::Gate::Closed));
         }
+        Damage::QuestionsJudged => state.shortcut.questions.judged = true,
         Damage::NamespacesUnprepared => {
             state.namespaces.values_mut().for_each(|namespace| *namespace = Namespace::Unprepared);
         }

@@ -181,12 +181,15 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
         Change::AllowForwarding(Family::Ipv4) => state.forwarding = Forwarding::TurnedOn,
         Change::AllowForwarding(Family::Ipv6) => state.forwarding6 = Forwarding::TurnedOn,
         Change::InstallShortcut { passages } => {
-            state.shortcut = Shortcut { program: Program::Current, passages: passages.clone(), ..Shortcut::default() };
+            let questions = state.shortcut.questions;
+            state.shortcut =
+                Shortcut { program: Program::Current, passages: passages.clone(), questions, ..Shortcut::default() };
             let gone = passages.keys().find(|port| !state.veths.contains_key(*port));
             gone.map_or(Ok(()), |port| Err(missing(port)))?;
         }
         Change::RemoveShortcut => {
-            state.shortcut = Shortcut { barrier: state.shortcut.barrier.take(), ..Shortcut::default() }
+            let Shortcut { barrier, questions, .. } = std::mem::take(&mut state.shortcut);
+            state.shortcut = Shortcut { barrier, questions, ..Shortcut::default() }
         }
         Change::OpenPassage { port, passage } => {
             if state.shortcut.program != Program::Current || !state.veths.contains_key(port) {
@@ -195,6 +198,8 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             state.shortcut.passages.insert(port.clone(), passage.clone());
         }
         Change::ClosePassage(port) => drop(state.shortcut.passages.remove(port).ok_or_else(|| missing(port))?),
+        Change::LeaveQuestions => state.shortcut.questions.left = true,
+        Change::TakeQuestions => state.shortcut.questions.left = false,
         Change::RemoveStrays(strays) => state.shortcut.strays.retain(|stray| !strays.contains(stray)),
     }
     Ok(())

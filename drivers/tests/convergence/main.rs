@@ -182,7 +182,10 @@ proptest! {
         let flushed = state.structure != Structure::Current;
         // What is taken away first; from then on nobody takes it who should not.
         let closing = |change: &Change| {
-            matches!(change, Change::ClosePassage(_) | Change::RemoveStrays(_) | Change::RemoveShortcut)
+            matches!(
+                change,
+                Change::LeaveQuestions | Change::ClosePassage(_) | Change::RemoveStrays(_) | Change::RemoveShortcut
+            )
         };
         let links_whole = !damages.iter().any(|it| matches!(it, Damage::LinksDown | Damage::EndsLost));
         let bare_before = unprotected(&state, &wanted).is_some();
@@ -213,6 +216,7 @@ proptest! {
         let held = state.shortcut.passages.iter().filter(|(_, passage)| passage.holds_anything());
         prop_assert_eq!(held.collect::<Vec<_>>(), wanted.shortcut.passages.iter().collect::<Vec<_>>());
         prop_assert_eq!(&state.shortcut.strays, &wanted.shortcut.strays);
+        prop_assert_eq!(state.shortcut.questions.left, state.shortcut.questions.judged);
         let elements: Vec<_> = state.elements.iter().filter(|element| **element != Element::ForwardingGuard(Family::Ipv4)).collect();
         prop_assert_eq!(elements, wanted.elements.iter().collect::<Vec<_>>());
         let guarded = state.elements.contains(&Element::ForwardingGuard(Family::Ipv4));

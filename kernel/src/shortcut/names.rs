@@ -86,11 +86,21 @@ impl State {
 }
 
 impl Names {
-    /// Has a map from now on: that of the program that stands, or else a new one.
-    pub(super) fn open(&self, standing: Option<u32>) -> io::Result<()> {
-        let former = standing.and_then(|id| Maps::take_over(id).ok().flatten());
-        let maps = former.map_or_else(Maps::new, Ok)?;
-        let _ = self.0.maps.set(maps);
+    /// Has the map of the program that the kernel calls so, with nothing in it; says whether that can be.
+    pub(super) fn take_over(&self, id: u32) -> bool {
+        match Maps::take_over(id) {
+            Ok(Some(maps)) => self.0.maps.set(maps).is_ok(),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::debug!(%error, "the program that stands is not taken over");
+                false
+            }
+        }
+    }
+
+    /// Has a map of its own.
+    pub(super) fn open(&self) -> io::Result<()> {
+        let _ = self.0.maps.set(Maps::new()?);
         Ok(())
     }
 
@@ -134,6 +144,11 @@ impl Names {
     /// Says whether rules of others judge questions, which then go to the server.
     pub(super) fn set_judged(&self, judged: bool) {
         self.with(|state| state.judged = judged);
+    }
+
+    /// Whether all questions go to the server because rules of others judge them.
+    pub(super) fn are_judged(&self) -> bool {
+        self.lock().judged
     }
 
     /// How many questions the program has answered since this process began.

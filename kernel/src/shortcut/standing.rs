@@ -34,7 +34,7 @@ impl Standing {
     /// The program anew, with empty maps but for what is known of names.
     pub(super) fn new(names: &Names) -> Result<Self, KernelError> {
         if names.maps().is_none() {
-            names.open(None).map_err(failed("make a map for names"))?;
+            names.open().map_err(failed("make a map for names"))?;
         }
         let about_names = names.maps().expect("they are made above");
         let map = |key, value| Map::new(key, value).map_err(failed("make a map for the shortcut"));

@@ -40,21 +40,28 @@ impl Terms {
         Self { wanted, lack, postponed: Arc::default(), known: Arc::default(), names: Names::default() }
     }
 
-    /// Takes over what the program that stands knows of names, or begins anew. Without, nothing takes the shortcut.
+    /// Has nothing answered any more that only the process before knew, and takes its program over if that can be. Without,
+    /// nothing takes the shortcut.
     pub(crate) fn begin(&self, route: &mut Socket) {
-        if self.barrier().is_some() {
-            return;
-        }
-        let begun = filter::find(route).and_then(|found| {
-            let standing = match found {
-                Found::Program { name, id } if name == *NAME => Some(id),
-                _ => None,
-            };
-            self.names.open(standing).map_err(failed("make a map for names"))
-        });
-        if let Err(error) = begun {
+        if let Err(error) = self.try_begin(route) {
             self.give_up(&error);
         }
+    }
+
+    fn try_begin(&self, route: &mut Socket) -> Result<(), KernelError> {
+        let is_wanted = self.barrier().is_none();
+        let taken = match filter::find(route) {
+            Ok(Found::Program { name, id }) if is_wanted && name == *NAME => self.names.take_over(id),
+            _ => false,
+        };
+        if !taken {
+            // Whatever it is, it may answer for names, and nobody could take them from it.
+            filter::clear(route)?;
+        }
+        if is_wanted && !taken {
+            self.names.open().map_err(failed("make a map for names"))?;
+        }
+        Ok(())
     }
 
     /// What is told when another look is due soon.

@@ -3,10 +3,11 @@
 use std::{
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::Path,
 };
 
-use kernel::Fact;
-use model::Scope;
+use kernel::{Fact, Kernel};
+use model::{Scope, Switch};
 
 use crate::{
     lab::{self, Lab, Place, address, gateway, network, state, with_passages},
@@ -229,6 +230,39 @@ fn rules_of_others_see_every_question() {
     });
 }
 
+/// Of which the kernel tells nobody.
+#[test]
+fn iptables_of_old_sees_every_question() {
+    lab::run(|lab| {
+        known(lab);
+        let all = spliced(&[12, 13, 14, 22]);
+        let look = |lab: &Lab| {
+            let all = all.clone();
+            let seen = lab.wait(lab.kernel.look(Scope::Everything, move || all)).expect("it is seen");
+            seen.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(look(lab), Vec::<String>::new(), "control");
+        let rule = "INPUT -p udp --dport 53 -j DROP";
+        lab::sh(&format!("iptables-legacy -I {rule}"));
+        let leave = ["leave questions for names to the server"];
+        assert_eq!(look(lab), leave);
+        assert_eq!(look(lab), leave, "a look changes nothing");
+        assert_eq!(lab.reconcile(Scope::Everything, &all), leave);
+        assert_eq!(look(lab), Vec::<String>::new());
+        let (socket, usual) = (socket(lab, 12), plain("api"));
+        socket.set_read_timeout(Some(lab::SILENCE)).expect("not zero");
+        socket.send_to(&usual, (gateway(1), 53)).expect("the network is there");
+        let silent = socket.recv_from(&mut [0; 512]).expect_err("the rule drops it");
+        assert!(matches!(silent.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silent}");
+        socket.set_read_timeout(Some(lab::ENOUGH)).expect("not zero");
+        lab::sh(&format!("iptables-legacy -D {rule}"));
+        // The table stays, and whoever has one may fill it again unseen.
+        assert_eq!(look(lab), Vec::<String>::new());
+        assert_eq!(ask(&socket, gateway(1), &usual), SERVER);
+        assert_eq!(lab.kernel.names().answered(), 0);
+    });
+}
+
 /// The next daemon knows of nothing but what it is told; the program goes on.
 #[test]
 fn nothing_is_answered_that_only_the_daemon_before_knew() {
@@ -256,6 +290,27 @@ fn nothing_is_answered_that_only_the_daemon_before_knew() {
         lab.reconcile(Scope::Shortcut, &all);
         assert_eq!(ask(&socket, gateway(1), &usual), answer(&usual, address(14)));
         assert_eq!(lab.kernel.names().answered(), 2);
+    });
+}
+
+/// What stands may answer only what it is told by whoever is there now: one whose map cannot be had is taken away.
+#[test]
+fn a_program_that_cannot_be_taken_over_answers_nothing_more() {
+    lab::run(|lab| {
+        known(lab);
+        let socket = socket(lab, 12);
+        let (all, usual) = (spliced(&[12, 13, 14, 22]), plain("api"));
+        let beside = "tc filter add block 64177 prio 2 bpf bytecode '1,6 0 0 0'";
+        for (before, wanted) in [("true", Switch::Off), (beside, Switch::On)] {
+            assert_eq!(ask(&socket, gateway(1), &usual), answer(&usual, address(13)));
+            lab::sh(before);
+            lab.kernel = Kernel::open(Path::new(lab::RUN), lab::LIMIT, wanted).expect("the kernel opens");
+            assert_eq!(ask(&socket, gateway(1), &usual), SERVER, "before anything else is done, {before}");
+            lab.open_anew();
+            lab.reconcile(Scope::Everything, &all);
+            assert_eq!(ask(&socket, gateway(1), &usual), SERVER, "nobody has told the next one");
+            know(lab, &[asker(12), named(12, "api", 13)]);
+        }
     });
 }
 

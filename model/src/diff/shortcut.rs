@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Change, Gate, IfName, Passage, Program, Shortcut, State, Veth};
+use crate::{Change, Gate, IfName, Passage, Program, Questions, Shortcut, State, Veth};
 
 /// Takes away what is not to be, and returns what is to be opened in the end.
 pub(super) fn close(desired: &State, observed: &State, changes: &mut Vec<Change>) -> BTreeMap<IfName, Passage> {
     let seen = &observed.shortcut;
+    if seen.questions == (Questions { judged: true, left: false }) {
+        changes.push(Change::LeaveQuestions);
+    }
     if seen.barrier.is_some() {
         if seen.program != Program::Missing {
             changes.push(Change::RemoveShortcut);
@@ -42,6 +45,9 @@ pub(super) fn close(desired: &State, observed: &State, changes: &mut Vec<Change>
 
 /// Lets in who is to take it: with the program, or one by one where it stands.
 pub(super) fn open(passages: BTreeMap<IfName, Passage>, seen: &Shortcut, changes: &mut Vec<Change>) {
+    if seen.questions == (Questions { judged: false, left: true }) {
+        changes.push(Change::TakeQuestions);
+    }
     if passages.is_empty() {
         return;
     }
@@ -112,6 +118,8 @@ mod tests {
         let nowhere = Stray::Port(7);
         let judged = Some(Barrier::Judged { by: "somebody".to_owned() });
         let install = "install the shortcut for 1 ports";
+        let questions = |judged, left| Questions { judged, left };
+        let (leave, take) = ("leave questions for names to the server", "answer questions for names at the ports");
         for (desired, observed, expected) in [
             (of(&[]), Shortcut::default(), vec![]),
             (of(&[one()]), of(&[one()]), vec![]),
@@ -137,6 +145,14 @@ mod tests {
             ),
             (of(&[one()]), Shortcut { barrier: judged.clone(), ..of(&[one()]) }, vec!["remove the shortcut".into()]),
             (of(&[one()]), Shortcut { barrier: judged.clone(), ..Shortcut::default() }, vec![]),
+            (of(&[one()]), Shortcut { questions: questions(true, false), ..of(&[one()]) }, vec![leave.into()]),
+            (of(&[one()]), Shortcut { questions: questions(true, true), ..of(&[one()]) }, vec![]),
+            (of(&[one()]), Shortcut { questions: questions(false, true), ..of(&[one()]) }, vec![take.into()]),
+            (
+                of(&[one()]),
+                Shortcut { barrier: judged.clone(), questions: questions(true, false), ..of(&[one()]) },
+                vec![leave.into(), "remove the shortcut".into()],
+            ),
         ] {
             assert_eq!(changes(desired.clone(), observed.clone()), expected, "{desired:?} {observed:?}");
         }

@@ -100,6 +100,7 @@ pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
     let passage = |port: &model::IfName, difference: &str| {
         one(Part::Shortcut, owners.name("port", port.as_str()), difference.to_owned())
     };
+    let questions = |difference: &str| one(Part::Shortcut, "questions for names".to_owned(), difference.to_owned());
     let each = |elements: &std::collections::BTreeSet<Element>, before: &str, behind: &str| {
         let difference = |element: &Element| format!("{before} table {} fabric{behind}", element.family());
         let element = |element: &Element| one(Part::Rules, format!("element {element}"), difference(element));
@@ -139,6 +140,8 @@ pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
         Change::InstallShortcut { .. } => {
             one(Part::Shortcut, "the shortcut from port to port".to_owned(), "is missing or was altered".to_owned())
         }
+        Change::LeaveQuestions => questions("are answered at the ports, past rules that look at them"),
+        Change::TakeQuestions => questions("are left to netd for rules that are gone"),
         Change::RemoveShortcut => {
             one(Part::Shortcut, "the shortcut from port to port".to_owned(), "is there and should not be".to_owned())
         }
