@@ -1,5 +1,7 @@
 //! A guest: Debian's cloud kernel in an emulator, for what the kernel of this machine lacks.
 
+mod systemd;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -30,22 +32,29 @@ const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /new/proc /new/sys /new/dev /new/run /new/tmp /new/var/lib /new/root
 exec /bin/busybox switch_root /new /bin/busybox sh /guest/stage2
 "#;
-/// What is run on it: the script, between the two lines.
-fn stage2() -> String {
-    format!(
-        r#"
+/// What is run on it, before the [script](script_and_end) or another first process.
+const STAGE2: &str = r#"
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1
 /bin/busybox --install -s /bin
+ln -s /bin/busybox /sbin/modprobe
+"#;
+/// What systemd would do.
+const MOUNTS: &str = r#"
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-ln -s /bin/busybox /sbin/modprobe
 ln -s /proc/self/fd /dev/fd
 ln -s /proc/self/fd/0 /dev/stdin
 mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+"#;
+
+/// The script, between the two lines.
+fn script_and_end() -> String {
+    format!(
+        r#"
 ip link set lo up
 cd /guest
 echo "{BEGIN}"
@@ -67,7 +76,8 @@ impl Guest {
     /// `modules` and of netfilter, by name, when they are needed; those of `aside` are in `/guest` to be loaded by `insmod`.
     pub fn new(modules: &[&str], aside: &[&str]) -> Self {
         let guest = Self { root: TempDir::with_prefix("fabric-guest-").expect("a temporary directory") };
-        for directory in ["bin", "sbin", "usr/bin", "usr/sbin", "lib", "lib64", "etc", "guest"] {
+        // All of them are moved.
+        for directory in ["bin", "etc", "guest", "lib", "lib64", "sbin", "usr"] {
             fs::create_dir_all(guest.root.path().join(directory)).expect("the directory is ours");
         }
         for (path, name) in [(binaries::netd(), "usr/sbin/netd"), (binaries::fabric(), "usr/bin/fabric")] {
@@ -79,7 +89,7 @@ impl Guest {
         guest.copy(binaries::busybox_tar(), "guest/busybox.tar");
         guest.modules(modules, aside);
         guest.write("init", INIT);
-        guest.write("guest/stage2", &stage2());
+        guest.write("guest/stage2", &[STAGE2, MOUNTS, &script_and_end()].concat());
         guest.write("etc/passwd", "root:x:0:0::/root:/bin/sh\n");
         guest
     }
@@ -132,28 +142,32 @@ impl Guest {
         (text.to_owned(), code.lines().next().and_then(|code| code.trim().parse().ok()))
     }
 
-    fn write(&self, path: &str, text: &str) {
+    /// Where the guest's file is, in a directory that exists.
+    fn place(&self, path: &str) -> PathBuf {
         let path = self.root.path().join(path);
+        fs::create_dir_all(path.parent().expect("it is below the root")).expect("the directory is ours");
+        path
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.place(path);
         fs::write(&path, text).expect("the directory is ours");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
     }
 
     fn copy(&self, from: &Path, to: &str) {
-        fs::copy(from, self.root.path().join(to)).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
+        fs::copy(from, self.place(to)).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
     }
 
     /// A program without its debugging symbols, and the libraries that it is linked to where it looks for them.
     fn program(&self, from: &Path, to: &str) {
-        let path = self.root.path().join(to);
+        let path = self.place(to);
         let strip = Command::new("strip").arg("-o").arg(&path).arg(from).status().expect("strip runs");
         assert!(strip.success(), "{} can be stripped", from.display());
         let needed = Command::new("ldd").arg(from).output().expect("ldd runs");
         for line in String::from_utf8_lossy(&needed.stdout).lines() {
             let Some(library) = line.split_whitespace().find(|word| word.starts_with('/')) else { continue };
-            let to = library.trim_start_matches('/');
-            let directory = self.root.path().join(to).parent().expect("it has a directory").to_path_buf();
-            fs::create_dir_all(directory).expect("the directory is ours");
-            self.copy(Path::new(library), to);
+            self.copy(Path::new(library), library.trim_start_matches('/'));
         }
     }
 
@@ -170,10 +184,7 @@ impl Guest {
         }
         let place = format!("lib/modules/{version}");
         for path in paths {
-            let to = format!("{place}/{path}");
-            let directory = self.root.path().join(&to).parent().expect("it has a directory").to_path_buf();
-            fs::create_dir_all(directory).expect("the directory is ours");
-            self.copy(&tree.join(path), &to);
+            self.copy(&tree.join(path), &format!("{place}/{path}"));
         }
         for index in ["modules.dep", "modules.alias", "modules.symbols", "modules.builtin", "modules.order"] {
             self.copy(&tree.join(index), &format!("{place}/{index}"));
