@@ -141,7 +141,7 @@ fn a_second_daemon_on_the_same_directories_is_refused() {
 fn a_bad_configuration_is_refused_by_line() {
     let host = Host::stopped("domain = 'fabric.internal'\nupstream = []");
     let status = host.netd_command().status().expect("nsenter runs");
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(status.code(), Some(2));
     let log = host.log_tail();
     assert!(log.contains("netd.toml") && log.contains("line 2") && log.contains("upstream"), "{log}");
 }
