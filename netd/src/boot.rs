@@ -27,6 +27,7 @@ use crate::{
     expiring,
     failure::Failure,
     history::History,
+    host_end,
     notify::Manager,
     record::{self, Record},
     restarting,
@@ -64,7 +65,7 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
     served
 }
 
-/// Serves with all that it was wired to, until it is told to end.
+/// Serves with all that it was wired to, until it is told to end. Containers go on, unless the host ends, too.
 async fn serve(
     daemon: &Arc<Daemon>,
     manager: Manager,
@@ -102,6 +103,9 @@ async fn serve(
     }
     serving.abort();
     manager.stopping();
+    if manager.is_there() && host_end::has_begun().await {
+        daemon.end_with_host(&manager).await;
+    }
     Ok(())
 }
 
@@ -164,6 +168,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         binds: Default::default(),
         mended: Default::default(),
         overlaps: Default::default(),
+        host_ends: Default::default(),
     }))
 }
 
@@ -293,7 +298,7 @@ impl Daemon {
 
     /// Ends the daemon's own work. Containers, their networks and their flows go on.
     async fn stop(self: &Arc<Self>) {
-        tracing::info!("ending; containers go on");
+        tracing::info!("ending");
         self.dns.shutdown().await;
         self.world().namespaces.close();
         // What is being made would be pinned after the look that removes what nobody needs.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -65,6 +65,8 @@ pub(crate) struct Daemon {
     pub(crate) binds: Binds,
     pub(crate) mended: Mended,
     pub(crate) overlaps: KnownOverlaps,
+    /// Whether the host is being shut down, so that no container is started again.
+    pub(crate) host_ends: AtomicBool,
 }
 
 impl Daemon {

@@ -19,6 +19,7 @@ mod expiring;
 mod failure;
 mod files;
 mod history;
+mod host_end;
 mod images;
 mod inside_dns;
 mod life;

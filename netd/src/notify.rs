@@ -45,7 +45,17 @@ impl Manager {
 
     /// The daemon ends.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=Ending; containers go on\n");
+        self.tell("STOPPING=1\nSTATUS=Ending\n");
+    }
+
+    /// Asks for so much time from now on to end.
+    pub(crate) fn ask_for_time(&self, time: Duration) {
+        self.tell(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS=Ending containers\n", time.as_micros()));
+    }
+
+    /// Whether one started this process.
+    pub(crate) fn is_there(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Gives signs of life for as long as the daemon is well, and logs that it is not. One that is not well falls silent, and the manager starts

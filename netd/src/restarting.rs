@@ -9,7 +9,11 @@
 //! Whether a container waits for this follows from its record alone, so a crash in between loses nothing: the next daemon
 //! reads the same, and pauses anew.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::{
+    num::NonZero,
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
 
 use api::EventAction;
 use model::{ContainerId, RestartPolicy};
@@ -56,6 +60,10 @@ impl Daemon {
     }
 
     async fn restart_as_planned(self: &Arc<Self>, id: &ContainerId, life: &Life) {
+        // The next boot does it.
+        if self.host_ends.load(Ordering::Relaxed) {
+            return;
+        }
         let Some(record) = self.world().record(id).filter(|record| record.awaits_restart()).cloned() else { return };
         let is_requested = record.restarts.requested;
         let restarts = match is_requested {
