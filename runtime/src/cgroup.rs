@@ -21,6 +21,8 @@ pub(crate) use stay::{Hidden, Stay};
 const ROOT: &str = "/sys/fs/cgroup";
 /// `statfs.f_type` of a cgroup2 file system (`include/uapi/linux/magic.h`).
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+/// The shims' cgroup, beside those of the containers.
+const SHIMS: &str = "shims";
 /// How long killed processes may take to leave: a process in an uninterruptible system call is not gone at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,18 @@ pub(crate) fn expect_move() {
     if let Some((_, own)) = table.lines().find_map(|line| line.split_once("0::/")) {
         // Refused or not: the lock has been taken.
         let _ = set(&Path::new(ROOT).join(own), "cgroup.procs", "0");
+    }
+}
+
+/// Moves this process, a shim, out of the daemon's cgroup, in the unified layout. There a service manager counts the shim
+/// among the daemon's processes, and ends it with them when it is told to kill the whole service.
+///
+/// It waits for nothing soon after another move ([`expect_move`]).
+pub(crate) fn leave_daemon(layout: Layout, parent: &str) {
+    if layout == Layout::Unified {
+        let directory = Path::new(ROOT).join(parent).join(SHIMS);
+        // Where that is refused it stays.
+        let _ = fs::create_dir_all(&directory).and_then(|()| set(&directory, "cgroup.procs", "0"));
     }
 }
 
@@ -199,8 +213,8 @@ pub(crate) fn names(parent: &str) -> Result<BTreeSet<String>, RuntimeError> {
 
 /// Removes the parent in every hierarchy where nothing is in it.
 pub(crate) fn remove_parent(parent: &str) -> Result<(), RuntimeError> {
-    for hierarchy in hierarchies()? {
-        let directory = hierarchy.join(parent);
+    let parents = hierarchies()?.into_iter().map(|hierarchy| hierarchy.join(parent));
+    for directory in parents.flat_map(|parent| [parent.join(SHIMS), parent]) {
         match fs::remove_dir(&directory) {
             Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy) => {
                 return Err(RuntimeError::path("remove", directory, error));

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A service manager that stops the daemon must kill the daemon only (systemd: `KillMode=process`), for the shims start
-//! in its cgroup.
+//! in its cgroup, and in the legacy layout they stay there.
 //!
 //! The zygote is single-threaded, because libcontainer forks without exec. A shim outlives the zygote and the daemon;
 //! a new daemon finds it by its socket in the run directory, and what it left behind in the data directory.

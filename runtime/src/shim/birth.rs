@@ -134,6 +134,7 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     launcher.close();
     let hidden = stay.map(Stay::end).transpose().map_err(Failure::at("leave its cgroups"))?;
     hidden.map(Hidden::show).transpose().map_err(Failure::at("show the cgroups again"))?;
+    cgroup::leave_daemon(layout, &directories.cgroup_parent);
     cgroup::limit_processes(layout, &directories.cgroup_of(&spec.id), confinement.processes)?;
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| Failure::message(FailureKind::Other, step, "it has no process"))?;
