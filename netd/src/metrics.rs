@@ -132,7 +132,7 @@ impl Daemon {
         page.counter("fabric_kernel_changes_total", "Changes made to the kernel.", &metrics.changes);
         page.counter("fabric_container_restarts_total", "Starts by restart policies.", &metrics.restarts);
         let listening = u8::from(self.deaf.lock().expect("nobody panics with it").is_empty());
-        page.dns(&self.dns.counts(), self.kernel.names().answered());
+        page.dns(&self.dns.counts(), self.kernel.names());
         page.one("fabric_dns_listening", "gauge", "1 if every network's gateway answers DNS.", &[], listening);
         page.0
     }
@@ -201,7 +201,8 @@ impl Page {
         }
     }
 
-    fn dns(&mut self, counts: &dns::Counts, by_kernel: u64) {
+    fn dns(&mut self, counts: &dns::Counts, names: &kernel::Names) {
+        let by_kernel = names.answered();
         let name = "fabric_dns_queries_total";
         self.head(name, "counter", "Answered DNS queries, by transport and by where the answer came from.");
         let mut udp = counts.udp;
@@ -216,8 +217,10 @@ impl Page {
                 self.sample(name, &[("transport", transport), ("origin", origin)], count);
             }
         }
-        let help = "Of these, those that the kernel answered at the containers' ports.";
+        let help = "DNS queries that the kernel answered at the containers' ports.";
         self.one("fabric_dns_kernel_queries_total", "counter", help, &[], by_kernel);
+        let help = "Names and askers that the kernel has no room for, so that netd answers.";
+        self.one("fabric_dns_kernel_waiting", "gauge", help, &[], names.waiting());
         let name = "fabric_dns_unanswered_total";
         self.head(
             name,

@@ -1,7 +1,7 @@
 //! What each port does with a question for a name: one that asks the gateway of the port's network for the IPv4 address
 //! of a name that has one is turned round and given back, with the answer behind it.
 //!
-//! The question is taken only in the form in which most ask: IPv4, UDP with nothing behind one question of class IN,
+//! The question is taken in one form only: IPv4, UDP with nothing behind one question of class IN,
 //! without EDNS. What is answered is what the DNS server would answer, flags and case of letters included. All else
 //! goes to the server.
 

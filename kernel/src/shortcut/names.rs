@@ -73,6 +73,8 @@ pub(super) struct Maps {
 struct State {
     /// Those who may be answered, unless all questions go to the server.
     askers: BTreeMap<[u8; FACT_KEY_LENGTH], [u8; FACT_LENGTH]>,
+    /// What did not fit into the map: it is answered by the server until there is room.
+    waiting: BTreeMap<[u8; FACT_KEY_LENGTH], [u8; FACT_LENGTH]>,
     /// How many want all questions to go to the server.
     withheld: usize,
     /// Whether rules of others judge questions.
@@ -82,6 +84,32 @@ struct State {
 impl State {
     fn are_answered(&self) -> bool {
         self.withheld == 0 && !self.judged
+    }
+
+    fn insert(&mut self, maps: &Maps, key: [u8; FACT_KEY_LENGTH], value: [u8; FACT_LENGTH]) {
+        if let Err(error) = maps.names.insert(&key, &value) {
+            if self.waiting.is_empty() {
+                tracing::warn!(%error, "netd answers for names that the kernel has no room for");
+            }
+            self.waiting.insert(key, value);
+        }
+    }
+
+    fn remove(&mut self, maps: &Maps, key: &[u8; FACT_KEY_LENGTH]) {
+        self.waiting.remove(key);
+        if let Err(error) = maps.names.remove(key) {
+            tracing::error!(%error, "the kernel goes on answering for a name");
+        }
+    }
+
+    /// Lets in what waits, as far as there is room.
+    fn fill(&mut self, maps: &Maps) {
+        while let Some((key, value)) = self.waiting.pop_first() {
+            if maps.names.insert(&key, &value).is_err() {
+                self.waiting.insert(key, value);
+                return;
+            }
+        }
     }
 }
 
@@ -120,7 +148,7 @@ impl Names {
         let Some(maps) = self.0.maps.get() else { return publish() };
         for key in gone.iter().filter_map(entry::fact_key) {
             state.askers.remove(&key);
-            maps.remove(&key);
+            state.remove(maps, &key);
         }
         let published = publish();
         for (key, value) in come.iter().filter_map(|fact| Some((entry::fact_key(fact)?, entry::fact(fact)))) {
@@ -129,9 +157,10 @@ impl Names {
                 state.askers.insert(key, value);
             }
             if !is_askers || state.are_answered() {
-                maps.insert(&key, &value);
+                state.insert(maps, key, value);
             }
         }
+        state.fill(maps);
         published
     }
 
@@ -157,16 +186,24 @@ impl Names {
         counted.unwrap_or_default()
     }
 
+    /// How many facts wait until there is room for them.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     fn with(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         let before = state.are_answered();
         change(&mut state);
         let (after, Some(maps)) = (state.are_answered(), self.0.maps.get()) else { return };
-        if before && !after {
-            state.askers.keys().for_each(|key| maps.remove(key));
+        if before == after {
+            return;
         }
-        if after && !before {
-            state.askers.iter().for_each(|(key, value)| maps.insert(key, value));
+        for (key, value) in state.askers.clone() {
+            match after {
+                true => state.insert(maps, key, value),
+                false => state.remove(maps, &key),
+            }
         }
     }
 
@@ -197,18 +234,5 @@ impl Maps {
             names.remove(&key)?;
         }
         Ok(Some(Self { base: counts.sum()?, names, counts }))
-    }
-
-    /// What does not fit is answered by the server.
-    fn insert(&self, key: &[u8], value: &[u8]) {
-        if let Err(error) = self.names.insert(key, value) {
-            tracing::debug!(%error, "a name is answered by the server only");
-        }
-    }
-
-    fn remove(&self, key: &[u8]) {
-        if let Err(error) = self.names.remove(key) {
-            tracing::error!(%error, "the kernel goes on answering for a name");
-        }
     }
 }

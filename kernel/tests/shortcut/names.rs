@@ -314,6 +314,28 @@ fn a_program_that_cannot_be_taken_over_answers_nothing_more() {
     });
 }
 
+/// The map holds 65,536 facts. Who asks and is not among them is answered by the server, until there is room.
+#[test]
+fn what_does_not_fit_comes_in_when_there_is_room() {
+    lab::run(|lab| {
+        known(lab);
+        let (socket, usual) = (socket(lab, 14), plain("api"));
+        let many: Vec<_> = (0..65_536).map(|number| named(12, &format!("n{number}"), 13)).collect();
+        know(lab, &many);
+        let names = lab.kernel.names();
+        assert_eq!(names.waiting(), 5, "as many as were there before");
+        know(lab, &[asker(14)]);
+        assert_eq!(names.waiting(), 6);
+        assert_eq!(ask(&socket, gateway(1), &usual), SERVER, "there is no room");
+        drop(names.withhold());
+        assert_eq!(names.waiting(), 6, "whoever waits now, as many do");
+        forget(lab, &many[..100]);
+        assert_eq!(names.waiting(), 0);
+        assert_eq!(ask(&socket, gateway(1), &usual), answer(&usual, address(13)));
+        assert_eq!(names.answered(), 1);
+    });
+}
+
 /// Sums of 16 bits, as checksums are made of (RFC 1071).
 fn sum(octets: &[u8]) -> u32 {
     let words = octets.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
