@@ -9,47 +9,32 @@ use std::{
 
 use dns::{Attachment, DnsError, Snapshot};
 use kernel::Fact;
-use model::{Container, ContainerPort, Endpoint, MacAddress, Network, NetworkId, NetworkName, Publish, Subnet};
+use model::{Container, ContainerPort, Endpoint, Network, NetworkName, Publish, Subnet};
 
 use crate::{daemon::Daemon, failure::Failure};
 
-/// How the networks that are zones are asked. Held while zones change, so that the kernel is told in the same order.
-pub(crate) type Askable = BTreeMap<NetworkName, Gateways>;
+/// The networks that are zones. Held while zones change, so that the kernel is told in the same order.
+pub(crate) type Askable = BTreeMap<NetworkName, Network>;
 
-/// The gateways of a network.
-#[derive(Debug)]
-pub(crate) struct Gateways {
-    network: NetworkId,
-    subnets: Vec<Subnet>,
-    mac: MacAddress,
-}
-
-impl Gateways {
-    fn of(network: &Network) -> Self {
-        let subnets = network.gateways().cloned().collect();
-        Self { network: network.id.clone(), subnets, mac: network.gateway_mac }
-    }
-
-    /// What the kernel is told; nothing of who has no gateway to ask.
-    fn told(&self, fact: dns::Fact, ttl: u32) -> Option<Fact> {
-        let network = self.network.clone();
-        match fact {
-            dns::Fact::Address { name, address, .. } => Some(Fact::Address { network, name, address, ttl }),
-            dns::Fact::Asker { address, .. } => {
-                let subnet = self.subnets.iter().find(|subnet| subnet.range().contains(&IpAddr::V4(address)))?;
-                let IpAddr::V4(gateway) = subnet.gateway() else { return None };
-                Some(Fact::Asker { network, address, gateway, mac: self.mac })
-            }
+/// What the kernel is told of a fact about a network; nothing of who has no gateway to ask.
+fn of_network(network: &Network, fact: dns::Fact, ttl: u32) -> Option<Fact> {
+    let id = network.id.clone();
+    match fact {
+        dns::Fact::Address { name, address, .. } => Some(Fact::Address { network: id, name, address, ttl }),
+        dns::Fact::Asker { address, .. } => {
+            let subnet = network.gateways().find(|subnet| subnet.range().contains(&IpAddr::V4(address)))?;
+            let IpAddr::V4(gateway) = subnet.gateway() else { return None };
+            Some(Fact::Asker { network: id, address, gateway, mac: network.gateway_mac })
         }
     }
 }
 
 fn told(askable: &Askable, snapshot: &Snapshot, about: &[Arc<Attachment>]) -> BTreeSet<Fact> {
     let facts = snapshot.facts(about.iter().map(|endpoint| &**endpoint)).into_iter();
-    let gateways = |fact: &dns::Fact| match fact {
+    let network = |fact: &dns::Fact| match fact {
         dns::Fact::Address { network, .. } | dns::Fact::Asker { network, .. } => askable.get(network),
     };
-    facts.filter_map(|fact| gateways(&fact)?.told(fact, snapshot.ttl())).collect()
+    facts.filter_map(|fact| of_network(network(&fact)?, fact, snapshot.ttl())).collect()
 }
 
 impl Daemon {
@@ -69,16 +54,18 @@ impl Daemon {
         let held = told(&askable, &before, &about);
         ask(&mut askable);
         let holds = told(&askable, &after, &about);
-        let [gone, come] = [(&held, &holds), (&holds, &held)].map(|(one, other)| {
-            let facts: Vec<_> = one.difference(other).cloned().collect();
-            facts
-        });
+        let gone: Vec<Fact> = held.difference(&holds).cloned().collect();
+        let come: Vec<Fact> = holds.difference(&held).cloned().collect();
         names.change(&gone, &come, || self.zones.publish(after));
         Ok(())
     }
 
     /// The network becomes a zone.
     pub(crate) fn open_zone(&self, network: &Network) -> Result<(), Failure> {
+        // What all its names come to is not worked out again for what is no concern of theirs.
+        if self.askable.lock().expect("nobody panics with it").get(&network.name) == Some(network) {
+            return Ok(());
+        }
         let config = dns::ZoneConfig {
             network: network.name.clone(),
             subnets: network.subnets.iter().map(Subnet::range).collect(),
@@ -88,7 +75,7 @@ impl Daemon {
                 servers => dns::Forwarding::To(servers.iter().map(|server| server.address()).collect()),
             },
         };
-        let ask = |askable: &mut Askable| drop(askable.insert(network.name.clone(), Gateways::of(network)));
+        let ask = |askable: &mut Askable| drop(askable.insert(network.name.clone(), network.clone()));
         let opened =
             self.change_names(|before| before.endpoints(&network.name), |before| before.with_network(config), ask);
         opened.map_err(|source| Failure::Dns {
