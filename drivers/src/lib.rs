@@ -10,7 +10,7 @@ mod sub_interface;
 
 use std::collections::BTreeSet;
 
-use model::{Attachment, Driver, Namespace, NamespaceName, Network, Scope, Spare, State};
+use model::{Attachment, Driver, Namespace, NamespaceName, Network, Scope, Spare, State, VlanLink};
 
 /// What is intended: the input of every desired state. It must hold what lies within the scope; more does no harm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +60,11 @@ pub fn desired(scope: &Scope, intent: &Intent) -> State {
     }
     for spare in intent.spares.iter().filter(|spare| scope.covers_endpoint(&spare.endpoint)) {
         bridge::desire_spare(&mut state, spare);
+    }
+    for vlan in intent.segments.iter().filter_map(|segment| segment.network.vlan.as_ref()) {
+        if scope.covers_vlan(vlan.interface()) {
+            state.vlans.insert(vlan.interface().clone(), VlanLink::of(vlan));
+        }
     }
     for segment in intent.segments.iter().filter(|segment| scope.covers_network(&segment.network.id)) {
         if let Some(desire) = registry(segment.network.driver) {

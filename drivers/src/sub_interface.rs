@@ -1,5 +1,6 @@
-//! The drivers macvlan and ipvlan: an interface on the parent for each endpoint, made inside the container's namespace. The
-//! host has no bridge, no address and no rule for it.
+//! The drivers macvlan and ipvlan: an interface on the parent for each endpoint, made inside the container's namespace.
+//! The host has no bridge, no address and no rule for it. An interface for a VLAN that is made to be the parent is no
+//! network's own.
 
 use model::{Scope, State, SubInterface};
 

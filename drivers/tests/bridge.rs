@@ -16,6 +16,7 @@ fn network(number: u8, range: &str) -> Network {
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
         parent: None,
+        vlan: None,
         subnets: vec![Subnet::new(range.parse().expect("literal"), None).expect("literal")],
         reserved: Vec::new(),
         reach: Reach::Nat,

@@ -6,7 +6,7 @@ use drivers::{Intent, Segment, desired};
 use jiff::Timestamp;
 use model::{
     Attachment, Change, Endpoint, EndpointId, Family, IpvlanFlag, IpvlanMode, MacAddress, MacvlanMode, Network,
-    NetworkId, Observed, Parent, Reach, Scope, State, SubInterfaceKind, Subnet, diff,
+    NetworkId, Observed, Parent, Reach, Scope, State, SubInterfaceKind, Subnet, Vlan, VlanId, VlanLink, VlanMtu, diff,
 };
 
 fn macvlan(mode: MacvlanMode) -> SubInterfaceKind {
@@ -24,6 +24,7 @@ fn intent(kind: SubInterfaceKind) -> Intent {
         name: "wire".parse().expect("literal"),
         driver: kind.driver(),
         parent: Some(Parent { interface: "lan0".parse().expect("literal"), kind }),
+        vlan: None,
         subnets: vec![Subnet::new(range, None).expect("literal")],
         reserved: Vec::new(),
         reach: Reach::Lan,
@@ -123,4 +124,68 @@ fn with_ipvlan_the_mac_address_is_the_parent_s_and_without_neighbours_the_route_
         assert_eq!(changes(&wanted, State::empty()), expected);
         assert_eq!(changes(&wanted, wanted.clone()), [] as [&str; 0]);
     }
+}
+
+/// An endpoint on VLAN 10 of lan0, by the interface that is made for it.
+fn tagged() -> Intent {
+    let mut intent = intent(macvlan(MacvlanMode::Bridge));
+    let network = &mut intent.segments[0].network;
+    let vlan: Vlan = "lan0.10".parse().expect("literal");
+    network.parent.as_mut().expect("it has one").interface = vlan.interface().clone();
+    network.vlan = Some(vlan);
+    intent
+}
+
+const CREATE_VLAN: &str = "create lan0.10 for VLAN 10 of lan0";
+const SILENCE_VLAN: &str = "set lan0.10 ipv6 off";
+const RAISE_VLAN: &str = "set lan0.10 alias fabric:vlan:lan0.10 up";
+
+#[test]
+fn an_interface_for_a_vlan_comes_before_what_sits_on_it_and_goes_after() {
+    let wanted = desired(&Scope::Everything, &tagged());
+    let create = CREATE.replace("lan0", "lan0.10");
+    let all = ["create namespace c5", CREATE_VLAN, SILENCE_VLAN, RAISE_VLAN, &create, CONFIGURE];
+    assert_eq!(changes(&wanted, State::empty()), all);
+    assert_eq!(changes(&wanted, wanted.clone()), [] as [&str; 0]);
+    let gone = desired(&Scope::Everything, &Intent::default());
+    let removal = ["set lan0.10 down", "remove eth0 in c5", "remove lan0.10", "remove namespace c5"];
+    assert_eq!(changes(&gone, wanted), removal);
+}
+
+#[test]
+fn an_interface_for_a_vlan_is_mended_and_takes_along_what_sits_on_it() {
+    let wanted = desired(&Scope::Everything, &tagged());
+    let create = CREATE.replace("lan0", "lan0.10");
+    let made = [CREATE_VLAN, SILENCE_VLAN, RAISE_VLAN, &create, CONFIGURE];
+    let anew = [&["remove lan0.10"], &made[..]].concat();
+    let with = |damage: fn(&mut VlanLink)| {
+        let mut state = wanted.clone();
+        damage(state.vlans.values_mut().next().expect("it is there"));
+        changes(&wanted, state)
+    };
+    assert_eq!(changes(&wanted, State { vlans: Default::default(), ..wanted.clone() }), made);
+    assert_eq!(with(|vlan| vlan.id = VlanId::new(11).expect("literal")), anew);
+    assert_eq!(with(|vlan| vlan.link = "lan1".parse().expect("literal")), anew);
+    assert_eq!(with(|vlan| vlan.mtu = VlanMtu::Other), ["set lan0.10 mtu of lan0"]);
+    assert_eq!(with(|vlan| vlan.admin = model::Admin::Down), ["set lan0.10 up"]);
+    assert_eq!(with(|vlan| vlan.ipv6 = model::Ipv6::Credulous), [SILENCE_VLAN]);
+}
+
+#[test]
+fn an_interface_for_a_vlan_is_no_single_network_s() {
+    let intent = tagged();
+    let network = &intent.segments[0].network;
+    let (id, vlan) = (network.id.clone(), network.vlan.clone().expect("it has one"));
+    let own = Scope::Vlan(vlan.interface().clone());
+    let other = Scope::Vlan("lan0.11".parse().expect("literal"));
+    for (scope, covered) in [(Scope::Everything, 1), (own, 1), (other, 0), (Scope::Network(id), 0)] {
+        assert_eq!(desired(&scope, &intent).within(&scope).vlans.len(), covered, "{scope:?}");
+    }
+    let mut both = intent.clone();
+    both.segments.extend(intent.segments.clone());
+    let own = Scope::Vlan(vlan.interface().clone());
+    let wanted = desired(&own, &both);
+    assert_eq!(changes(&wanted, State::empty()), [CREATE_VLAN, SILENCE_VLAN, RAISE_VLAN]);
+    // What another scope would look at is left alone.
+    assert_eq!(changes(&wanted.clone().within(&own), wanted), [] as [&str; 0]);
 }

@@ -18,6 +18,7 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| Network {
     name: "web".parse().expect("literal"),
     driver: Driver::Bridge,
     parent: None,
+    vlan: None,
     subnets: ["10.1.0.0/24", "10.2.0.0/24", "fd00:1::/64"]
         .map(|range| Subnet::new(range.parse().expect("literal"), None).expect("a usual range"))
         .into(),

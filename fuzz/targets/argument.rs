@@ -34,6 +34,7 @@ fn names(text: &str) {
     round::<model::NamespaceName>(text);
     round::<model::NetworkId>(text);
     round::<model::NetworkName>(text);
+    round::<model::Vlan>(text);
     round::<api::Reference>(text);
     round::<dns::Domain>(text);
     round::<dns::RecordType>(text);

@@ -18,17 +18,17 @@ use rustix::process::setpriority_process;
 use tokio::{sync::oneshot, task};
 
 use crate::{
-    ConnectionLimit, HostPorts, KernelError, Obstacle, Octets,
+    ConnectionLimit, HostInterface, HostPorts, KernelError, Obstacle, Octets,
     announce::Herald,
     firewalls, host,
     judges::Trust,
-    link,
     namespace::Namespaces,
     octets, ports,
     shortcut::{Names, Terms},
     structure::Unlimited,
     sub_interface,
     sweep::{After, Sweeper},
+    vlan,
     watch::{Sockets, Watch},
     worker::Worker,
 };
@@ -230,16 +230,20 @@ impl Kernel {
         .await
     }
 
-    /// The host's interfaces that are not Fabric's, with their MTUs, without the loopback interface.
+    /// The host's interfaces that are not Fabric's, without the loopback interface.
     ///
     /// # Errors
     /// When the kernel does not answer.
-    pub async fn interfaces(&self) -> Result<Vec<(IfName, u32)>, KernelError> {
-        self.run(|worker, _| {
-            let links = link::all(&mut worker.route)?.into_iter().filter(|link| !link.ours && link.name != "lo");
-            Ok(links.filter_map(|link| Some((link.name.parse().ok()?, link.mtu))).collect())
-        })
-        .await
+    pub async fn interfaces(&self) -> Result<Vec<HostInterface>, KernelError> {
+        self.run(|worker, _| host::interfaces(&mut worker.route)).await
+    }
+
+    /// Whether this kernel can make interfaces for VLANs. Nothing is made.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn knows_vlans(&self) -> Result<bool, KernelError> {
+        self.run(|worker, _| vlan::is_known(&mut worker.route)).await
     }
 
     /// Whether this kernel can make interfaces of a kind on others. Nothing is made.

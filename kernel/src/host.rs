@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{Family, Forwarding, IfName};
+use model::{Family, Forwarding, IfName, VlanId};
 
 use crate::{
     KernelError, link,
@@ -19,6 +19,30 @@ use crate::{
 const ETHERNET_MTU: u32 = 1500;
 /// The index of the loopback interface, where routes that lead nowhere lead (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
 const LOOPBACK: u32 = 1;
+
+/// An interface of the host's that is not Fabric's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: IfName,
+    /// Its maximum transmission unit in octets.
+    pub mtu: u32,
+    /// If it is for a VLAN, that and the interface that it is on.
+    pub vlan: Option<(IfName, VlanId)>,
+}
+
+/// The host's interfaces that are not Fabric's, without the loopback interface.
+pub(crate) fn interfaces(socket: &mut Socket) -> Result<Vec<HostInterface>, KernelError> {
+    let all = link::all(socket)?;
+    let name_of =
+        |index: Option<u32>| -> Option<IfName> { all.iter().find(|link| Some(link.index) == index)?.name.parse().ok() };
+    let others = all.iter().filter(|link| !link.ours && link.name != "lo");
+    let shown = others.filter_map(|link| {
+        let vlan = link.vlan.and_then(|id| Some((name_of(link.peer)?, id)));
+        Some(HostInterface { name: link.name.parse().ok()?, mtu: link.mtu, vlan })
+    });
+    Ok(shown.collect())
+}
 
 /// The file in the run directory that says it was Fabric who turned forwarding on.
 fn note(run_dir: &Path, family: Family) -> PathBuf {

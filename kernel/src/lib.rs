@@ -46,6 +46,7 @@ mod structure;
 mod sub_interface;
 mod sweep;
 mod sysctl;
+mod vlan;
 mod watch;
 mod worker;
 
@@ -53,6 +54,7 @@ pub use claim::Claim;
 pub use error::{Failure, KernelError};
 pub use facade::{Kernel, Removal, Report};
 pub use firewalls::{Obstacle, Traffic};
+pub use host::HostInterface;
 pub use netlink::Refusal;
 pub use octets::Octets;
 pub use ports::{HostPorts, Listener};

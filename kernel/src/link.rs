@@ -147,7 +147,7 @@ fn full(error: KernelError, bridge: Option<&IfName>) -> KernelError {
     }
 }
 
-fn create(
+pub(crate) fn create(
     socket: &mut Socket,
     name: &IfName,
     message: LinkMessage,

@@ -18,7 +18,7 @@ use crate::{
     fdb::{self, Fixed},
     judges::Trust,
     link::{self, Link},
-    route, structure,
+    route, structure, vlan,
     worker::Worker,
 };
 
@@ -41,6 +41,10 @@ impl Worker {
         }
         if *scope == Scope::Policing {
             state.policing = self.police.observe(&mut self.netfilter, &desired.policing, Trust::Undisturbed)?;
+            return Ok((alone(state), BTreeMap::new()));
+        }
+        if let Scope::Vlan(name) = scope {
+            self.observe_vlan(name, &mut state)?;
             return Ok((alone(state), BTreeMap::new()));
         }
         state.forwarding = self.forwarding.observe(&self.run_dir, Family::Ipv4)?;
@@ -66,7 +70,7 @@ impl Worker {
         let mut unreadable = BTreeMap::new();
         match scope {
             Scope::Everything => unreadable = self.observe_everything(&mut state)?,
-            Scope::Firewall | Scope::Shortcut | Scope::Policing => {}
+            Scope::Firewall | Scope::Shortcut | Scope::Policing | Scope::Vlan(_) => {}
             Scope::Network(network) => {
                 self.observe_bridge(network, &mut state)?;
                 // Those of addresses that it is to have no more.
@@ -140,10 +144,24 @@ impl Worker {
                     let fixed = inside.as_ref().is_some_and(is_fixed);
                     state.veths.insert(name.clone(), veth(link, master, fixed, inside));
                 }
+                vlan::KIND => {
+                    let on = links.iter().find(|other| Some(other.index) == link.peer);
+                    state.vlans.extend(on.and_then(|on| vlan::seen(link, on)).map(|vlan| (name.clone(), vlan)));
+                }
                 _ => {}
             }
         }
         Ok(unreadable)
+    }
+
+    /// Fills in an interface for a VLAN.
+    fn observe_vlan(&mut self, name: &IfName, state: &mut State) -> Result<(), KernelError> {
+        let Some(link) = link::find(&mut self.route, name)?.filter(|link| link.ours) else { return Ok(()) };
+        let Some(on) = link.peer.map(|index| link::at(&mut self.route, index)).transpose()?.flatten() else {
+            return Ok(());
+        };
+        state.vlans.extend(vlan::seen(&link, &on).map(|vlan| (name.clone(), vlan)));
+        Ok(())
     }
 
     /// Fills in a network's bridge and returns it.

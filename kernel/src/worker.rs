@@ -29,7 +29,7 @@ use crate::{
     shortcut::{Splice, Terms},
     structure, sub_interface,
     sweep::{After, Sweeper},
-    sysctl,
+    sysctl, vlan,
     watch::concerns_rules,
 };
 
@@ -280,6 +280,8 @@ impl Worker {
                 self.splice.prepare(name);
                 Ok(())
             }
+            Change::CreateVlan { name, vlan } => vlan::create(&mut self.route, name, vlan),
+            Change::InheritMtu { name, link } => vlan::inherit_mtu(&mut self.route, name, link),
             Change::CreateSubInterface(wanted) => {
                 let namespace = self.namespaces.require(&wanted.inside.namespace)?;
                 sub_interface::create(&mut self.route, wanted, namespace.as_fd())

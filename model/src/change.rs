@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::{
     Admin, Announcement, Bridge, DataPath, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName,
-    Passage, Place, Route, Stray, SubInterface, Switch, Veth,
+    Passage, Place, Route, Stray, SubInterface, Switch, Veth, VlanLink,
     data_path::{self, Difference},
     state::list,
 };
@@ -109,6 +109,20 @@ pub enum Change {
         name: IfName,
         /// The container's end.
         inside: Inside,
+    },
+    /// Make an interface for a VLAN, down, with the MTU of the interface that it is on.
+    CreateVlan {
+        /// Its name.
+        name: IfName,
+        /// How it should become.
+        vlan: VlanLink,
+    },
+    /// Give an interface for a VLAN the MTU of the interface that it is on.
+    InheritMtu {
+        /// Its name.
+        name: IfName,
+        /// What it is on.
+        link: IfName,
     },
     /// Make an interface on one of the host's, down, in its namespace.
     CreateSubInterface(SubInterface),
@@ -227,6 +241,8 @@ impl Change {
             Self::AddElements { of, .. } => of.as_ref().map(IfName::as_str),
             Self::CreateBridge { name, .. }
             | Self::CreateVeth { name, .. }
+            | Self::CreateVlan { name, .. }
+            | Self::InheritMtu { name, .. }
             | Self::SetLink { name, .. }
             | Self::RemoveLink(name)
             | Self::AddAddress { name, .. }
@@ -260,17 +276,18 @@ impl Change {
     /// The names of the interfaces and namespaces that must be in order before the change can be tried, its subject
     /// included.
     pub fn relies_on(&self) -> impl Iterator<Item = &str> {
-        let (bridge, namespace) = match self {
+        let (link, namespace) = match self {
             Self::CreateVeth { veth, .. } => {
                 (veth.bridge.as_ref(), veth.inside.as_ref().map(|inside| &inside.namespace))
             }
             Self::SetLink { settings, .. } => (settings.master.as_ref(), None),
+            Self::CreateSubInterface(wanted) => (Some(&wanted.parent.interface), None),
             Self::RenameInside { place, .. } => (None, Some(&place.namespace)),
             Self::ConfigureInside { inside, .. } | Self::Reacquaint { inside, .. } => (None, Some(&inside.namespace)),
             _ => (None, None),
         };
-        let bridge = bridge.map(IfName::as_str);
-        self.subject().into_iter().chain(bridge).chain(namespace.map(NamespaceName::as_str))
+        let link = link.map(IfName::as_str);
+        self.subject().into_iter().chain(link).chain(namespace.map(NamespaceName::as_str))
     }
 }
 
@@ -351,6 +368,8 @@ impl fmt::Display for Change {
                 Ok(())
             }
             Self::Reacquaint { inside, .. } => write!(f, "reacquaint {} with its host", inside.place()),
+            Self::CreateVlan { name, vlan } => write!(f, "create {name} for VLAN {} of {}", vlan.id, vlan.link),
+            Self::InheritMtu { name, link } => write!(f, "set {name} mtu of {link}"),
             Self::CreateSubInterface(SubInterface { parent, inside }) => {
                 write!(f, "create {} as {} on {}", inside.place(), parent.kind, parent.interface)?;
                 write!(f, "{} mtu {}", mac(inside), inside.mtu)

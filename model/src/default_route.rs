@@ -34,6 +34,7 @@ mod tests {
             name: "web".parse().expect("literal"),
             driver: Driver::Bridge,
             parent: None,
+            vlan: None,
             subnets: ranges.iter().map(subnet).collect(),
             reserved: Vec::new(),
             reach: crate::Reach::Nat,

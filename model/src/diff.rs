@@ -4,12 +4,14 @@ mod bridge;
 mod policing;
 mod rename;
 mod shortcut;
+mod sub_interface;
+mod vlan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Admin, Announcement, Change, Element, Family, Flows, Forwarding, IfName, Inside, Ipv6, LinkSettings, Namespace,
-    Observed, Place, State, Structure, SubInterface, Switch, Veth,
+    Observed, State, Structure, Switch, Veth,
 };
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
@@ -131,7 +133,9 @@ fn turns_on_forwarding(family: Family, desired: &State, observed: &State) -> boo
 fn lower(desired: &State, observed: &State, changes: &mut Vec<Change>) {
     let veths = observed.veths.iter().filter(|(name, _)| !desired.veths.contains_key(*name));
     let bridges = observed.bridges.iter().filter(|(name, _)| !desired.bridges.contains_key(*name));
+    let vlans = observed.vlans.iter().filter(|(name, _)| !desired.vlans.contains_key(*name));
     let links = veths.map(|(name, veth)| (name, veth.admin)).chain(bridges.map(|(name, bridge)| (name, bridge.admin)));
+    let links = links.chain(vlans.map(|(name, vlan)| (name, vlan.admin)));
     for (name, _) in links.filter(|(_, admin)| *admin == Admin::Up) {
         let settings = LinkSettings { admin: Some(Admin::Down), ..LinkSettings::default() };
         changes.push(Change::SetLink { name: name.clone(), settings });
@@ -166,6 +170,8 @@ fn remove_objects(desired: &State, observed: &State, changes: &mut Vec<Change>) 
     changes.extend(veths.chain(bridges).cloned().map(Change::RemoveLink));
     let sub_interfaces = observed.sub_interfaces.keys().filter(|place| !desired.sub_interfaces.contains_key(*place));
     changes.extend(sub_interfaces.cloned().map(Change::RemoveSubInterface));
+    let vlans = observed.vlans.keys().filter(|name| !desired.vlans.contains_key(*name));
+    changes.extend(vlans.cloned().map(Change::RemoveLink));
     let namespaces = observed.namespaces.keys().filter(|name| !desired.namespaces.contains_key(*name));
     changes.extend(namespaces.cloned().map(Change::RemoveNamespace));
 }
@@ -208,8 +214,13 @@ fn raise(desired: &State, observed: &State, mut missing: BTreeSet<Element>, chan
         let returns = veth.bridge.as_ref().is_some_and(|bridge| returning.contains(bridge));
         raise_veth(name, veth, observed.as_ref(), own, announcement(desired, name), returns, changes);
     }
+    for (name, wanted) in &desired.vlans {
+        vlan::raise_vlan(name, wanted, observed.vlans.get(name), changes);
+    }
+    let made = vlan::made(desired, observed);
     for (place, wanted) in &desired.sub_interfaces {
-        raise_sub_interface(place, wanted, observed.sub_interfaces.get(place), changes);
+        let seen = observed.sub_interfaces.get(place).filter(|seen| !made.contains(&seen.parent.interface));
+        sub_interface::raise_sub_interface(place, wanted, seen, changes);
     }
     add_elements(None, elements.into_values().flatten().collect(), changes);
 }
@@ -258,30 +269,6 @@ fn silence_anew(name: &IfName, (observed, desired): (u32, u32), to: Ipv6, change
     const LEAST: u32 = 1280;
     if observed < LEAST && desired >= LEAST {
         changes.push(Change::SetIpv6 { name: name.clone(), to });
-    }
-}
-
-fn raise_sub_interface(
-    place: &Place,
-    desired: &SubInterface,
-    observed: Option<&SubInterface>,
-    changes: &mut Vec<Change>,
-) {
-    // Neither parent nor mode can be changed.
-    let misplaced = observed.is_some_and(|observed| observed.parent != desired.parent);
-    if misplaced {
-        changes.push(Change::RemoveSubInterface(place.clone()));
-    }
-    let seen = observed.filter(|_| !misplaced).map(|observed| &observed.inside);
-    if seen.is_none() {
-        changes.push(Change::CreateSubInterface(desired.clone()));
-    }
-    let inside = &desired.inside;
-    if seen != Some(inside) {
-        let seen = || seen.into_iter();
-        let remove = seen().flat_map(|seen| seen.addresses.difference(&inside.addresses)).copied().collect();
-        let leave = seen().flat_map(|seen| &seen.all_routes() - &inside.all_routes()).collect();
-        changes.push(Change::ConfigureSubInterface { wanted: desired.clone(), remove, leave });
     }
 }
 

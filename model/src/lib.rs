@@ -46,6 +46,7 @@ mod subnet;
 mod sysctl;
 mod text;
 mod tracked;
+mod vlan;
 
 pub use capability::{Capability, DroppedCapability, ParseCapabilityError};
 pub use change::{Change, LinkSettings};
@@ -96,3 +97,4 @@ pub use stream::{DecodeFrameError, Frame, FrameDecoder, Stream, TerminalSize};
 pub use subnet::{Family, Subnet, SubnetError};
 pub use sysctl::{ParseSysctlError, Sysctl};
 pub use tracked::Tracked;
+pub use vlan::{ParseVlanError, Vlan, VlanId, VlanLink, VlanMtu};

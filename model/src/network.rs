@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Endpoint, Family, IfName, Labels, MacAddress, NameServer, NetworkId, NetworkName, NetworkRoute, Parent, Reach,
-    Reservation, Route, Subnet, interface_itself,
+    Reservation, Route, Subnet, Vlan, interface_itself,
 };
 
 /// A network as it was asked for and completed.
@@ -26,6 +26,10 @@ pub struct Network {
     /// The interface of the host that its endpoints sit on, if the driver needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The VLAN that the parent is an interface for, if Fabric makes that interface. It is there as long as a network has
+    /// it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
     /// The subnets its endpoints are addressed from: each has an address of every family there is one of, from the first
     /// subnet that has room.
     pub subnets: Vec<Subnet>,

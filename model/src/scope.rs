@@ -60,6 +60,8 @@ pub enum Scope {
     },
     /// A namespace that waits for its container, with its veth pair.
     Spare(Spare),
+    /// An interface that is made for a VLAN, which several networks can sit on, and nothing else.
+    Vlan(IfName),
 }
 
 /// The scope of a container with this one endpoint.
@@ -100,7 +102,8 @@ impl Scope {
             | Self::Shortcut
             | Self::Policing
             | Self::Container { .. }
-            | Self::Spare(_) => None,
+            | Self::Spare(_)
+            | Self::Vlan(_) => None,
         };
         network.into_iter().chain(self.attachments().iter().map(|attachment| &attachment.endpoint.network))
     }
@@ -114,9 +117,13 @@ impl Scope {
     pub fn attachments(&self) -> &[Attachment] {
         match self {
             Self::Container { attachments, .. } => attachments,
-            Self::Everything | Self::Firewall | Self::Shortcut | Self::Policing | Self::Network(_) | Self::Spare(_) => {
-                &[]
-            }
+            Self::Everything
+            | Self::Firewall
+            | Self::Shortcut
+            | Self::Policing
+            | Self::Network(_)
+            | Self::Spare(_)
+            | Self::Vlan(_) => &[],
         }
     }
 
@@ -141,7 +148,7 @@ impl Scope {
     pub fn covers_namespace(&self, name: &NamespaceName) -> bool {
         match self {
             Self::Everything => true,
-            Self::Firewall | Self::Shortcut | Self::Policing | Self::Network(_) => false,
+            Self::Firewall | Self::Shortcut | Self::Policing | Self::Network(_) | Self::Vlan(_) => false,
             Self::Container { namespace, .. } | Self::Spare(Spare { namespace, .. }) => namespace == name,
         }
     }
@@ -150,14 +157,28 @@ impl Scope {
     pub fn covers_policing(&self) -> bool {
         match self {
             Self::Everything | Self::Firewall | Self::Policing | Self::Network(_) | Self::Container { .. } => true,
-            Self::Shortcut | Self::Spare(_) => false,
+            Self::Shortcut | Self::Spare(_) | Self::Vlan(_) => false,
+        }
+    }
+
+    /// Whether the interface of this name is in scope, if it is one for a VLAN.
+    pub fn covers_vlan(&self, interface: &IfName) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Vlan(name) => name == interface,
+            Self::Firewall
+            | Self::Shortcut
+            | Self::Policing
+            | Self::Network(_)
+            | Self::Container { .. }
+            | Self::Spare(_) => false,
         }
     }
 
     /// Whether a firewall element is in scope.
     pub fn covers_element(&self, element: &Element) -> bool {
         match (self, element) {
-            (Self::Shortcut | Self::Policing, _) => false,
+            (Self::Shortcut | Self::Policing | Self::Vlan(_), _) => false,
             (Self::Everything | Self::Firewall, _) | (_, Element::ForwardingGuard(_)) => true,
             (
                 _,

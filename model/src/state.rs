@@ -14,7 +14,7 @@ pub(crate) use shown::list;
 
 use crate::{
     DataPath, Element, EndpointId, Family, IfName, MacAddress, NamespaceName, NetworkId, Parent, Program, Route, Scope,
-    Shortcut, Structure,
+    Shortcut, Structure, VlanLink,
 };
 
 /// What Fabric owns in a host's kernel. The same type says how it should be and how it is.
@@ -34,6 +34,8 @@ pub struct State {
     pub bridges: BTreeMap<IfName, Bridge>,
     /// Veth pairs by the name of their host's end, one for each endpoint.
     pub veths: BTreeMap<IfName, Veth>,
+    /// Interfaces for VLANs, which others sit on.
+    pub vlans: BTreeMap<IfName, VlanLink>,
     /// Interfaces in containers' namespaces that sit on one of the host's, one for each endpoint.
     pub sub_interfaces: BTreeMap<Place, SubInterface>,
     /// What takes frames between containers past their bridge.
@@ -304,6 +306,7 @@ impl State {
             namespaces: BTreeMap::new(),
             bridges: BTreeMap::new(),
             veths: BTreeMap::new(),
+            vlans: BTreeMap::new(),
             sub_interfaces: BTreeMap::new(),
             shortcut: Shortcut::default(),
             policing: Policing::default(),
@@ -331,6 +334,7 @@ impl State {
         self.namespaces.retain(|name, _| scope.covers_namespace(name));
         self.bridges.retain(|name, _| bridges.contains(name));
         self.veths.retain(|name, _| veths.contains(name));
+        self.vlans.retain(|name, _| scope.covers_vlan(name));
         self.announced.retain(|name| veths.contains(name));
         self.shortcut.passages.retain(|name, _| veths.contains(name));
         if self.shortcut.passages.is_empty() {

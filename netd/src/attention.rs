@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kernel::{Notice, Watch};
-use model::{IfName, Scope};
+use model::{IfName, Network, Scope};
 
 use crate::daemon::{Daemon, chain};
 
@@ -48,7 +48,11 @@ impl Daemon {
         match notice {
             Notice::Rules => Some(Scope::Firewall),
             Notice::Judges => Some(Scope::Shortcut),
-            Notice::Uplink | Notice::Addresses => None,
+            // Interfaces for VLANs have the MTU of what they are on.
+            Notice::Uplink => {
+                self.world().networks().any(|network| network.vlan.is_some()).then_some(Scope::Everything)
+            }
+            Notice::Addresses => None,
             Notice::Everything => Some(Scope::Everything),
             Notice::Interface(name) => self.scope_of_interface(name),
         }
@@ -66,6 +70,11 @@ impl Daemon {
 
     fn scope_of_interface(&self, name: &IfName) -> Option<Scope> {
         let world = self.world();
+        let is_for_it = |network: &Network| network.vlan.as_ref().is_some_and(|vlan| vlan.interface() == name);
+        if world.networks().any(is_for_it) {
+            // What sat on it, in containers' namespaces, went with it.
+            return Some(Scope::Everything);
+        }
         match world.network_of_bridge(name) {
             Some(network) => Some(Scope::Network(network.id.clone())),
             None => world.attachment_of_port(name).map(Scope::from),

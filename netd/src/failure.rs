@@ -152,6 +152,14 @@ pub(crate) enum Failure {
     ParentMtu { network: NetworkName, parent: IfName, asked: u32, mtu: u32 },
     #[error("network `{network}` cannot sit on `{parent}`, the loopback interface: nothing leaves the host by it")]
     LoopbackParent { network: NetworkName, parent: IfName, known: Vec<String> },
+    #[error("network `{network}` cannot sit on `{parent}`: VLANs have numbers from 1 to 4094")]
+    VlanNumber { network: NetworkName, parent: IfName },
+    #[error("network `{network}` cannot sit on `{parent}`: this host has no interface `{link}` to make it on")]
+    NoVlanLink { network: NetworkName, parent: IfName, link: IfName, known: Vec<String> },
+    #[error("network `{network}` cannot sit on `{parent}`: interface `{interface}` is for that VLAN already")]
+    VlanElsewhere { network: NetworkName, parent: IfName, interface: IfName },
+    #[error("network `{network}` cannot sit on `{parent}`: this host's kernel has no VLANs (802.1Q)")]
+    NoVlans { network: NetworkName, parent: IfName },
     #[error("network `{network}` cannot sit on `{parent}` as {asked}: network `{holder}` is there as {theirs}")]
     ParentHeld {
         network: NetworkName,

@@ -228,6 +228,7 @@ mod tests {
             name: "web".parse().expect("literal"),
             driver: Driver::Bridge,
             parent: None,
+            vlan: None,
             subnets: ["10.1.0.0/24", "fd00:1::/64"]
                 .map(|range| Subnet::new(range.parse().expect("literal"), None).expect("literal"))
                 .into(),

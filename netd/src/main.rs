@@ -45,6 +45,7 @@ mod retry;
 mod rolling_back;
 mod rulebook;
 mod scrape;
+mod seat;
 mod server;
 mod shown_policies;
 mod step;

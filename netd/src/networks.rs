@@ -6,9 +6,7 @@ use api::{EventAction, NetworkCreate, NetworkPlan};
 use ipam::{Former, HostRange};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use model::{
-    Family, IfName, MacAddress, MtuSource, Network, NetworkId, NetworkName, Parent, Scope, SubInterfaceKind, Subnet,
-};
+use model::{Family, IfName, MacAddress, MtuSource, Network, NetworkId, NetworkName, Scope, Subnet};
 use store::StoreError;
 
 use crate::{
@@ -24,15 +22,13 @@ impl Daemon {
     pub(crate) async fn create_network(self: Arc<Self>, request: NetworkCreate) -> Result<Network, Failure> {
         let plan = request.plan()?;
         let mut routes = self.host_ranges().await?;
-        let uplink_mtu = match &plan.parent {
+        let (uplink_mtu, vlan) = match &plan.parent {
             Some(parent) => {
                 // Its LAN is where the network is meant to be.
                 routes.retain(|route| route.interface != parent.interface);
-                let mtu = self.parent_mtu(&request.name, parent, plan.mtu).await?;
-                self.require_kind(&request.name, parent.kind).await?;
-                mtu
+                self.seat(&request.name, parent, plan.mtu).await?
             }
-            None => self.uplink_mtu().await?,
+            None => (self.uplink_mtu().await?, None),
         };
         let editing = self.editing.lock().await;
         let network = {
@@ -52,6 +48,7 @@ impl Daemon {
                     MtuSource::Uplink
                 },
                 parent: plan.parent,
+                vlan,
                 subnets,
                 reserved: plan.reserved,
                 reach: plan.reach,
@@ -81,50 +78,10 @@ impl Daemon {
         Ok(network)
     }
 
-    /// The MTU of the interface that a network's endpoints are to sit on, which has to be there.
-    async fn parent_mtu(
-        &self,
-        network: &NetworkName,
-        parent: &Parent,
-        asked: Option<api::Mtu>,
-    ) -> Result<u32, Failure> {
-        let known = self
-            .kernel
-            .interfaces()
-            .await
-            .map_err(|source| Failure::Kernel { doing: "list the host's interfaces".into(), source: source.into() })?;
-        let Some((_, mtu)) = known.iter().find(|(name, _)| *name == parent.interface) else {
-            let names: Vec<_> = known.iter().map(|(name, _)| name.to_string()).collect();
-            let (network, parent) = (network.clone(), parent.interface.clone());
-            return Err(match parent.as_str() {
-                "lo" => Failure::LoopbackParent { network, parent, known: names },
-                _ => Failure::NoParent { network, parent, known: names },
-            });
-        };
-        match asked {
-            Some(asked) if asked.octets() > *mtu => Err(Failure::ParentMtu {
-                network: network.clone(),
-                parent: parent.interface.clone(),
-                asked: asked.octets(),
-                mtu: *mtu,
-            }),
-            _ => Ok(*mtu),
-        }
-    }
-
-    /// Asks the kernel whether it can make interfaces of this kind.
-    async fn require_kind(&self, network: &NetworkName, kind: SubInterfaceKind) -> Result<(), Failure> {
-        let driver = kind.driver();
-        let known = self.kernel.knows(kind).await.map_err(|source| Failure::Kernel {
-            doing: format!("ask the kernel for {driver}"),
-            source: source.into(),
-        })?;
-        if known { Ok(()) } else { Err(Failure::NoFacility { network: network.clone(), driver }) }
-    }
-
     async fn make_network(&self, doing: String, network: &Network) -> Result<(), Failure> {
         // The zone first: whoever joins the network from now on has a name in it.
         self.open_zone(network)?;
+        self.settle_vlan(doing.clone(), network).await?;
         self.reconcile(doing, Scope::Network(network.id.clone())).await?;
         self.listen_for(network).await
     }
@@ -213,10 +170,11 @@ impl Daemon {
         self.close_zone(network);
         self.listen().await;
         // Its range and name are free once its bridge is gone. If that fails, the next look at the host tries again.
-        let cleared = self.reconcile(doing, Scope::Network(network.id.clone())).await;
+        let cleared = self.reconcile(doing.clone(), Scope::Network(network.id.clone())).await;
+        let unseated = self.settle_vlan(doing, network).await;
         self.world().forget_network(network);
         self.forget_judged();
-        cleared
+        cleared.and(unseated)
     }
 
     /// The subnets that were asked for, if they are free, and a free one of each family without.

@@ -50,11 +50,17 @@ fn collect(directory: &Path, visit: &mut impl FnMut(&Path)) {
     }
 }
 
+/// The group of Fabric's interfaces, as `ip` shows it: "fabr".
+const GROUP: u32 = 0x6661_6272;
+
 /// Fabric's links in the host's namespace.
 pub(crate) fn links(host: &Namespace) -> Vec<String> {
     let links = host.run(&["ip", "-o", "link", "show"]);
-    let names = links.lines().filter_map(|line| line.split(": ").nth(1));
-    names.filter(|name| name.starts_with("fb-") || name.starts_with("fe-")).map(str::to_owned).collect()
+    // Those for VLANs have other names.
+    let ours = links
+        .lines()
+        .filter(|line| line.contains(": fb-") || line.contains(": fe-") || line.contains(&format!(" group {GROUP} ")));
+    ours.filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect()
 }
 
 /// Whether a line of `ip -o link` shows what waits for an endpoint: the host's end of a veth pair, down and in no bridge. That

@@ -13,6 +13,7 @@ fn network(reach: Reach) -> Network {
         name: "web".parse().expect("literal"),
         driver: Driver::Bridge,
         parent: None,
+        vlan: None,
         subnets: vec![subnet("10.1.0.0/24"), subnet("fd00:1::/64")],
         reserved: vec!["10.1.0.9=printer".parse().expect("literal")],
         reach,

@@ -2,7 +2,7 @@
 
 use model::{
     Admin, Bridge, Change, Family, Forwarding, Inside, Ipv6, LinkSettings, Namespace, Place, Policing, Program, Route,
-    Shortcut, State, Structure, Switch, Veth,
+    Shortcut, State, Structure, Switch, Veth, VlanLink, VlanMtu,
 };
 
 /// Whether an interface is in this place.
@@ -85,6 +85,9 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
                 bridge.filtered = filtered.unwrap_or(bridge.filtered);
                 bridge.snooping = snooping.unwrap_or(bridge.snooping);
                 bridge.admin = admin.unwrap_or(bridge.admin);
+            } else if let Some(vlan) = state.vlans.get_mut(name) {
+                vlan.alias = alias.unwrap_or_else(|| vlan.alias.clone());
+                vlan.admin = admin.unwrap_or(vlan.admin);
             } else {
                 if master.as_ref().is_some_and(|master| !state.bridges.contains_key(master)) {
                     return Err(missing(&"the bridge"));
@@ -103,7 +106,10 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             }
         }
         Change::RemoveLink(name) => {
-            let known = state.veths.remove(name).is_some() | state.bridges.remove(name).is_some();
+            let known = state.veths.remove(name).is_some()
+                | state.bridges.remove(name).is_some()
+                | state.vlans.remove(name).is_some();
+            state.sub_interfaces.retain(|_, it| it.parent.interface != *name);
             state
                 .veths
                 .values_mut()
@@ -124,6 +130,7 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             *bridge
                 .map(|bridge| &mut bridge.ipv6)
                 .or(veth.map(|veth| &mut veth.ipv6))
+                .or(state.vlans.get_mut(name).map(|vlan| &mut vlan.ipv6))
                 .ok_or_else(|| missing(name))? = *to;
         }
         Change::SetLoopbackRouting { name, to } => {
@@ -148,6 +155,15 @@ pub(crate) fn apply(state: &mut State, change: &Change) -> Result<(), String> {
             let stays = veth.inside.as_ref().and_then(|seen| seen.gateway);
             let stays = stays.filter(|gateway| !leave.contains(&Route::default((*gateway).into())));
             veth.inside = Some(Inside { gateway: inside.gateway.or(stays), ..inside.clone() });
+        }
+        Change::CreateVlan { name, vlan } => {
+            let fresh = VlanLink { alias: String::new(), admin: Admin::Down, ipv6: Ipv6::Credulous, ..vlan.clone() };
+            if state.vlans.insert(name.clone(), fresh).is_some() {
+                return Err(format!("{change}: it exists"));
+            }
+        }
+        Change::InheritMtu { name, .. } => {
+            state.vlans.get_mut(name).ok_or_else(|| missing(name))?.mtu = VlanMtu::Inherited;
         }
         Change::CreateSubInterface(made) => {
             let inside = Inside {

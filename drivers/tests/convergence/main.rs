@@ -27,6 +27,7 @@ fn network(number: u8, icc: bool) -> Network {
         name: format!("net{number}").parse().expect("literal"),
         driver: Driver::Bridge,
         parent: None,
+        vlan: None,
         subnets: vec![subnet],
         reserved: Vec::new(),
         reach: Reach::Nat,

@@ -12,6 +12,7 @@ fn network(name: &str, range: &str, range6: &str) -> Network {
         name: name.parse().expect("literal"),
         driver: Driver::Bridge,
         parent: None,
+        vlan: None,
         subnets: vec![
             Subnet::new(net(range), None).expect("literal"),
             Subnet::new(net(range6), None).expect("literal"),

@@ -1,11 +1,11 @@
 //! An interface as the kernel shows it.
 
-use model::{Admin, Ipv6, MacAddress, SubInterfaceKind, Switch};
+use model::{Admin, Ipv6, MacAddress, SubInterfaceKind, Switch, VlanId};
 
 use super::{DOOMED, GROUP, spec};
 use crate::{
     netlink::{Reply, attribute, attributes, number, string},
-    sub_interface,
+    sub_interface, vlan,
 };
 
 const LINK_HEADER: usize = 16;
@@ -60,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) peer: Option<u32>,
     /// What kind it is of, if it sits on another.
     pub(crate) sub_interface: Option<SubInterfaceKind>,
+    /// The VLAN that it is for, if it is for one.
+    pub(crate) vlan: Option<VlanId>,
     pub(crate) ipv6: Ipv6,
     /// Whether 127.0.0.0/8 may be routed over it.
     pub(crate) loopback_routing: Switch,
@@ -90,6 +92,7 @@ impl Link {
             is_plain_port: false,
             peer: None,
             sub_interface: None,
+            vlan: None,
             ipv6: Ipv6::Off,
             loopback_routing: Switch::Off,
             filtered: Switch::Off,
@@ -111,6 +114,7 @@ impl Link {
                     link.kind = attribute(value, IFLA_INFO_KIND).map(string).unwrap_or_default();
                     let data = attribute(value, IFLA_INFO_DATA).unwrap_or_default();
                     link.sub_interface = sub_interface::kind(&link.kind, data);
+                    link.vlan = vlan::id(&link.kind, data);
                     if link.kind == "bridge" {
                         let does = |setting| attribute(data, setting) == Some(&[1]);
                         let switch = |is| if is { Switch::On } else { Switch::Off };

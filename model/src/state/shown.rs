@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Admin, Bridge, Forwarding, Inside, Ipv6, Namespace, Place, Policing, State, SubInterface, Switch, Veth};
-use crate::{Family, Route, Structure, data_path};
+use crate::{Family, Route, Structure, VlanLink, VlanMtu, data_path};
 
 /// Addresses as text, joined by commas.
 pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
@@ -74,6 +74,17 @@ impl fmt::Display for Bridge {
             f.write_str(" snooping")?;
         }
         write!(f, " alias {}", self.alias)
+    }
+}
+
+impl fmt::Display for VlanLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mtu = match self.mtu {
+            VlanMtu::Inherited => "its",
+            VlanMtu::Other => "another",
+        };
+        write!(f, "{} VLAN {} of {} with {mtu} mtu", self.admin, self.id, self.link)?;
+        write!(f, " ipv6 {} alias {}", self.ipv6, self.alias)
     }
 }
 
@@ -148,6 +159,9 @@ impl fmt::Display for State {
         }
         for (name, veth) in &self.veths {
             writeln!(f, "veth {name}: {veth}")?;
+        }
+        for (name, vlan) in &self.vlans {
+            writeln!(f, "vlan {name}: {vlan}")?;
         }
         for sub_interface in self.sub_interfaces.values() {
             writeln!(f, "{sub_interface}")?;

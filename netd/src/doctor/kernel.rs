@@ -1,6 +1,6 @@
 //! What the kernel holds and should not, or should and does not, told of the objects that people know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::Difference;
 use model::{Change, Element, Family, LinkSettings};
@@ -66,7 +66,16 @@ impl Owners {
             let namespace = container.mode.namespace().map(|name| (name.to_string(), owner.clone()));
             [(endpoint.host_interface().to_string(), owner)].into_iter().chain(namespace)
         });
-        Self(bridges.chain(ends).collect())
+        let vlans = world.networks().filter_map(|network| Some((network.vlan.as_ref()?.to_string(), &network.name)));
+        let mut sharers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (interface, network) in vlans {
+            sharers.entry(interface).or_default().insert(format!("`{network}`"));
+        }
+        let vlans = sharers.into_iter().map(|(interface, networks)| {
+            let noun = if networks.len() == 1 { "network" } else { "networks" };
+            (interface, format!("{noun} {}", networks.into_iter().collect::<Vec<_>>().join(", ")))
+        });
+        Self(bridges.chain(ends).chain(vlans).collect())
     }
 
     /// Whether the interface or namespace is of a network or container that there is.
@@ -101,7 +110,7 @@ pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
         one(Part::Shortcut, owners.name("port", port.as_str()), difference.to_owned())
     };
     let questions = |difference: &str| one(Part::Shortcut, "questions for names".to_owned(), difference.to_owned());
-    let each = |elements: &std::collections::BTreeSet<Element>, before: &str, behind: &str| {
+    let each = |elements: &BTreeSet<Element>, before: &str, behind: &str| {
         let difference = |element: &Element| format!("{before} table {} fabric{behind}", element.family());
         let element = |element: &Element| one(Part::Rules, format!("element {element}"), difference(element));
         elements.iter().flat_map(element).collect()
@@ -115,7 +124,10 @@ pub(crate) fn differences(change: &Change, owners: &Owners) -> Vec<(Part, Differ
         Change::CreateNamespace(name) => namespace(name, "is missing"),
         Change::PrepareNamespace(name) => namespace(name, "has no loopback interface that is up, or other settings"),
         Change::RemoveNamespace(name) => namespace(name, "belongs to no container"),
-        Change::CreateBridge { name, .. } | Change::CreateVeth { name, .. } => link(name, "is missing".to_owned()),
+        Change::CreateBridge { name, .. } | Change::CreateVeth { name, .. } | Change::CreateVlan { name, .. } => {
+            link(name, "is missing".to_owned())
+        }
+        Change::InheritMtu { name, link: on } => link(name, format!("should have the MTU of {on}")),
         Change::SetLink { name, settings } => link(name, format!("should have {}", should(settings))),
         Change::RemoveLink(name) => link(name, "belongs to no network and no container".to_owned()),
         Change::AddAddress { name, address } => link(name, format!("lacks the address {address}")),

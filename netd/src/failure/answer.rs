@@ -60,6 +60,10 @@ impl Failure {
             | Self::AddressRefused { .. }
             | Self::NoParent { .. }
             | Self::LoopbackParent { .. }
+            | Self::VlanNumber { .. }
+            | Self::NoVlanLink { .. }
+            | Self::VlanElsewhere { .. }
+            | Self::NoVlans { .. }
             | Self::ParentMtu { .. }
             | Self::NoFacility { .. }
             | Self::MacOfParent { .. }

@@ -126,14 +126,23 @@ impl Failure {
                     .into()
             }
             Self::NoPortFree { .. } => "publish fewer ports, or name the host ports".into(),
-            Self::NoParent { known, .. } | Self::LoopbackParent { known, .. } if known.is_empty() => {
+            Self::NoParent { known, .. } | Self::NoVlanLink { known, .. } | Self::LoopbackParent { known, .. }
+                if known.is_empty() =>
+            {
                 "this host has no interface but the loopback interface".into()
             }
             Self::LoopbackParent { known, .. } => format!("it has: {}", known.join(", ")),
-            Self::NoParent { parent, known, .. } => {
+            Self::NoParent { parent, known, .. } | Self::NoVlanLink { link: parent, known, .. } => {
                 let nearest = nearest(parent.as_str(), known.iter().map(String::as_str));
                 let meant = nearest.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
                 format!("{meant}it has: {}", known.join(", "))
+            }
+            Self::VlanNumber { .. } => {
+                "`parent=eth0.10` has an interface made for VLAN 10 of `eth0`; the number has no zeros before it".into()
+            }
+            Self::VlanElsewhere { interface, .. } => format!("use it: `--opt parent={interface}`"),
+            Self::NoVlans { .. } => {
+                "`modprobe 8021q` brings them, if the kernel was built with CONFIG_VLAN_8021Q".into()
             }
             Self::ParentMtu { mtu, .. } => format!("leave the MTU out, or give {mtu} or less"),
             Self::ParentTaken { holder, .. } => {

@@ -108,6 +108,10 @@ every! {
     PublishInternal { publish: publish(), networks: vec![parsed("web")] }
     NoPortFree { publish: requested() }
     NoParent { network: parsed("lan"), parent: parsed("eth9"), known: vec!["eth0".into()] }
+    VlanNumber { network: parsed("lan"), parent: parsed("eth0.4095") }
+    NoVlanLink { network: parsed("lan"), parent: parsed("eth9.10"), link: parsed("eth9"), known: vec!["eth0".into()] }
+    VlanElsewhere { network: parsed("lan"), parent: parsed("eth0.10"), interface: parsed("blue") }
+    NoVlans { network: parsed("lan"), parent: parsed("eth0.10") }
     ParentMtu { network: parsed("lan"), parent: parsed("eth0"), asked: 9000, mtu: 1500 }
     LoopbackParent { network: parsed("lan"), parent: parsed("lo"), known: Vec::new() }
     ParentHeld { network: parsed("lan"), parent: parsed("eth0"), asked: macvlan(), holder: parsed("old"), theirs: macvlan() }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::{Intent, Segment};
-use model::{Attachment, NamespaceName, NetworkId, Policing, Scope, Spare, State};
+use model::{Attachment, IfName, NamespaceName, Network, NetworkId, Policing, Scope, Spare, State};
 
 use super::World;
 
@@ -21,6 +21,7 @@ impl World {
         match scope {
             Scope::Everything | Scope::Firewall | Scope::Shortcut => self.whole_intent(),
             Scope::Policing => Intent::default(),
+            Scope::Vlan(interface) => self.vlan_intent(interface),
             Scope::Network(id) => Intent { segments: self.segment(id, Vec::new()), ..Intent::default() },
             Scope::Container { namespace, .. } => {
                 let attachments = self.still(namespace);
@@ -56,6 +57,16 @@ impl World {
         let inhabited = records.filter_map(|record| record.container.mode.namespace());
         let namespaces = inhabited.chain(self.namespaces.reserved()).cloned().collect();
         Intent { segments, namespaces, spares: self.namespaces.spares().collect() }
+    }
+
+    /// The networks that sit on this interface and have it made.
+    fn vlan_intent(&self, interface: &IfName) -> Intent {
+        let sits_there = |network: &&Network| network.vlan.as_ref().is_some_and(|vlan| vlan.interface() == interface);
+        let networks = self.networks().filter(sits_there);
+        Intent {
+            segments: networks.flat_map(|network| self.segment(&network.id, Vec::new())).collect(),
+            ..Intent::default()
+        }
     }
 
     /// The network with these attachments, if it exists.

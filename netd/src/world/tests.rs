@@ -26,6 +26,7 @@ fn network(number: u8, name: &str) -> Network {
         name: name.parse().expect("literal"),
         driver: Driver::Bridge,
         parent: None,
+        vlan: None,
         subnets: vec![Subnet::new(range, None).expect("literal")],
         reserved: Vec::new(),
         reach: model::Reach::Nat,
