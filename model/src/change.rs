@@ -1,5 +1,7 @@
 //! One step from a host's state as it is to the state as it should be.
 
+mod settings;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -8,9 +10,11 @@ use std::{
 
 use ipnet::IpNet;
 
+pub use settings::LinkSettings;
+
 use crate::{
-    Admin, Announcement, Bridge, DataPath, Element, Family, Flows, IfName, Inside, Ipv6, MacAddress, NamespaceName,
-    Passage, Place, Route, Stray, SubInterface, Switch, Veth, VlanLink,
+    Announcement, Bridge, DataPath, Element, Family, Flows, IfName, Inside, Ipv6, NamespaceName, Passage, Place, Route,
+    Stray, SubInterface, Switch, Veth, VlanLink,
     data_path::{self, Difference},
     state::list,
 };
@@ -189,31 +193,6 @@ pub enum Change {
 /// How many elements a line of text still names one by one.
 const MANY: usize = 16;
 
-/// Attributes of an interface to change; those that are none stay.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LinkSettings {
-    /// The bridge to become a port of.
-    pub master: Option<IfName>,
-    /// Whether the bridge may send a frame back out of this port of it.
-    pub hairpin: Option<Switch>,
-    /// Whether the bridge is to keep this port of it apart from others that are so too.
-    pub isolated: Option<Switch>,
-    /// The only MAC address that the bridge is to seek behind this port of it.
-    pub fixed: Option<MacAddress>,
-    /// MAC address.
-    pub mac: Option<MacAddress>,
-    /// Maximum transmission unit in octets.
-    pub mtu: Option<u32>,
-    /// Text for people.
-    pub alias: Option<String>,
-    /// Whether what passes from port to port of this bridge comes by rules of the family `inet`.
-    pub filtered: Option<Switch>,
-    /// Whether this bridge listens to who joins which multicast group.
-    pub snooping: Option<Switch>,
-    /// Whether to be up.
-    pub admin: Option<Admin>,
-}
-
 impl Change {
     /// The name of the interface or namespace that the change works on. If the change fails, no later change to it may
     /// be tried.
@@ -288,31 +267,6 @@ impl Change {
         };
         let link = link.map(IfName::as_str);
         self.subject().into_iter().chain(link).chain(namespace.map(NamespaceName::as_str))
-    }
-}
-
-impl LinkSettings {
-    /// Whether anything changes.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl fmt::Display for LinkSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            self.master.as_ref().map(|master| format!("master {master}")),
-            self.hairpin.map(|hairpin| format!("hairpin {hairpin}")),
-            self.isolated.map(|isolated| format!("isolated {isolated}")),
-            self.fixed.map(|mac| format!("fixed {mac}")),
-            self.mac.map(|mac| format!("mac {mac}")),
-            self.mtu.map(|mtu| format!("mtu {mtu}")),
-            self.alias.as_ref().map(|alias| format!("alias {alias}")),
-            self.filtered.map(|filtered| format!("filtered {filtered}")),
-            self.snooping.map(|snooping| format!("snooping {snooping}")),
-            self.admin.map(|admin| admin.to_string()),
-        ];
-        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 
