@@ -42,7 +42,8 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// When it ended; null unless exited.
     pub finished_at: Option<Timestamp>,
-    /// Whether it is started again when it has ended: `no`, `on-failure`, `on-failure:COUNT`, `always` or `unless-stopped`.
+    /// Whether it is started again when it has ended: `no`, `on-failure`, `on-failure:COUNT`, `always` or
+    /// `unless-stopped`.
     #[serde(default)]
     #[schema(value_type = String)]
     pub restart_policy: RestartPolicy,

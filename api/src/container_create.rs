@@ -44,13 +44,13 @@ pub struct ContainerCreate {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub hostname: Option<Hostname>,
-    /// Host ports that lead to it, each `[HOST_ADDRESS:][HOST_PORTS:]CONTAINER_PORTS[/PROTOCOL]`, where ports are `PORT`
-    /// or `PORT-PORT`. Host ports that are not named are chosen by the daemon.
+    /// Host ports that lead to it, each `[HOST_ADDRESS:][HOST_PORTS:]CONTAINER_PORTS[/PROTOCOL]`, where ports are
+    /// `PORT` or `PORT-PORT`. Host ports that are not named are chosen by the daemon.
     #[serde(default, with = "checked::text_list")]
     #[schema(value_type = Vec<String>)]
     pub publish: Vec<PublishRequest>,
-    /// What it listens on besides what its image says, each `[NAME=]PORT[/PROTOCOL]`; policies may say the name, which is
-    /// given once.
+    /// What it listens on besides what its image says, each `[NAME=]PORT[/PROTOCOL]`; policies may say the name, which
+    /// is given once.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub expose: Vec<ExposedPort>,
@@ -97,7 +97,8 @@ pub struct ContainerCreate {
     /// `USER[:GROUP]` by name or number; the image's if absent.
     #[serde(default)]
     pub user: Option<String>,
-    /// Whether it is started again when it has ended: `no`, `on-failure`, `on-failure:COUNT`, `always` or `unless-stopped`.
+    /// Whether it is started again when it has ended: `no`, `on-failure`, `on-failure:COUNT`, `always` or
+    /// `unless-stopped`.
     #[serde(default)]
     #[schema(value_type = String)]
     pub restart_policy: RestartPolicy,
@@ -105,7 +106,8 @@ pub struct ContainerCreate {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub stop_signal: Option<Signal>,
-    /// Seconds until SIGKILL; [`StopQuery::DEFAULT_TIMEOUT_SECONDS`](crate::StopQuery::DEFAULT_TIMEOUT_SECONDS) if absent.
+    /// Seconds until SIGKILL; [`StopQuery::DEFAULT_TIMEOUT_SECONDS`](crate::StopQuery::DEFAULT_TIMEOUT_SECONDS) if
+    /// absent.
     #[serde(default)]
     pub stop_timeout_seconds: Option<u32>,
     /// What it is given and kept from.

@@ -15,8 +15,8 @@ use crate::schema;
 /// Asks for one attachment of a container to a network: in [`ContainerCreate`](crate::ContainerCreate), and as
 /// `POST /v1/containers/{reference}/endpoints`.
 ///
-/// As text: `NAME[:OPTION,…]` with the options `ip=ADDRESS`, `ip6=ADDRESS`, `mac=ADDRESS`, `ifname=NAME`, `alias=NAME` (any
-/// number of them) and `gw-priority=NUMBER`.
+/// As text: `NAME[:OPTION,…]` with the options `ip=ADDRESS`, `ip6=ADDRESS`, `mac=ADDRESS`, `ifname=NAME`, `alias=NAME`
+/// (any number of them) and `gw-priority=NUMBER`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointCreate {

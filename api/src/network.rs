@@ -29,8 +29,8 @@ pub struct Network {
     /// What makes it.
     #[schema(value_type = schema::Driver)]
     pub driver: Driver,
-    /// The ranges its endpoints are addressed from, each with its gateway: `{"range", "gateway"}`, and `"ip_range"` where
-    /// automatic addresses come from a part of it.
+    /// The ranges its endpoints are addressed from, each with its gateway: `{"range", "gateway"}`, and `"ip_range"`
+    /// where automatic addresses come from a part of it.
     #[schema(value_type = Vec<schema::Subnet>)]
     pub subnets: Vec<Subnet>,
     /// Addresses that no endpoint is given, each `ADDRESS[=WHY]`.

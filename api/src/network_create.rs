@@ -29,7 +29,8 @@ pub struct NetworkCreate {
     #[serde(default)]
     #[schema(value_type = Option<schema::Driver>)]
     pub driver: Option<Driver>,
-    /// The ranges to address endpoints from, of either family; a family without one has a range that is free on this host.
+    /// The ranges to address endpoints from, of either family; a family without one has a range that is free on this
+    /// host.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub subnets: Vec<IpNet>,
@@ -60,7 +61,8 @@ pub struct NetworkCreate {
     /// Whether their default routes may lead over it.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub default_route: bool,
-    /// Routes that they have besides, each `DESTINATION[,GATEWAY[,METRIC]]`, by the gateway of their subnet if none is named.
+    /// Routes that they have besides, each `DESTINATION[,GATEWAY[,METRIC]]`, by the gateway of their subnet if none is
+    /// named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub routes: Vec<NetworkRoute>,

@@ -50,7 +50,8 @@ impl Place {
         Ok(place)
     }
 
-    /// A place for a program that writes where it likes: what it writes to the machine's directories stays in the place.
+    /// A place for a program that writes where it likes: what it writes to the machine's directories stays in the
+    /// place.
     pub(crate) fn apart(setup: &str) -> Result<Self, Absence> {
         Self::new(&format!("{APART}\n{setup}"))
     }

@@ -7,8 +7,8 @@ use crate::peer::Absence;
 /// What proc(5) counts processor time in (USER_HZ), on every architecture that `netd` runs on.
 const TICKS: u32 = 100;
 
-/// What processes have used so far, in user mode and in the kernel, with all their threads; or one thread alone, if it is
-/// one of this process.
+/// What processes have used so far, in user mode and in the kernel, with all their threads; or one thread alone, if it
+/// is one of this process.
 pub(crate) fn time(numbers: &[u32]) -> Result<Duration, Absence> {
     numbers.iter().map(|number| of(*number)).sum()
 }

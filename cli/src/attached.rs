@@ -34,8 +34,8 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// For a process with a terminal, whose input is passed on if it is `interactive`. `otherwise` is how that fails where
-    /// there are no keys to pass on.
+    /// For a process with a terminal, whose input is passed on if it is `interactive`. `otherwise` is how that fails
+    /// where there are no keys to pass on.
     pub(crate) fn of_terminal(
         interactive: bool,
         keys: Option<DetachKeys>,

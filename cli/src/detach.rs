@@ -62,8 +62,8 @@ impl Watch {
         Self { keys, matched: 0 }
     }
 
-    /// What of `typed` is to be passed on, and whether the keys are complete. A beginning of the keys is held back until it
-    /// is known not to be one.
+    /// What of `typed` is to be passed on, and whether the keys are complete. A beginning of the keys is held back
+    /// until it is known not to be one.
     pub(crate) fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut passed = Vec::with_capacity(typed.len());
         for octet in typed {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{arguments::EnvironmentArgument, failure::Failure};
 
-/// The variables in a file: one `NAME=VALUE` per line, taken as it stands, or a `NAME` to pass on. Empty lines and those that
-/// begin with `#` say nothing.
+/// The variables in a file: one `NAME=VALUE` per line, taken as it stands, or a `NAME` to pass on. Empty lines and
+/// those that begin with `#` say nothing.
 pub(crate) fn read(path: &Path) -> Result<Vec<EnvironmentArgument>, Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|source| Failure::EnvironmentFile { path: path.to_owned(), source })?;

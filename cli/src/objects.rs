@@ -1,7 +1,7 @@
 //! What shells complete names with: those that `netd` knows.
 //!
-//! Whoever presses a key waits for it, and is shown nothing but names: where there is no `netd`, or it does not answer soon,
-//! there are none.
+//! Whoever presses a key waits for it, and is shown nothing but names: where there is no `netd`, or it does not answer
+//! soon, there are none.
 
 use std::{path::PathBuf, time::Duration};
 

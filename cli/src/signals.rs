@@ -44,8 +44,8 @@ impl Signals {
         Ok(Self { sources: kinds.into_iter().map(take).collect::<io::Result<_>>()?, asked: 0 })
     }
 
-    /// The number of the signal to pass on next: the one that arrived, or SIGKILL when the process was asked to end twice
-    /// before and is still there. Cancel-safe.
+    /// The number of the signal to pass on next: the one that arrived, or SIGKILL when the process was asked to end
+    /// twice before and is still there. Cancel-safe.
     pub(crate) async fn next(&mut self) -> u8 {
         let number = self.arrival().await;
         let asks = [SignalKind::interrupt(), SignalKind::terminate()];

@@ -79,8 +79,8 @@ impl Answerer {
         View::of(&self.zones.load(), local.asker(source)) != View::Stranger
     }
 
-    /// What can be said about `octets` without waiting; a reply is written to `reply`. A [probe] is no client's query, so it
-    /// is neither counted nor logged.
+    /// What can be said about `octets` without waiting; a reply is written to `reply`. A [probe] is no client's query,
+    /// so it is neither counted nor logged.
     pub(crate) fn first(
         &self,
         source: SocketAddr,

@@ -46,7 +46,8 @@ impl Cache {
         Self { entries: HashMap::new(), order: VecDeque::new(), octets: 0, capacity }
     }
 
-    /// Writes the response that `key` has to `reply`, with TTLs that are shorter by its age; false if it has none `now`.
+    /// Writes the response that `key` has to `reply`, with TTLs that are shorter by its age; false if it has none
+    /// `now`.
     pub(crate) fn recall(&mut self, key: &[u8], now: Duration, reply: &mut Vec<u8>) -> bool {
         let Some(entry) = self.entries.get_mut(key).filter(|entry| now < entry.expires_at) else { return false };
         entry.used = true;

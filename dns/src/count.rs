@@ -9,8 +9,8 @@ use std::{
 
 use crate::{Origin, Transport};
 
-/// What became of clients' queries since the server was made. Those that [`Server::look_up`](crate::Server::look_up) asks
-/// are not among them.
+/// What became of clients' queries since the server was made. Those that [`Server::look_up`](crate::Server::look_up)
+/// asks are not among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Answered queries by where the answer came from.

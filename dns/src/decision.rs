@@ -1,7 +1,7 @@
 //! What is answered: a pure function of the snapshot, the asker and the question.
 //!
-//! Which names are ours, for a client that sees some networks. NAME is a container's name, its short identifier or one of
-//! its aliases:
+//! Which names are ours, for a client that sees some networks. NAME is a container's name, its short identifier or one
+//! of its aliases:
 //!
 //! | name | |
 //! |---|---|
@@ -11,8 +11,8 @@
 //! | `_PORT._PROTOCOL.` before any of these | the same again (RFC 2782) |
 //! | `d.c.b.a.in-addr.arpa`, `….ip6.arpa` | addresses in a subnet of any network; those of networks that the client does not see do not exist |
 //!
-//! All else is forwarded, and so are questions for an unknown single label about delegation and DNSSEC: without `com DS`
-//! no validating resolver in a container could work.
+//! All else is forwarded, and so are questions for an unknown single label about delegation and DNSSEC: without `com
+//! DS` no validating resolver in a container could work.
 
 mod reverse;
 mod view;

@@ -25,8 +25,8 @@ pub(crate) fn query(domain: &Domain) -> Vec<u8> {
 /// Asks the listener from its own address, which is how the host comes to it.
 ///
 /// # Errors
-/// [`ErrorKind::AddrNotAvailable`] if the host does not have the address, [`ErrorKind::TimedOut`] if nothing is answered
-/// within two seconds; any other error is the kernel's, or says what is wrong with the answer.
+/// [`ErrorKind::AddrNotAvailable`] if the host does not have the address, [`ErrorKind::TimedOut`] if nothing is
+/// answered within two seconds; any other error is the kernel's, or says what is wrong with the answer.
 pub(crate) async fn ask(listener: SocketAddr, query: &[u8]) -> io::Result<()> {
     let socket = UdpSocket::bind((listener.ip(), 0)).await?;
     socket.connect(listener).await?;

@@ -1,7 +1,7 @@
 //! From the octets of a query to the octets of its reply, or to the word that an upstream must be asked.
 //!
-//! [`crate::query`] reads, [`crate::decision`] says what is answered, [`writer`] writes. Nothing is allocated for a query
-//! that a zone answers, apart from what a reply that is longer than any before makes its buffer grow by.
+//! [`crate::query`] reads, [`crate::decision`] says what is answered, [`writer`] writes. Nothing is allocated for a
+//! query that a zone answers, apart from what a reply that is longer than any before makes its buffer grow by.
 
 mod writer;
 

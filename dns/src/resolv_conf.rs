@@ -32,9 +32,9 @@ pub struct HostResolver {
 impl HostResolver {
     /// Reads the text of a `resolv.conf`.
     ///
-    /// Addresses with a scope (`fe80::1%eth0`), which only have a meaning beside the host's table of interfaces, are left
-    /// out, and so are lines that make no sense. As in the C library the last `search` or `domain` line counts, and `#` or
-    /// `;` begins a comment.
+    /// Addresses with a scope (`fe80::1%eth0`), which only have a meaning beside the host's table of interfaces, are
+    /// left out, and so are lines that make no sense. As in the C library the last `search` or `domain` line counts,
+    /// and `#` or `;` begins a comment.
     pub fn parse(text: &str) -> Self {
         let mut found = Self::default();
         let mut servers = Vec::new();

@@ -25,7 +25,8 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Whoever asks from `source`. In a container's namespace whatever comes from its loopback interface is the container.
+    /// Whoever asks from `source`. In a container's namespace whatever comes from its loopback interface is the
+    /// container.
     pub(crate) fn asker(self, source: SocketAddr) -> Asker {
         let source = match self.listening {
             Listening::Inside(container) if source.ip().is_loopback() => container,

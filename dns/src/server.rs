@@ -133,7 +133,8 @@ impl Server {
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
-    /// Answers the container with the address `container` at `local` in its namespace, by sockets that were opened there.
+    /// Answers the container with the address `container` at `local` in its namespace, by sockets that were opened
+    /// there.
     ///
     /// # Errors
     /// When the sockets cannot be used.
@@ -197,11 +198,11 @@ impl Server {
         }
     }
 
-    /// Asks each of these gateways as a client would, hundreds at once and each for two seconds at most. Neither counted nor
-    /// logged.
+    /// Asks each of these gateways as a client would, hundreds at once and each for two seconds at most. Neither
+    /// counted nor logged.
     ///
-    /// Returns those that do not answer, and why: [`io::ErrorKind::AddrNotAvailable`] means that the host does not have the
-    /// address.
+    /// Returns those that do not answer, and why: [`io::ErrorKind::AddrNotAvailable`] means that the host does not have
+    /// the address.
     pub async fn probe(&self, gateways: impl IntoIterator<Item = SocketAddr>) -> BTreeMap<SocketAddr, io::Error> {
         /// Each takes a descriptor.
         const AT_ONCE: usize = 256;

@@ -56,8 +56,8 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot with a zone as `config` has it. A network that is there keeps its endpoints' addresses in those of its
-    /// subnets that stay, and loses the others.
+    /// The snapshot with a zone as `config` has it. A network that is there keeps its endpoints' addresses in those of
+    /// its subnets that stay, and loses the others.
     ///
     /// # Errors
     /// [`DnsError::SubnetsOverlap`] names the network that has some of the addresses already.
@@ -86,8 +86,8 @@ impl Snapshot {
         Ok(next.changed())
     }
 
-    /// Ranges overlap only if one holds the other, and those that are there do not overlap: the last one to begin inside
-    /// or before the new one is the only candidate.
+    /// Ranges overlap only if one holds the other, and those that are there do not overlap: the last one to begin
+    /// inside or before the new one is the only candidate.
     fn check_overlap(&self, network: &NetworkName, subnet: IpNet) -> Result<(), DnsError> {
         match self.subnet_before(subnet.broadcast()) {
             Some((other_subnet, other)) if other_subnet.contains(&subnet) || subnet.contains(other_subnet) => {

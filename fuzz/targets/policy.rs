@@ -1,5 +1,5 @@
-//! Files of policies and of their tests, in YAML and in TOML. What is accepted says the same when it is read again, judges
-//! connections, and can be told; a refusal is short, printable, and about a place of the file.
+//! Files of policies and of their tests, in YAML and in TOML. What is accepted says the same when it is read again,
+//! judges connections, and can be told; a refusal is short, printable, and about a place of the file.
 
 #![no_main]
 

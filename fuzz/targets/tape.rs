@@ -4,8 +4,8 @@ use tar::Header;
 
 const BLOCK: usize = 512;
 
-/// Calls `visit` with where each header of the tars in `octets` stands, and tells what [`Part`] it is. Data is skipped as
-/// its header has it.
+/// Calls `visit` with where each header of the tars in `octets` stands, and tells what [`Part`] it is. Data is skipped
+/// as its header has it.
 fn walk(octets: &mut [u8], mut visit: impl FnMut(&mut [u8], usize, Part)) {
     let mut at = 0;
     while let Some(block) = octets.get(at..at + BLOCK) {

@@ -20,8 +20,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Makes `upper` and `work` in `container_directory`, which exists; an `upper` that is there already is kept. Nothing
-    /// may be mounted from them.
+    /// Makes `upper` and `work` in `container_directory`, which exists; an `upper` that is there already is kept.
+    /// Nothing may be mounted from them.
     ///
     /// The upper directory takes mode and owner of the topmost layer's root, because overlayfs shows the attributes
     /// of the uppermost directory.

@@ -116,8 +116,8 @@ impl Images {
         Ok(Some(image))
     }
 
-    /// The image that `name` means as [`Images::find`] found it, if none of the files it was read from has changed since.
-    /// Reads none of them, and waits for no import.
+    /// The image that `name` means as [`Images::find`] found it, if none of the files it was read from has changed
+    /// since. Reads none of them, and waits for no import.
     pub fn recall(&self, name: &ImageName) -> Option<Image> {
         self.recent.find(&with_tag(name))
     }

@@ -10,9 +10,9 @@ use crate::{IpamError, lease::address_key};
 
 /// Who had an address last.
 ///
-/// Its record is `formers/NETWORK/ADDRESS`, the address as in the key of a [`crate::Lease`], and its value JSON. It is written
-/// by the transaction that gives the address back, and says nothing while the address is leased. How old it is, is
-/// the revision that wrote it: no clock is asked.
+/// Its record is `formers/NETWORK/ADDRESS`, the address as in the key of a [`crate::Lease`], and its value JSON. It is
+/// written by the transaction that gives the address back, and says nothing while the address is leased. How old it is,
+/// is the revision that wrote it: no clock is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Former {

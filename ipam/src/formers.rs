@@ -72,14 +72,14 @@ impl Formers {
         }
     }
 
-    /// The address of the family that a container of that name gave back last, leased or free; none if somebody else gave
-    /// it back after that.
+    /// The address of the family that a container of that name gave back last, leased or free; none if somebody else
+    /// gave it back after that.
     pub(crate) fn of(&self, container: &ContainerName, family: Family) -> Option<IpAddr> {
         self.by_name.get(&(container.clone(), family)).copied()
     }
 
-    /// The address of the family that was found at this MAC address last, leased or free; none if nobody is known to have had
-    /// it.
+    /// The address of the family that was found at this MAC address last, leased or free; none if nobody is known to
+    /// have had it.
     pub(crate) fn at(&self, mac: MacAddress, family: Family) -> Option<IpAddr> {
         self.by_mac.get(&(mac, family)).copied()
     }

@@ -1,8 +1,9 @@
 //! Which addresses a network and its endpoints have.
 //!
 //! Decisions are pure: a subnet is chosen from [`Pool`]s and what is taken, an address from a [`LeaseTable`]. What was
-//! decided holds once the store has committed it, for an address by one compare-and-swap on one key
-//! ([`Lease::claim`]). An address that was given back is its last holder's before it is anybody else's ([`Former`]). Who needs an address and when it is given back is the caller's.
+//! decided holds once the store has committed it, for an address by one compare-and-swap on one key ([`Lease::claim`]).
+//! An address that was given back is its last holder's before it is anybody else's ([`Former`]). Who needs an address
+//! and when it is given back is the caller's.
 
 mod claim;
 mod error;

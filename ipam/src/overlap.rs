@@ -45,7 +45,8 @@ pub fn overlap<'a>(
 /// Whether a route stands for "everywhere else" rather than for somebody's network.
 ///
 /// The largest block anybody uses privately is a /8 (10.0.0.0/8, fd00::/8). Below that are the default route and the
-/// pieces of it that VPNs install beside it so as to win over it without replacing it (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+/// pieces of it that VPNs install beside it so as to win over it without replacing it (0.0.0.0/1 and 128.0.0.0/1,
+/// 2000::/3).
 pub(crate) fn is_catch_all(range: &IpNet) -> bool {
     range.prefix_len() < 8
 }

@@ -114,7 +114,8 @@ pub fn choose_subnet(pools: &[Pool], family: Family, taken: &[IpNet]) -> Result<
     })
 }
 
-/// A free /64 for IPv6 among the unique local addresses (RFC 4193): the first of a /48 whose global identifier `draw` draws.
+/// A free /64 for IPv6 among the unique local addresses (RFC 4193): the first of a /48 whose global identifier `draw`
+/// draws.
 ///
 /// # Errors
 /// [`IpamError::SubnetsExhausted`] when nothing that is drawn is free, because somebody routes all of `fd00::/8`.

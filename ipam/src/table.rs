@@ -36,8 +36,8 @@ struct Held {
 pub enum Request<'a> {
     /// Any of this family that is free.
     Any(Family),
-    /// The one that a container of this name gave back last; if that is not free, the one that was found at the MAC address
-    /// last; and any if that is not free either.
+    /// The one that a container of this name gave back last; if that is not free, the one that was found at the MAC
+    /// address last; and any if that is not free either.
     Again {
         /// Its family.
         family: Family,
@@ -75,12 +75,12 @@ impl LeaseTable {
         Self { network, ranges, leases: BTreeMap::new(), formers: Formers::default() }
     }
 
-    /// The table that the listings of [`Lease::prefix`] and [`Former::prefix`] show. Choices go on behind the youngest lease
-    /// of each subnet.
+    /// The table that the listings of [`Lease::prefix`] and [`Former::prefix`] show. Choices go on behind the youngest
+    /// lease of each subnet.
     ///
     /// # Errors
-    /// [`IpamError::Unreadable`], [`IpamError::Misplaced`] or [`IpamError::UnreadableFormer`] name the first record that is
-    /// not what it should be.
+    /// [`IpamError::Unreadable`], [`IpamError::Misplaced`] or [`IpamError::UnreadableFormer`] name the first record
+    /// that is not what it should be.
     pub fn from_listing(
         network: NetworkId,
         subnets: &[Subnet],
@@ -144,8 +144,8 @@ impl LeaseTable {
         &self.network
     }
 
-    /// A free address. Of any, it is the next behind the one chosen last that nobody had yet, in the first subnet that has
-    /// one; when somebody had them all, the one that has been free for longest. So an address rests for as long as
+    /// A free address. Of any, it is the next behind the one chosen last that nobody had yet, in the first subnet that
+    /// has one; when somebody had them all, the one that has been free for longest. So an address rests for as long as
     /// there is another, and none that is free is ever refused.
     ///
     /// # Errors
@@ -225,8 +225,8 @@ impl LeaseTable {
         }
     }
 
-    /// Notes that the lease of `address` is gone, and came to nothing: who had it before is still who had it last. That it
-    /// was not there is success.
+    /// Notes that the lease of `address` is gone, and came to nothing: who had it before is still who had it last. That
+    /// it was not there is success.
     pub fn remove(&mut self, address: IpAddr) {
         if self.leases.remove(&address).is_none() {
             return;
@@ -237,8 +237,8 @@ impl LeaseTable {
         }
     }
 
-    /// The MAC address that neighbours may still believe the address to be at: that of its last holder, if there was one
-    /// and it is remembered.
+    /// The MAC address that neighbours may still believe the address to be at: that of its last holder, if there was
+    /// one and it is remembered.
     pub fn last_mac(&self, address: IpAddr) -> Option<MacAddress> {
         self.formers.mac(address)
     }
@@ -249,7 +249,8 @@ impl LeaseTable {
         last.filter(|address| !self.leases.contains_key(address))
     }
 
-    /// Adds to `transaction` what gives back those of `addresses` that are leased, and remembers that `parting` had them.
+    /// Adds to `transaction` what gives back those of `addresses` that are leased, and remembers that `parting` had
+    /// them.
     ///
     /// No more than a fixed number of free addresses are remembered; those that have been free for longest are dropped.
     /// Of many releases at once, some may drop the same ones, and the store keep a few more than it should.

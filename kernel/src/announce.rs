@@ -1,9 +1,9 @@
 //! Telling the neighbours who has an address from now on, so that neither a cache nor a switch has to find out.
 //!
-//! An IPv4 address is announced as RFC 5227 §2.3 says, by an ARP request of its holder for its own address: whoever has an
-//! entry for it takes the sender's MAC address over at once (RFC 826; Linux calls it gratuitous), and every switch on the
-//! way learns the port. For IPv6 it is an unsolicited neighbour advertisement with the override flag (RFC 4861 §7.2.6).
-//! One of each: on a bridge of this host nothing is lost that RFC 5227's second one would make up for.
+//! An IPv4 address is announced as RFC 5227 §2.3 says, by an ARP request of its holder for its own address: whoever has
+//! an entry for it takes the sender's MAC address over at once (RFC 826; Linux calls it gratuitous), and every switch
+//! on the way learns the port. For IPv6 it is an unsolicited neighbour advertisement with the override flag (RFC 4861
+//! §7.2.6). One of each: on a bridge of this host nothing is lost that RFC 5227's second one would make up for.
 //!
 //! Such a frame goes to every port of a bridge. So it is sent only where somebody may believe something else
 //! ([`model::Announcement`]), which is rare: the MAC address of an endpoint follows from its IP address.
@@ -46,8 +46,8 @@ struct LinkAddress {
     address: [u8; 8],
 }
 
-// SAFETY: the pointer is to a value that lives as long as the call, with its size, and the value is laid out as the kernel
-// wants a `sockaddr_ll`; every bit pattern of it is one.
+// SAFETY: the pointer is to a value that lives as long as the call, with its size, and the value is laid out as the
+// kernel wants a `sockaddr_ll`; every bit pattern of it is one.
 #[expect(unsafe_code, reason = "rustix has no address of AF_PACKET")]
 unsafe impl SocketAddrArg for LinkAddress {
     unsafe fn with_sockaddr<R>(&self, call: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
@@ -55,10 +55,10 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// Two threads that an attach does not wait for; they end with the last handle. One announces: on a bridge, a frame to all is
-/// copied to every port before the call that sends it returns, which takes milliseconds where there are a thousand. The other
-/// closes packet sockets: closing one waits for an RCU grace period (`packet_release` in `net/packet/af_packet.c`), some
-/// 10 ms, so it would hold up the next announcement.
+/// Two threads that an attach does not wait for; they end with the last handle. One announces: on a bridge, a frame to
+/// all is copied to every port before the call that sends it returns, which takes milliseconds where there are a
+/// thousand. The other closes packet sockets: closing one waits for an RCU grace period (`packet_release` in
+/// `net/packet/af_packet.c`), some 10 ms, so it would hold up the next announcement.
 #[derive(Clone)]
 pub(crate) struct Herald {
     announcements: mpsc::Sender<(Announcer, u32, Inside)>,

@@ -1,12 +1,13 @@
 //! That one daemon at a time works on a network namespace.
 //!
 //! Two would take each other's bridges and rules for leftovers, whatever directories they have. A claim is a group of
-//! nfnetlink_log that a socket is bound to and that no rule ever logs to: the kernel binds a group of a network namespace
-//! to one socket at a time, and frees it when that socket is closed, however its process ends. Nobody without the right to
-//! change the namespace's rules can bind one, so none can be in the way, and no change of rules touches it.
+//! nfnetlink_log that a socket is bound to and that no rule ever logs to: the kernel binds a group of a network
+//! namespace to one socket at a time, and frees it when that socket is closed, however its process ends. Nobody without
+//! the right to change the namespace's rules can bind one, so none can be in the way, and no change of rules touches
+//! it.
 //!
-//! A table with an owner (`NFT_TABLE_F_OWNER`) would do the same from Linux 5.12 on, but as long as there is one, nft 1.0.6
-//! writes broken JSON for everybody who lists the ruleset.
+//! A table with an owner (`NFT_TABLE_F_OWNER`) would do the same from Linux 5.12 on, but as long as there is one, nft
+//! 1.0.6 writes broken JSON for everybody who lists the ruleset.
 
 use std::{
     fs, thread,
@@ -33,9 +34,9 @@ const NFULNL_MSG_CONFIG: u8 = 1;
 const NFULA_CFG_CMD: u16 = 1;
 const NFULNL_CFG_CMD_BIND: u8 = 1;
 
-/// After which pause a claim that is taken is tried again, and for how long where a process that runs has it, and where it
-/// has ended: between fork(2) and execve(2) a child of the last daemon, `nft` as a rule, holds its sockets a moment longer
-/// than itself.
+/// After which pause a claim that is taken is tried again, and for how long where a process that runs has it, and where
+/// it has ended: between fork(2) and execve(2) a child of the last daemon, `nft` as a rule, holds its sockets a moment
+/// longer than itself.
 const PAUSE: Duration = Duration::from_millis(20);
 const RUNS: Duration = Duration::from_millis(200);
 const HAS_ENDED: Duration = Duration::from_secs(5);
@@ -100,8 +101,8 @@ fn holder() -> Option<u32> {
     groups.lines().map(numbers).find(|numbers| numbers.first() == Some(&GROUP.into()))?.get(1).copied()
 }
 
-/// The process whose first socket has this port, if that can be said: another may have the number by chance, but not the
-/// name as well.
+/// The process whose first socket has this port, if that can be said: another may have the number by chance, but not
+/// the name as well.
 fn process_with_port(port: u32) -> Option<u32> {
     let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
     let own = name("self")?;

@@ -1,4 +1,5 @@
-//! Conntrack's entries: those that outlived what allowed them go, and connections that it has not seen are made known to it.
+//! Conntrack's entries: those that outlived what allowed them go, and connections that it has not seen are made known
+//! to it.
 
 mod judged;
 mod remembered;
@@ -71,9 +72,9 @@ struct Tuple {
     destination_port: u16,
 }
 
-/// Deletes the entries of all `flows`, and nothing else. For one, the kernel picks out what has its address; for more, or if
-/// there are few entries, its table is read once. A walk through the table takes milliseconds even if nothing is in it, so an
-/// empty one is not read. `route` is asked for the host's addresses where they matter.
+/// Deletes the entries of all `flows`, and nothing else. For one, the kernel picks out what has its address; for more,
+/// or if there are few entries, its table is read once. A walk through the table takes milliseconds even if nothing is
+/// in it, so an empty one is not read. `route` is asked for the host's addresses where they matter.
 pub(crate) fn forget(socket: &mut Socket, route: &mut Socket, flows: &[Flows]) -> Result<(), KernelError> {
     let action = |doing| {
         let several = match flows {
@@ -96,8 +97,8 @@ pub(crate) fn forget(socket: &mut Socket, route: &mut Socket, flows: &[Flows]) -
         [Flows::Published(published)] if published.to.is_ipv4() => vec![filter(Direction::Reply, published.to.ip())],
         [Flows::Before(published)] => vec![(family(published.to.ip()), Vec::new())],
         [Flows::Beyond(range)] => vec![(family(range.addr()), Vec::new())],
-        // Nor are those of IPv6 picked out: `ctnetlink_filter_match_tuple` (Linux 5.8 to at least 6.18) takes equal addresses for
-        // different ones.
+        // Nor are those of IPv6 picked out: `ctnetlink_filter_match_tuple` (Linux 5.8 to at least 6.18) takes equal
+        // addresses for different ones.
         [_] => vec![(NetfilterProtoFamily::IPv6, Vec::new())],
         _ => vec![(NetfilterProtoFamily::Unspec, Vec::new())],
     };
@@ -117,9 +118,9 @@ pub(crate) fn forget(socket: &mut Socket, route: &mut Socket, flows: &[Flows]) -
 
 /// Deletes the entries of connections that were opened to one of these addresses themselves.
 ///
-/// The rules let nobody open one but the host and neighbours. So who came in while there were no rules does not go on. Policies
-/// ask conntrack who opened a connection, so those of whoever had the right stay. `containers` holds each with the ranges of
-/// its neighbours; `route` is asked for the host's addresses.
+/// The rules let nobody open one but the host and neighbours. So who came in while there were no rules does not go on.
+/// Policies ask conntrack who opened a connection, so those of whoever had the right stay. `containers` holds each with
+/// the ranges of its neighbours; `route` is asked for the host's addresses.
 pub(crate) fn forget_uninvited(
     socket: &mut Socket,
     route: &mut Socket,

@@ -33,8 +33,8 @@ use crate::{
     worker::Worker,
 };
 
-/// How much sooner than others the thread that changes the network gets a processor (`setpriority(2)`): whoever starts or
-/// attaches waits for it, and while it holds the kernel's lock of interfaces (RTNL) so does everybody else.
+/// How much sooner than others the thread that changes the network gets a processor (`setpriority(2)`): whoever starts
+/// or attaches waits for it, and while it holds the kernel's lock of interfaces (RTNL) so does everybody else.
 const PRIORITY: i32 = -10;
 /// The same of the thread that only looks.
 const LEISURE: i32 = 10;
@@ -61,9 +61,9 @@ pub struct Kernel {
 pub enum Removal {
     /// Once nothing of it is left.
     Awaited,
-    /// Once its links are down and its ports closed, so that nobody can reach it or be reached from it, and a container that
-    /// goes on finds no more what it lost. Its links, its flows and its namespace go within a fifth of a second, together
-    /// with those of others. Whatever needs the same names or the same address waits for that.
+    /// Once its links are down and its ports closed, so that nobody can reach it or be reached from it, and a container
+    /// that goes on finds no more what it lost. Its links, its flows and its namespace go within a fifth of a second,
+    /// together with those of others. Whatever needs the same names or the same address waits for that.
     Swept,
 }
 
@@ -79,8 +79,8 @@ impl Kernel {
     /// Starts work in the calling thread's network namespace.
     ///
     /// `run_dir` must be on a file system that does not outlive the boot; namespaces are pinned in its directory
-    /// `netns`, which is made if it is missing. `shortcut` says whether frames between containers may go past their bridge
-    /// where the kernel can do that and nobody else looks at them.
+    /// `netns`, which is made if it is missing. `shortcut` says whether frames between containers may go past their
+    /// bridge where the kernel can do that and nobody else looks at them.
     ///
     /// # Errors
     /// When the directory cannot be made or no netlink socket can be opened.
@@ -94,8 +94,8 @@ impl Kernel {
         let mut first = worker()?;
         terms.begin(&mut first.route);
         let sweeper = Arc::new(Sweeper::start(first)?);
-        // Whoever reconciles everything waits for it, most of all at the start; nobody waits for the looks, and they had
-        // better not keep anybody waiting.
+        // Whoever reconciles everything waits for it, most of all at the start; nobody waits for the looks, and they
+        // had better not keep anybody waiting.
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let jobs =
             serve("fabric-kernel", PRIORITY, Worker { processors, hurries: true, ..worker()? }, sweeper.clone())?;
@@ -110,8 +110,8 @@ impl Kernel {
     /// counts. `after` is called after each applied change, of those that are swept on another thread.
     ///
     /// A report of a narrow scope that holds a [`Change::InstallFirewall`] means that someone destroyed the rules;
-    /// elements beyond the scope may be missing until [`Scope::Firewall`] has been reconciled. That scope also deletes the
-    /// conntrack entries of connections that others opened to containers while there were no rules.
+    /// elements beyond the scope may be missing until [`Scope::Firewall`] has been reconciled. That scope also deletes
+    /// the conntrack entries of connections that others opened to containers while there were no rules.
     ///
     /// # Errors
     /// [`KernelError::Changes`] lists each change that failed; those that did not depend on it have been applied. Any
@@ -193,8 +193,8 @@ impl Kernel {
         self.namespaces.is_pinned(name)
     }
 
-    /// Pins the namespace that a container's process is in, unless one is pinned under this name: somebody unmounted it,
-    /// and a new one would not be the container's.
+    /// Pins the namespace that a container's process is in, unless one is pinned under this name: somebody unmounted
+    /// it, and a new one would not be the container's.
     ///
     /// # Errors
     /// When the process has ended, or its namespace cannot be pinned.
@@ -203,8 +203,8 @@ impl Kernel {
         task::spawn_blocking(move || namespaces.adopt(&name, pid)).await.unwrap_or(Err(KernelError::Stopped))
     }
 
-    /// Opens sockets in a namespace that answer datagrams and connections at `local`. As long as one of them is open, the
-    /// kernel keeps the namespace.
+    /// Opens sockets in a namespace that answer datagrams and connections at `local`. As long as one of them is open,
+    /// the kernel keeps the namespace.
     ///
     /// # Errors
     /// When the namespace is not there, or the address is taken in it.
@@ -280,8 +280,9 @@ impl Kernel {
         ask(&self.looks, move |worker, _| worker.splice.takes(&port, &frame)).await
     }
 
-    /// Leads all frames by their bridges again: nobody would take the shortcut away should another program's rules come to
-    /// look at them. Unmounts the directory of namespaces, unless one is pinned in it still. No more work may be asked for.
+    /// Leads all frames by their bridges again: nobody would take the shortcut away should another program's rules come
+    /// to look at them. Unmounts the directory of namespaces, unless one is pinned in it still. No more work may be
+    /// asked for.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -336,8 +337,8 @@ impl Kernel {
         task::spawn_blocking(octets::of_bridges).await.unwrap_or(Err(KernelError::Stopped))
     }
 
-    /// The maximum transmission unit, in octets, of the interface with the default route, of IPv4 or else of IPv6; 1500 if
-    /// there is none.
+    /// The maximum transmission unit, in octets, of the interface with the default route, of IPv4 or else of IPv6; 1500
+    /// if there is none.
     ///
     /// # Errors
     /// When the kernel does not answer.
@@ -361,8 +362,8 @@ impl Kernel {
     }
 }
 
-/// Starts a thread that does one job after the other until nobody can hand over another, in the namespace of the calling
-/// thread.
+/// Starts a thread that does one job after the other until nobody can hand over another, in the namespace of the
+/// calling thread.
 fn serve(
     name: &str,
     priority: i32,

@@ -1,7 +1,7 @@
 //! Firewalls of others on the host: whether they let Fabric's traffic pass.
 //!
-//! In nftables a packet passes if every base chain of its hook lets it; what Fabric's own table accepts, another may still
-//! drop. Nothing is done about that, because it is the owner's will; but it is told.
+//! In nftables a packet passes if every base chain of its hook lets it; what Fabric's own table accepts, another may
+//! still drop. Nothing is done about that, because it is the owner's will; but it is told.
 
 use std::{
     fmt,

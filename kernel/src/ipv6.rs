@@ -13,12 +13,12 @@ impl Interfaces {
         Directory::open("/proc/sys/net/ipv6/conf").map(Self)
     }
 
-    /// Turns IPv6 on an interface on or off. Where it is turned on, nobody but Fabric says what its addresses and routes are,
-    /// and they can be used at once.
+    /// Turns IPv6 on an interface on or off. Where it is turned on, nobody but Fabric says what its addresses and
+    /// routes are, and they can be used at once.
     pub(crate) fn set(&self, name: &IfName, to: Ipv6) -> Result<(), KernelError> {
         match to {
-            // A kernel that speaks no IPv6 has no such setting, nor has an interface for packets of less than 1280 octets
-            // (RFC 8200 §5).
+            // A kernel that speaks no IPv6 has no such setting, nor has an interface for packets of less than 1280
+            // octets (RFC 8200 §5).
             Ipv6::Off => self.0.write(&format!("{name}/disable_ipv6"), "1").map(drop),
             Ipv6::Credulous => self.turn_on(name, &["disable_ipv6"]),
             Ipv6::On => self.turn_on(name, &["accept_ra", "accept_dad", "disable_ipv6"]),

@@ -2,9 +2,9 @@
 //! ask the host.
 //!
 //! Rules of the family `bridge` do; where `br_netfilter` has bridges call iptables
-//! (`net.bridge.bridge-nf-call-iptables`), so do those of IP families; and so do those at the ingress or egress of a port.
-//! At questions look those of IP families wherever bridges call nothing, too, and those at a bridge itself.
-//! A chain counts as soon as it holds a rule or drops by its policy: whom it means to judge is not worked out.
+//! (`net.bridge.bridge-nf-call-iptables`), so do those of IP families; and so do those at the ingress or egress of a
+//! port. At questions look those of IP families wherever bridges call nothing, too, and those at a bridge itself. A
+//! chain counts as soon as it holds a rule or drops by its policy: whom it means to judge is not worked out.
 
 use std::path::Path;
 

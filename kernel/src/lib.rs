@@ -14,11 +14,11 @@
 //! * block `0xfab1` of traffic control's filters, and the `clsact` that leads to it at a port;
 //! * the files in the directory of namespaces.
 //!
-//! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding` are turned
-//! on when a network needs them, the latter after interfaces that heed routers (`accept_ra`) were told to go on. A note in
-//! the run directory says so, and as long as it is there, what neither comes from nor goes to a network of Fabric is not
-//! forwarded. Forwarding is never turned off again, because by then another program may rely on it; whoever wants the host
-//! to forward for other purposes too removes the note.
+//! Nothing else is ever changed, with one exception: `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding` are
+//! turned on when a network needs them, the latter after interfaces that heed routers (`accept_ra`) were told to go on.
+//! A note in the run directory says so, and as long as it is there, what neither comes from nor goes to a network of
+//! Fabric is not forwarded. Forwarding is never turned off again, because by then another program may rely on it;
+//! whoever wants the host to forward for other purposes too removes the note.
 
 mod announce;
 mod claim;

@@ -100,8 +100,8 @@ pub(crate) fn create_bridge(socket: &mut Socket, name: &IfName, bridge: &Bridge)
         .mtu(bridge.mtu)
         .stp_state(BridgeStpState::Disabled)
         .forward_delay(0)
-        // Nobody asks the containers which groups they listen to, and a bridge that has heard nobody ask sends to all. So
-        // snooping would only have it remember what they say, and ask each port whenever one joins.
+        // Nobody asks the containers which groups they listen to, and a bridge that has heard nobody ask sends to all.
+        // So snooping would only have it remember what they say, and ask each port whenever one joins.
         .mcast_snooping(false)
         .down()
         .build();
@@ -222,8 +222,8 @@ pub(crate) fn set(socket: &mut Socket, name: &IfName, settings: &LinkSettings) -
     Ok(())
 }
 
-/// Has what passes from port to port of a bridge come by rules of the family `inet`, or no longer. The kernel would take the
-/// setting where nobody heeds it.
+/// Has what passes from port to port of a bridge come by rules of the family `inet`, or no longer. The kernel would
+/// take the setting where nobody heeds it.
 fn filter(name: &IfName, filtered: Switch) -> Result<Request, KernelError> {
     let is_on = filtered == Switch::On;
     if is_on && Setting::BridgesCall(Family::Ipv4).read()?.is_none() {
@@ -237,8 +237,8 @@ fn filter(name: &IfName, filtered: Switch) -> Result<Request, KernelError> {
 ///
 /// The kernel handles a new carrier in a work queue (`net/core/link_watch.c`). Until that has run, a bridge drops what
 /// the host sends and a port what it receives, and a lost SYN costs a second. Since Linux 6.8 showing an interface
-/// brings its state up to date at once; before, only waiting helps. Returns the bridge, unless somebody took the port away
-/// from it or holds a link down: the next reconcile will see that.
+/// brings its state up to date at once; before, only waiting helps. Returns the bridge, unless somebody took the port
+/// away from it or holds a link down: the next reconcile will see that.
 pub(crate) fn await_forwarding(socket: &mut Socket, port: &IfName) -> Result<Option<Link>, KernelError> {
     for _ in 0..LINK_WATCH_MILLISECONDS {
         let port = find_ours(socket, port)?;

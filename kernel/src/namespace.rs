@@ -83,8 +83,9 @@ impl Namespaces {
     /// Uses `directory`, makes it if it is missing, and mounts it over itself unless that was done before.
     ///
     /// So whoever copies the host's mounts, as each container's shim does, gets rid of every pin in it by a single
-    /// unmount instead of one for each, which makes the cost of a start grow with the number of containers. The mount is
-    /// private: pins do not appear in the mount namespaces of other programs, where they would outlive their removal here.
+    /// unmount instead of one for each, which makes the cost of a start grow with the number of containers. The mount
+    /// is private: pins do not appear in the mount namespaces of other programs, where they would outlive their removal
+    /// here.
     pub(crate) fn open(directory: &Path) -> Result<Self, KernelError> {
         let failed = |action| move |source| KernelError::File { action, path: directory.into(), source };
         fs::create_dir_all(directory).map_err(failed("create"))?;

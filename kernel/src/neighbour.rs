@@ -1,8 +1,8 @@
 //! What a container and its host are told of each other before either has asked (RTM_NEWNEIGH of the IP families).
 //!
-//! A question goes to everybody on the network, and on a network of a thousand the bridge takes a millisecond to find out
-//! whom it concerns. Whoever was told asks whether that is so once it has used it, as of any entry that is stale (RFC 4861
-//! §7.3.2), and where it cannot be told it asks as ever.
+//! A question goes to everybody on the network, and on a network of a thousand the bridge takes a millisecond to find
+//! out whom it concerns. Whoever was told asks whether that is so once it has used it, as of any entry that is stale
+//! (RFC 4861 §7.3.2), and where it cannot be told it asks as ever.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,8 @@ pub(crate) fn tell_container(socket: &mut Socket, index: u32, inside: &Inside, m
     tell(socket, index, inside.gateways(), mac, inside);
 }
 
-/// Tells the host where a container is. `bridge` is the index of its network's bridge, `socket` of the host's namespace.
+/// Tells the host where a container is. `bridge` is the index of its network's bridge, `socket` of the host's
+/// namespace.
 pub(crate) fn tell_host(socket: &mut Socket, bridge: u32, inside: &Inside) {
     if let Some(mac) = inside.mac {
         tell(socket, bridge, inside.addresses.iter().map(IpNet::addr), mac, inside);

@@ -18,8 +18,8 @@ const ERROR_TEXT: u16 = 1;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// How many requests are sent before their answers are read, so that the answers fit the receive buffer.
 const WINDOW: usize = 64;
-/// How often a dump that raced with a change is started again, and after how many of them it waits a little before: so much
-/// longer each time, and half a second in all.
+/// How often a dump that raced with a change is started again, and after how many of them it waits a little before: so
+/// much longer each time, and half a second in all.
 const DUMP_ATTEMPTS: u32 = 16;
 const DUMP_ATTEMPTS_AT_ONCE: u32 = 6;
 const DUMP_PAUSE: Duration = Duration::from_millis(10);
@@ -132,7 +132,8 @@ impl Socket {
         Ok(Self { socket, sequence: 0, port, attempts: DUMP_ATTEMPTS, objects: usize::MAX })
     }
 
-    /// The same socket, where whoever makes the objects must not keep others waiting by their number, or by changing them.
+    /// The same socket, where whoever makes the objects must not keep others waiting by their number, or by changing
+    /// them.
     pub(crate) fn impatient(self) -> Self {
         Self { attempts: FEW_ATTEMPTS, objects: MANY_OBJECTS, ..self }
     }

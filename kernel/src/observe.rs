@@ -29,8 +29,9 @@ pub(crate) type Unreadable = BTreeMap<NamespaceName, KernelError>;
 const FEW: usize = 32;
 
 impl Worker {
-    /// Looks at what lies within the scope. Firewall elements are looked up by the keys of those desired as well. Where that
-    /// is everything, a namespace that cannot be looked into keeps nobody from seeing the others; why is returned as well.
+    /// Looks at what lies within the scope. Firewall elements are looked up by the keys of those desired as well. Where
+    /// that is everything, a namespace that cannot be looked into keeps nobody from seeing the others; why is returned
+    /// as well.
     pub(crate) fn observe(&mut self, scope: &Scope, desired: &State) -> Result<(Observed, Unreadable), KernelError> {
         let mut state = State::empty();
         if *scope == Scope::Shortcut {

@@ -4,13 +4,13 @@
 //! are about. All else changes when policies do, or when the first endpoint of a kind comes; that is one run of `nft`.
 //! Either is one transaction, apart from sets that no rule asks yet: they come ahead.
 //!
-//! A table that is made anew comes in two transactions, of which the first lets nobody open a connection who is judged: the
-//! elements of some sets are there a little after the rules that ask them.
+//! A table that is made anew comes in two transactions, of which the first lets nobody open a connection who is judged:
+//! the elements of some sets are there a little after the rules that ask them.
 //!
 //! The table says of itself what it was made of (`structure/marker.rs`): a hash of the commands that make all but the
 //! elements of endpoints, and one of what the kernel made of them, the elements of all other sets included. Elements of
-//! endpoints are read and compared one by one. So what is remembered here of the last change is believed only as long as
-//! the kernel tells of no change by others, or if the table itself says the same.
+//! endpoints are read and compared one by one. So what is remembered here of the last change is believed only as long
+//! as the kernel tells of no change by others, or if the table itself says the same.
 
 mod element;
 mod sums;
@@ -87,7 +87,8 @@ impl Police {
         Ok(self.known.clone().map_or(Policing::Altered, Policing::Holds))
     }
 
-    /// Applies one of the changes that are about the table. What one that fails has left of it is found by the next look.
+    /// Applies one of the changes that are about the table. What one that fails has left of it is found by the next
+    /// look.
     pub(crate) fn apply(&mut self, socket: &mut Socket, change: &Change) -> Result<(), KernelError> {
         let before = self.known.take();
         let applied = match change {
@@ -142,7 +143,8 @@ impl Police {
         Ok(())
     }
 
-    /// Adds and deletes elements, all in one transaction, and looks at the sets that are as constant as rules otherwise.
+    /// Adds and deletes elements, all in one transaction, and looks at the sets that are as constant as rules
+    /// otherwise.
     fn change_elements(
         &mut self,
         socket: &mut Socket,

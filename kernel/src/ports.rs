@@ -171,8 +171,8 @@ pub(crate) fn in_use() -> Result<HostPorts, KernelError> {
     Ok(HostPorts { listeners, local })
 }
 
-/// The connections of TCP that were opened to programs in the namespace of the calling thread. A program listens at their
-/// port, or, if none does any more, it is none of those that the kernel gives to whoever opens one.
+/// The connections of TCP that were opened to programs in the namespace of the calling thread. A program listens at
+/// their port, or, if none does any more, it is none of those that the kernel gives to whoever opens one.
 pub(crate) fn accepted() -> Result<Vec<Accepted>, KernelError> {
     let mut socket = Socket::open(NETLINK_SOCK_DIAG)?;
     let mut list = |family, states| {

@@ -138,8 +138,8 @@ pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>, KernelError> {
     Ok(replies.iter().filter_map(Route::parse).collect())
 }
 
-/// An address with Fabric's mark, to be put on an interface or taken off it. One of IPv6 can be used at once: that it is
-/// nobody else's is known from its lease, so no second is spent on asking (RFC 4862 §5.4).
+/// An address with Fabric's mark, to be put on an interface or taken off it. One of IPv6 can be used at once: that it
+/// is nobody else's is known from its lease, so no second is spent on asking (RFC 4862 §5.4).
 pub(crate) fn address_message(link: u32, net: IpNet) -> AddressMessage {
     let mut message = match net {
         IpNet::V4(net) => {

@@ -1,6 +1,6 @@
-//! The shortcut from port to port: an eBPF program in front of the ports of bridges, which hands frames between containers of
-//! one network straight to the other container's interface (`bpf_redirect_peer`), past the bridge, its rules, and what
-//! `br_netfilter` calls for bridged frames.
+//! The shortcut from port to port: an eBPF program in front of the ports of bridges, which hands frames between
+//! containers of one network straight to the other container's interface (`bpf_redirect_peer`), past the bridge, its
+//! rules, and what `br_netfilter` calls for bridged frames.
 //!
 //! The same program answers questions for names that containers ask their gateway: [`answer`].
 //!
@@ -223,8 +223,8 @@ impl Splice {
     }
 
     /// Puts the program in front of ports: who may take it first, then the ports, then a new program unless this one
-    /// stands. It may have come since somebody looked, with others whom it is to keep, or have gone with the last port that
-    /// kept it.
+    /// stands. It may have come since somebody looked, with others whom it is to keep, or have gone with the last port
+    /// that kept it.
     fn install(&mut self, passages: &BTreeMap<IfName, Passage>) -> Result<(), KernelError> {
         let installed = self.try_install(passages);
         if let Err(error) = &installed

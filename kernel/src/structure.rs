@@ -1,9 +1,10 @@
 //! The chains, rules, sets and maps of `table inet fabric` and `table bridge fabric`: each put in place by one run of
 //! `nft`, both checked in process.
 //!
-//! The second is written in nft's own language (`structure/ports.nft`), because in JSON no set can be declared whose key
-//! holds a raw part of a packet, or that rules add to. So is the limit of connections (`structure/connections.nft`), which a
-//! third run adds to the first: a kernel may lack what it takes, and everything else is to hold there all the same.
+//! The second is written in nft's own language (`structure/ports.nft`), because in JSON no set can be declared whose
+//! key holds a raw part of a packet, or that rules add to. So is the limit of connections
+//! (`structure/connections.nft`), which a third run adds to the first: a kernel may lack what it takes, and everything
+//! else is to hold there all the same.
 
 mod fingerprint;
 mod limit;
@@ -99,8 +100,9 @@ pub(crate) fn observe(socket: &mut Socket, rules: &Rules, vigil: &mut Vigil) -> 
     Ok(structure)
 }
 
-/// Puts both tables in place with their elements, each in one transaction: at no time is there half of one, save that the
-/// limit of connections comes to the first a moment later. That all is there is told by the marker, which comes last.
+/// Puts both tables in place with their elements, each in one transaction: at no time is there half of one, save that
+/// the limit of connections comes to the first a moment later. That all is there is told by the marker, which comes
+/// last.
 pub(crate) fn install(socket: &mut Socket, rules: &Rules, elements: &BTreeSet<Element>) -> Result<(), KernelError> {
     let table = || NfListObject::Table(schema::Table { family: NfFamily::INet, name: TABLE.into(), handle: None });
     // Declaring it first lets the deletion succeed where there is no table.

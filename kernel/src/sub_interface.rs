@@ -1,4 +1,5 @@
-//! Interfaces that sit on one of the host's, macvlan and ipvlan: made from the host's namespace directly inside a container's.
+//! Interfaces that sit on one of the host's, macvlan and ipvlan: made from the host's namespace directly inside a
+//! container's.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -68,8 +69,8 @@ fn message(kind: SubInterfaceKind) -> LinkMessageBuilder<LinkUnspec> {
     LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(name).set_info_data(data)
 }
 
-/// Whether the kernel can make interfaces of this kind. It is asked for one without a parent: a kernel that knows the kind,
-/// or loads the module that does, misses the parent (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`,
+/// Whether the kernel can make interfaces of this kind. It is asked for one without a parent: a kernel that knows the
+/// kind, or loads the module that does, misses the parent (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`,
 /// `macvlan_common_newlink` in `drivers/net/macvlan.c`), and another says that it does not know it. Nothing is made.
 pub(crate) fn is_known(socket: &mut Socket, kind: SubInterfaceKind) -> Result<bool, KernelError> {
     let request = RouteNetlinkMessage::NewLink(message(kind).build());
@@ -80,8 +81,8 @@ pub(crate) fn is_known(socket: &mut Socket, kind: SubInterfaceKind) -> Result<bo
     }
 }
 
-/// Makes the interface, down, inside its namespace; `socket` is of the host's. One that is there already is left as it is:
-/// whether it is Fabric's is seen when it is configured.
+/// Makes the interface, down, inside its namespace; `socket` is of the host's. One that is there already is left as it
+/// is: whether it is Fabric's is seen when it is configured.
 pub(crate) fn create(socket: &mut Socket, wanted: &SubInterface, namespace: BorrowedFd<'_>) -> Result<(), KernelError> {
     let (parent, inside) = (&wanted.parent, &wanted.inside);
     let missing = || KernelError::Missing { object: format!("interface {} on this host", parent.interface) };

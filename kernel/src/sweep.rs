@@ -1,12 +1,12 @@
-//! Removal of what carries no packet any more, beside the kernel thread and many at a time; and the last of what is made,
-//! which packets go without until it is there.
+//! Removal of what carries no packet any more, beside the kernel thread and many at a time; and the last of what is
+//! made, which packets go without until it is there.
 //!
-//! The kernel takes tens of milliseconds to remove an interface, because it waits until no processor can still see
-//! it, and as long again to look through its conntrack table; the time is the same for one as for a hundred. Nobody
-//! who removes a container needs to wait for either: its links are down and its ports closed by then. So these
-//! changes are queued here, and whatever has been queued within a moment, or while one batch was under way, makes the next
-//! one. Only whoever lives on in a namespace must not find there what it was to lose: such a removal begins as soon
-//! as no other is under way, and is waited for until the interface is out of sight, which is long before it is freed.
+//! The kernel takes tens of milliseconds to remove an interface, because it waits until no processor can still see it,
+//! and as long again to look through its conntrack table; the time is the same for one as for a hundred. Nobody who
+//! removes a container needs to wait for either: its links are down and its ports closed by then. So these changes are
+//! queued here, and whatever has been queued within a moment, or while one batch was under way, makes the next one.
+//! Only whoever lives on in a namespace must not find there what it was to lose: such a removal begins as soon as no
+//! other is under way, and is waited for until the interface is out of sight, which is long before it is freed.
 //!
 //! Who makes or looks at objects of the same name or address waits first ([`Sweeper::settle`]). Nothing depends on
 //! the queue for its memory: if it is lost in a crash, or a removal fails, the next look at everything finds what is
@@ -23,8 +23,8 @@ use model::{Change, Flows, IfName, Scope};
 
 use crate::{KernelError, conntrack, link, worker::Worker};
 
-/// How long a batch waits for more, unless somebody waits for it. What it takes of a processor is missing elsewhere: at first
-/// to the rest of the removal, then to what is started next.
+/// How long a batch waits for more, unless somebody waits for it. What it takes of a processor is missing elsewhere: at
+/// first to the rest of the removal, then to what is started next.
 const REST: Duration = Duration::from_millis(100);
 
 /// What is told of each change that was applied.

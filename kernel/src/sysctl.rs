@@ -16,8 +16,8 @@ use rustix::{
 
 use crate::KernelError;
 
-/// A file below `/proc` that is read again and again, and opened once. Of a network namespace it shows that of the thread that
-/// made this; one that the kernel does not have then is looked for whenever it is read.
+/// A file below `/proc` that is read again and again, and opened once. Of a network namespace it shows that of the
+/// thread that made this; one that the kernel does not have then is looked for whenever it is read.
 pub(crate) struct Held {
     path: PathBuf,
     file: Option<File>,
@@ -67,7 +67,8 @@ pub(crate) enum Setting<'a> {
     Forwarding(Family),
     /// Whether an interface forwards IPv6: a router's does not heed other routers.
     InterfaceForwarding(&'a str),
-    /// Whether an interface takes addresses and routes from router advertisements: 0 never, 1 unless it forwards, 2 always.
+    /// Whether an interface takes addresses and routes from router advertisements: 0 never, 1 unless it forwards, 2
+    /// always.
     RouterAdvertisements(&'a str),
     /// Whether 127.0.0.0/8 may be routed over an interface.
     LoopbackRouting(&'a IfName),
@@ -159,8 +160,8 @@ pub(crate) fn set_loopback_routing(name: &IfName, to: Switch) -> Result<(), Kern
 /// A directory below `/proc/sys/net` of one network namespace, open.
 ///
 /// The kernel finds a name there by walking past the entries of that name of every other network namespace
-/// (`proc_sys_compare` in `fs/proc/proc_sysctl.c`), which takes up to 1 ms where there are 1,000. What is sought from an open
-/// directory on is found at once.
+/// (`proc_sys_compare` in `fs/proc/proc_sysctl.c`), which takes up to 1 ms where there are 1,000. What is sought from
+/// an open directory on is found at once.
 pub(crate) struct Directory {
     path: &'static str,
     /// None where the kernel does not have it.
@@ -206,8 +207,8 @@ impl Directory {
     }
 }
 
-/// What every container's namespace has: no IPv6 but where an interface is given it, any port for any user, ping for any
-/// group. The last two are what container tools give, so that images need fewer capabilities.
+/// What every container's namespace has: no IPv6 but where an interface is given it, any port for any user, ping for
+/// any group. The last two are what container tools give, so that images need fewer capabilities.
 const CONTAINER: [(&str, [(&str, &str); 2]); 2] = [
     ("/proc/sys/net/ipv6/conf", [("all/disable_ipv6", "1"), ("default/disable_ipv6", "1")]),
     ("/proc/sys/net/ipv4", [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")]),

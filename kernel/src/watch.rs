@@ -4,8 +4,8 @@
 //! order changes nothing and so causes no further notice. Changes of Fabric's own are told apart where the kernel says
 //! who asked for them (rules), and by their outcome where it does not (interfaces).
 //!
-//! Only the namespace that [`crate::Kernel::open`] was called in is watched. In a container's namespace nothing enforces
-//! anything; what its owner does there is found by the look at everything.
+//! Only the namespace that [`crate::Kernel::open`] was called in is watched. In a container's namespace nothing
+//! enforces anything; what its owner does there is found by the look at everything.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -33,10 +33,11 @@ use crate::{
 /// How long an interface may look damaged before it counts: making one takes several messages, the first of which shows
 /// it down and in no bridge.
 const SETTLING: Duration = Duration::from_millis(20);
-/// How long after a look that failed the next is due: what was in its way, such as too few descriptors, may be out of it.
+/// How long after a look that failed the next is due: what was in its way, such as too few descriptors, may be out of
+/// it.
 const ANOTHER_LOOK: Duration = Duration::from_secs(1);
-/// Room for the notifications of a ruleset with thousands of elements that is flushed at once. The kernel allows as much
-/// as `net.core.rmem_max` says.
+/// Room for the notifications of a ruleset with thousands of elements that is flushed at once. The kernel allows as
+/// much as `net.core.rmem_max` says.
 const BUFFER: u32 = 4 << 20;
 /// So much is looked at before more is read.
 const ENOUGH: usize = 1 << 20;
@@ -61,8 +62,8 @@ pub enum Notice {
     Addresses,
     /// Somebody else changed Fabric's rules, or the elements of its sets.
     Rules,
-    /// Somebody changed rules of their own: they may look at what passes a bridge now, or no longer. Or nobody could see
-    /// whether they do, for want of descriptors for example.
+    /// Somebody changed rules of their own: they may look at what passes a bridge now, or no longer. Or nobody could
+    /// see whether they do, for want of descriptors for example.
     Judges,
     /// An interface of Fabric's is gone, down, in no bridge, or without an address it had. It may be so because it is
     /// no longer desired.
@@ -131,8 +132,8 @@ impl Sockets {
     }
 }
 
-/// A socket that the kernel's notifications to these groups can be read from without waiting, those from now on, about the
-/// namespace of the calling thread.
+/// A socket that the kernel's notifications to these groups can be read from without waiting, those from now on, about
+/// the namespace of the calling thread.
 pub(crate) fn subscribe(protocol: isize, groups: &[u32]) -> Result<netlink_sys::Socket, KernelError> {
     let open = || {
         let mut socket = netlink_sys::Socket::new(protocol)?;
@@ -216,8 +217,8 @@ async fn at(moment: Option<Instant>) {
 }
 
 fn register(socket: netlink_sys::Socket) -> Result<AsyncFd<netlink_sys::Socket>, KernelError> {
-    // SAFETY: the socket owns its descriptor, names the same one whenever it is asked, and closes it when it is dropped,
-    // which `AsyncFd` does after it has taken it out of the reactor.
+    // SAFETY: the socket owns its descriptor, names the same one whenever it is asked, and closes it when it is
+    // dropped, which `AsyncFd` does after it has taken it out of the reactor.
     #[expect(unsafe_code, reason = "that the descriptor stays open and the same is this type's to promise")]
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
     registered.map_err(|error| unwatchable(error.into()))

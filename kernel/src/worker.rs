@@ -39,8 +39,8 @@ const LOOPBACK: &str = "lo";
 /// How long to wait before looking again whether a link is gone: the kernel takes one to ten milliseconds to unlist it.
 const GLANCE: Duration = Duration::from_micros(300);
 
-/// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state but that the
-/// kernel has told of no change to the rules.
+/// Sockets and descriptors of the namespace that the kernel thread works in. They hold no knowledge of its state but
+/// that the kernel has told of no change to the rules.
 pub(crate) struct Worker {
     pub(crate) run_dir: PathBuf,
     pub(crate) namespaces: Namespaces,
@@ -56,8 +56,8 @@ pub(crate) struct Worker {
     pub(crate) rules: structure::Rules,
     /// How many processors it may use at a time.
     pub(crate) processors: usize,
-    /// Whether somebody waits for its first look at everything, until it has had it: the settings of namespaces are left to
-    /// the next one.
+    /// Whether somebody waits for its first look at everything, until it has had it: the settings of namespaces are
+    /// left to the next one.
     pub(crate) hurries: bool,
     pub(crate) herald: Herald,
 }
@@ -163,8 +163,8 @@ impl Worker {
         if failures.is_empty() { Ok(report) } else { Err(KernelError::Changes(failures)) }
     }
 
-    /// Waits until nobody finds the links any more that the sweeper is to remove. One that it could not remove is removed
-    /// here, so that whoever waits is told.
+    /// Waits until nobody finds the links any more that the sweeper is to remove. One that it could not remove is
+    /// removed here, so that whoever waits is told.
     fn lose_sight(&mut self, removals: Vec<Change>, sweeper: &Sweeper) -> Vec<Failure> {
         if !removals.is_empty() {
             sweeper.hurry();
@@ -186,8 +186,8 @@ impl Worker {
         failures
     }
 
-    /// Observes and compares. Here a namespace that cannot be looked into is an error, for nothing is to be said that was
-    /// not seen.
+    /// Observes and compares. Here a namespace that cannot be looked into is an error, for nothing is to be said that
+    /// was not seen.
     pub(crate) fn difference(&mut self, scope: &Scope, desired: State) -> Result<Vec<Change>, KernelError> {
         let desired = desired.within(scope);
         let (observed, unreadable) = self.observe(scope, &desired)?;
@@ -197,8 +197,8 @@ impl Worker {
         }
     }
 
-    /// Configures a container's interface; returns its index, a socket of its namespace, and what it is announced with, if
-    /// it is to be.
+    /// Configures a container's interface; returns its index, a socket of its namespace, and what it is announced with,
+    /// if it is to be.
     fn configure(
         &mut self,
         inside: &Inside,
@@ -226,8 +226,8 @@ impl Worker {
         Ok((link.index, socket, announcer))
     }
 
-    /// Waits until frames pass a port, and tells the container behind it and the host where the other is. `socket` is of
-    /// the container's namespace, `index` that of its interface.
+    /// Waits until frames pass a port, and tells the container behind it and the host where the other is. `socket` is
+    /// of the container's namespace, `index` that of its interface.
     fn acquaint(&mut self, port: &IfName, inside: &Inside, index: u32, mut socket: Socket) -> Result<(), KernelError> {
         let Some(bridge) = link::await_forwarding(&mut self.route, port)? else { return Ok(()) };
         if inside.ipv6 != Ipv6::Off {
@@ -348,8 +348,8 @@ impl Worker {
     }
 }
 
-/// The addresses of all containers on bridges, each with the ranges of its neighbours: those of the bridge and of whoever is on
-/// it.
+/// The addresses of all containers on bridges, each with the ranges of its neighbours: those of the bridge and of
+/// whoever is on it.
 fn addresses(desired: &State) -> BTreeMap<IpAddr, BTreeSet<IpNet>> {
     let mut ranges: BTreeMap<&IfName, BTreeSet<IpNet>> = BTreeMap::new();
     for (name, bridge) in &desired.bridges {

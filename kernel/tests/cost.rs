@@ -42,8 +42,8 @@ fn wide(attachments: &[Attachment]) -> State {
     state
 }
 
-/// The least time of many to attach and to detach one endpoint whose namespace comes from the pool: what it costs, whatever else
-/// the machine did in the other turns.
+/// The least time of many to attach and to detach one endpoint whose namespace comes from the pool: what it costs,
+/// whatever else the machine did in the other turns.
 fn measure(lab: &Lab, neighbours: &[Attachment]) -> (Duration, Duration) {
     let (mut attach, mut detach) = (Vec::new(), Vec::new());
     for _ in 0..21 {

@@ -125,7 +125,8 @@ fn whoever_is_asked_for_among_a_thousand_answers() {
     lab::run(|lab| {
         let bridge = network(1).bridge();
         lab.settle(&state(&[attachment(12, &[]), attachment(13, &[])]));
-        // Who tells all where he is comes to all. The kernel does so when an interface is given an address, even its own.
+        // Who tells all where he is comes to all. The kernel does so when an interface is given an address, even its
+        // own.
         lab.sh_at(Place::Container(12), "ip neigh replace 10.89.1.13 lladdr 02:00:00:00:00:99 dev eth0 nud stale");
         lab.sh_at(
             Place::Container(13),

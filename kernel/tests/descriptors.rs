@@ -1,5 +1,5 @@
-//! What cannot be seen for want of descriptors counts as being in the way, and is looked at again soon. The limit is one of
-//! the whole process, so there is no other test beside this one.
+//! What cannot be seen for want of descriptors counts as being in the way, and is looked at again soon. The limit is
+//! one of the whole process, so there is no other test beside this one.
 
 mod lab;
 

@@ -106,8 +106,9 @@ pub enum Change {
         /// Whether its neighbours are told of it.
         announcement: Announcement,
     },
-    /// Tell a container's end and its host of each other once more: with the carrier of a port that was down or in no bridge,
-    /// or of its bridge, went what they knew, and who asks before frames pass again asks the next time a second later.
+    /// Tell a container's end and its host of each other once more: with the carrier of a port that was down or in no
+    /// bridge, or of its bridge, went what they knew, and who asks before frames pass again asks the next time a second
+    /// later.
     Reacquaint {
         /// The host's end of the veth pair.
         name: IfName,

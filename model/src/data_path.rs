@@ -1,7 +1,7 @@
 //! What judges connections by policies: sets, verdict maps, and chains of rules, as nftables has them in one table.
 //!
-//! The crate `policy` makes one of policies and of who there is; what it says is its business. Here is what it is made of,
-//! what makes another of it, and both in the language of nft.
+//! The crate `policy` makes one of policies and of who there is; what it says is its business. Here is what it is made
+//! of, what makes another of it, and both in the language of nft.
 
 mod difference;
 mod text;
@@ -133,11 +133,11 @@ pub struct ChainRule {
 pub enum Match {
     /// It belongs to a connection that is there, or is an error about one.
     Established,
-    /// It is a segment of TCP that opens nothing, and of no connection that is known: by whom that was opened nobody can
-    /// say, and the kernel would take whoever sends it.
+    /// It is a segment of TCP that opens nothing, and of no connection that is known: by whom that was opened nobody
+    /// can say, and the kernel would take whoever sends it.
     MidStream,
-    /// It asks who has an IPv6 address, answers that, or asks for a router (RFC 4861 §4.1, §4.3, §4.4): [`NEIGHBOURS`]. Nobody
-    /// has forwarded it: its hop limit is 255 (§6.1, §7.1).
+    /// It asks who has an IPv6 address, answers that, or asks for a router (RFC 4861 §4.1, §4.3, §4.4): [`NEIGHBOURS`].
+    /// Nobody has forwarded it: its hop limit is 255 (§6.1, §7.1).
     NeighbourDiscovery,
     /// It is in a set. A packet of another family, or another protocol, never is.
     In(Part, SetName),
@@ -277,8 +277,8 @@ impl DataPath {
         self.chains.is_empty() && self.sets.is_empty()
     }
 
-    /// The same in which whoever is judged can open no connection, nor be called: with all sets, but with maps that lead
-    /// nowhere, and without the chains that they would lead to.
+    /// The same in which whoever is judged can open no connection, nor be called: with all sets, but with maps that
+    /// lead nowhere, and without the chains that they would lead to.
     pub fn closed(&self) -> Self {
         let elements = |name: &SetName, elements: &Elements| match name.kind.is_map() {
             true => Elements::default(),

@@ -16,10 +16,11 @@ use crate::{
 
 /// The changes that turn what was observed into what is desired, in the order in which to apply them.
 ///
-/// First whoever is no longer to take the shortcut is kept from it, and a bridge that is to be shut off is. Then an end takes a default route over from one that goes, so that there is one at every moment. Then goes what is no
-/// longer desired: links down, then their firewall elements and flows, then the links, then
-/// namespaces. Then comes what is missing, the other way round: rules and elements are in force before the links
-/// they judge come up. Last, whoever is to take the shortcut may.
+/// First whoever is no longer to take the shortcut is kept from it, and a bridge that is to be shut off is. Then an end
+/// takes a default route over from one that goes, so that there is one at every moment. Then goes what is no longer
+/// desired: links down, then their firewall elements and flows, then the links, then namespaces. Then comes what is
+/// missing, the other way round: rules and elements are in force before the links they judge come up. Last, whoever is
+/// to take the shortcut may.
 ///
 /// A namespace that is to stand and could not be looked into is left as it is, with the links that lead there.
 pub fn diff(desired: &State, observed: &Observed) -> Vec<Change> {
@@ -81,7 +82,8 @@ fn wanted_elements(desired: &State, observed: &State) -> BTreeSet<Element> {
 }
 
 /// What shuts a bridge that stands off from the outside, or hides its containers behind the host's address, is in force
-/// before the other of the two goes: in between, packets would leave with the containers' addresses. Returns what it adds.
+/// before the other of the two goes: in between, packets would leave with the containers' addresses. Returns what it
+/// adds.
 fn confine(wanted: &BTreeSet<Element>, observed: &State, changes: &mut Vec<Change>) -> BTreeSet<Element> {
     let mut confined = BTreeSet::new();
     if observed.structure != Structure::Current {
@@ -300,8 +302,8 @@ fn raise_veth(
         ..desired.clone()
     };
     let place = |veth: &Veth| veth.inside.as_ref().map(|inside| (inside.namespace.clone(), inside.interface.clone()));
-    // A pair cannot be mended when the container's end is elsewhere: the kernel moves no end it does not see. One that is to
-    // be in no bridge has no rules, and is better made anew than taken out of one.
+    // A pair cannot be mended when the container's end is elsewhere: the kernel moves no end it does not see. One that
+    // is to be in no bridge has no rules, and is better made anew than taken out of one.
     let strays = |observed: &Veth| observed.bridge.is_some() && desired.bridge.is_none();
     let misplaced = observed.is_some_and(|observed| place(observed) != place(desired) || strays(observed));
     if misplaced {

@@ -59,8 +59,8 @@ impl Endpoint {
         self.addresses().any(|own| own == address)
     }
 
-    /// The firewall elements that say what its container may send as, and what it is asked for: its MAC address with its
-    /// addresses and, where it has IPv6, with the link-local one that its interface gives itself.
+    /// The firewall elements that say what its container may send as, and what it is asked for: its MAC address with
+    /// its addresses and, where it has IPv6, with the link-local one that its interface gives itself.
     pub fn sources(&self) -> impl Iterator<Item = Element> + use<> {
         let of_mac = |mac: MacAddress| {
             let port = self.host_interface();

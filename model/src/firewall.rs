@@ -48,7 +48,8 @@ pub enum Element {
         /// An address of the endpoint.
         address: IpAddr,
     },
-    /// Sets `ipv4_holders` and `ipv6_holders` of `table bridge fabric`: who asks for this address is heard at this port.
+    /// Sets `ipv4_holders` and `ipv6_holders` of `table bridge fabric`: who asks for this address is heard at this
+    /// port.
     Holder {
         /// The host's end of an endpoint's veth pair.
         port: IfName,
@@ -92,8 +93,8 @@ pub enum Flows {
     Of(IpAddr),
     /// Those that came in through a published port.
     Published(Published),
-    /// Those that asked for a published port before it led anywhere: the kernel would keep them at the host itself for as
-    /// long as the client goes on asking from the same port.
+    /// Those that asked for a published port before it led anywhere: the kernel would keep them at the host itself for
+    /// as long as the client goes on asking from the same port.
     Before(Published),
     /// Those between this range and whoever is neither in it nor the host itself.
     Beyond(IpNet),
@@ -163,8 +164,8 @@ impl Element {
         }
     }
 
-    /// The address that a container may be asked for by this element, if it was given one by it: what an interface gives
-    /// itself is no lease.
+    /// The address that a container may be asked for by this element, if it was given one by it: what an interface
+    /// gives itself is no lease.
     pub fn leased(&self) -> Option<IpAddr> {
         match *self {
             Self::Holder { address: IpAddr::V6(address), .. } if address.is_unicast_link_local() => None,
@@ -173,8 +174,8 @@ impl Element {
         }
     }
 
-    /// The connections that keep their packets from what this element leads to, because they are older than it. With TCP
-    /// and SCTP a refusal ends them, and the client comes from another port.
+    /// The connections that keep their packets from what this element leads to, because they are older than it. With
+    /// TCP and SCTP a refusal ends them, and the client comes from another port.
     pub fn flows_before(&self) -> Option<Flows> {
         match *self {
             Self::Published(published) if published.protocol == Protocol::Udp => Some(Flows::Before(published)),

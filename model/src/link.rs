@@ -58,8 +58,8 @@ impl fmt::Display for IfName {
     }
 }
 
-/// A name that somebody chooses for a container's interface: one that the kernel does not keep for itself, and without `,`,
-/// which ends the option that it is given by.
+/// A name that somebody chooses for a container's interface: one that the kernel does not keep for itself, and without
+/// `,`, which ends the option that it is given by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerIfName(IfName);
@@ -80,8 +80,9 @@ pub enum ParseContainerIfNameError {
 
 impl ContainerIfName {
     /// What the kernel keeps: the loopback interface, the directories of settings that are for all interfaces
-    /// (`sysctl_dev_name_is_allowed` in `include/linux/netdevice.h`), and what drivers of tunnels make in each namespace
-    /// where they are loaded (`net.core.fb_tunnels_only_for_init_net` in `Documentation/admin-guide/sysctl/net.rst`).
+    /// (`sysctl_dev_name_is_allowed` in `include/linux/netdevice.h`), and what drivers of tunnels make in each
+    /// namespace where they are loaded (`net.core.fb_tunnels_only_for_init_net` in
+    /// `Documentation/admin-guide/sysctl/net.rst`).
     const KEPT: [&str; 12] = [
         "lo", "all", "default", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "sit0", "ip6tnl0", "ip6_vti0",
         "ip6gre0",
@@ -144,9 +145,9 @@ impl MacAddress {
         Self(octets)
     }
 
-    /// The locally administered address that belongs to an IP address on its segment: `0a:fb` and an IPv4 address's four
-    /// octets, or `0a:fc` and the two halves of an IPv6 address's interface identifier, laid over each other. Whoever has
-    /// the address next has the MAC address as well, so a neighbour's cache is not stale.
+    /// The locally administered address that belongs to an IP address on its segment: `0a:fb` and an IPv4 address's
+    /// four octets, or `0a:fc` and the two halves of an IPv6 address's interface identifier, laid over each other.
+    /// Whoever has the address next has the MAC address as well, so a neighbour's cache is not stale.
     pub fn of(address: IpAddr) -> Self {
         let (kind, word) = match address {
             IpAddr::V4(address) => (0xfb, u32::from(address)),

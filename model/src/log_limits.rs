@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ByteSize;
 
-/// How large the files of a container's log become, and how many of them are kept: the oldest goes when the newest is full.
+/// How large the files of a container's log become, and how many of them are kept: the oldest goes when the newest is
+/// full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct LogLimits {
@@ -102,7 +103,8 @@ impl From<LogLimits> for Written {
     }
 }
 
-/// One thing that a person says of a log, `max-size=SIZE` or `max-file=COUNT`; what it holds is within the limits' bounds.
+/// One thing that a person says of a log, `max-size=SIZE` or `max-file=COUNT`; what it holds is within the limits'
+/// bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogOption {
     /// See [`LogLimits::max_size`].

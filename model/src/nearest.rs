@@ -1,7 +1,7 @@
 //! What somebody may have meant by a name that is not known.
 
-/// The known name nearest to one that is not known; none if all are too far off to be what was meant: more than one slip of
-/// the finger, and another for every four characters.
+/// The known name nearest to one that is not known; none if all are too far off to be what was meant: more than one
+/// slip of the finger, and another for every four characters.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

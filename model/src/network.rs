@@ -26,12 +26,12 @@ pub struct Network {
     /// The interface of the host that its endpoints sit on, if the driver needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
-    /// The VLAN that the parent is an interface for, if Fabric makes that interface. It is there as long as a network has
-    /// it made.
+    /// The VLAN that the parent is an interface for, if Fabric makes that interface. It is there as long as a network
+    /// has it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
-    /// The subnets its endpoints are addressed from: each has an address of every family there is one of, from the first
-    /// subnet that has room.
+    /// The subnets its endpoints are addressed from: each has an address of every family there is one of, from the
+    /// first subnet that has room.
     pub subnets: Vec<Subnet>,
     /// Addresses of the subnets that no endpoint is given.
     pub reserved: Vec<Reservation>,
@@ -83,13 +83,14 @@ impl Network {
         self.subnets.iter().find(|subnet| subnet.range().contains(&address))
     }
 
-    /// Whether there are neighbours, who are asked for their MAC addresses. Otherwise the gateways of its subnets are nobody,
-    /// and default routes lead to the interfaces themselves.
+    /// Whether there are neighbours, who are asked for their MAC addresses. Otherwise the gateways of its subnets are
+    /// nobody, and default routes lead to the interfaces themselves.
     pub fn has_neighbours(&self) -> bool {
         self.parent.as_ref().is_none_or(|parent| parent.kind.has_neighbours())
     }
 
-    /// Where an endpoint sends IPv4 packets to the rest of the world: the gateway of its subnet, if anything is forwarded.
+    /// Where an endpoint sends IPv4 packets to the rest of the world: the gateway of its subnet, if anything is
+    /// forwarded.
     pub fn gateway_of(&self, endpoint: &Endpoint) -> Option<Ipv4Addr> {
         match self.subnet_with(endpoint.ipv4.filter(|_| self.reach.has_way_out())?.into())?.gateway() {
             IpAddr::V4(gateway) => Some(gateway),
@@ -105,8 +106,8 @@ impl Network {
         }
     }
 
-    /// The gateway by which an endpoint reaches what is beyond the network, if it does: a container's default route leads
-    /// there if that endpoint has it.
+    /// The gateway by which an endpoint reaches what is beyond the network, if it does: a container's default route
+    /// leads there if that endpoint has it.
     pub fn way_out(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
         match family {
             _ if !self.default_route.is_offered() => None,
@@ -115,8 +116,8 @@ impl Network {
         }
     }
 
-    /// The routes that an endpoint is to have besides the default route: those whose gateway its own subnet has. A bridge
-    /// passes nothing on where there is no way out; a LAN's routers do as they like.
+    /// The routes that an endpoint is to have besides the default route: those whose gateway its own subnet has. A
+    /// bridge passes nothing on where there is no way out; a LAN's routers do as they like.
     pub fn routes_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = Route> {
         let leads_further = self.driver.sits_on_parent() || self.reach.has_way_out();
         let route = move |route: &NetworkRoute| {
@@ -155,8 +156,8 @@ impl From<bool> for DefaultRoute {
     }
 }
 
-/// Inter-container communication: whether the containers of a network reach each other by it. Where they do not, nor by the
-/// ports that they publish, they still reach the gateway and what is beyond it.
+/// Inter-container communication: whether the containers of a network reach each other by it. Where they do not, nor by
+/// the ports that they publish, they still reach the gateway and what is beyond it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Icc {

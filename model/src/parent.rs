@@ -48,15 +48,15 @@ impl SubInterfaceKind {
         matches!(self, Self::Macvlan { .. })
     }
 
-    /// Whether there are neighbours, who are asked for their MAC addresses. Otherwise all that a container sends is routed by
-    /// the host's kernel, and a gateway would be nobody.
+    /// Whether there are neighbours, who are asked for their MAC addresses. Otherwise all that a container sends is
+    /// routed by the host's kernel, and a gateway would be nobody.
     pub fn has_neighbours(self) -> bool {
         !matches!(self, Self::Ipvlan { mode: IpvlanMode::L3 | IpvlanMode::L3s, .. })
     }
 
     /// Whether one parent can carry both at once. One receive handler is all that an interface has
-    /// (`netdev_rx_handler_register` in `net/core/dev.c`), and of ipvlan mode and flag are the parent's: who comes last would
-    /// change them for all (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`).
+    /// (`netdev_rx_handler_register` in `net/core/dev.c`), and of ipvlan mode and flag are the parent's: who comes last
+    /// would change them for all (`ipvlan_link_new` in `drivers/net/ipvlan/ipvlan_main.c`).
     pub fn goes_with(self, other: Self) -> bool {
         matches!((self, other), (Self::Macvlan { .. }, Self::Macvlan { .. })) || self == other
     }

@@ -23,8 +23,8 @@ pub struct Attachment {
     pub announcement: Announcement,
 }
 
-/// Whether an endpoint's neighbours have to be told at which MAC address its addresses are, because they may believe something
-/// else.
+/// Whether an endpoint's neighbours have to be told at which MAC address its addresses are, because they may believe
+/// something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Announcement {
     /// They know nothing, or the same.
@@ -153,7 +153,8 @@ impl Scope {
         }
     }
 
-    /// Whether what judges connections by policies is in scope: all of it, because who comes or goes can be named anywhere.
+    /// Whether what judges connections by policies is in scope: all of it, because who comes or goes can be named
+    /// anywhere.
     pub fn covers_policing(&self) -> bool {
         match self {
             Self::Everything | Self::Firewall | Self::Policing | Self::Network(_) | Self::Container { .. } => true,

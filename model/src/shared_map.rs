@@ -1,11 +1,12 @@
 //! An ordered map whose copies share what they have in common.
 //!
-//! A copy costs nothing, a change as much as the way to what changes, and what two maps differ in is found at the cost of
-//! what they differ in, if one was made of the other. So a state that holds a hundred thousand things can be a value all
-//! the same: remembered, handed on, and held against the next one.
+//! A copy costs nothing, a change as much as the way to what changes, and what two maps differ in is found at the cost
+//! of what they differ in, if one was made of the other. So a state that holds a hundred thousand things can be a value
+//! all the same: remembered, handed on, and held against the next one.
 //!
-//! It is a treap whose priorities follow from the keys (Seidel and Aragon, "Randomized search trees", 1996, §3): equal maps have equal
-//! shapes, whatever order they were made in, so two are walked through side by side, and what is one in memory is passed over.
+//! It is a treap whose priorities follow from the keys (Seidel and Aragon, "Randomized search trees", 1996, §3): equal
+//! maps have equal shapes, whatever order they were made in, so two are walked through side by side, and what is one in
+//! memory is passed over.
 
 use std::{
     cmp::Ordering,
@@ -118,8 +119,8 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
         None
     }
 
-    /// Tells each key that is in one of the two maps only or may lead to another value in `new`, with what it leads to in either.
-    /// What both share is not looked at.
+    /// Tells each key that is in one of the two maps only or may lead to another value in `new`, with what it leads to
+    /// in either. What both share is not looked at.
     pub fn for_each_difference(&self, new: &Self, mut tell: impl FnMut(&K, Option<&V>, Option<&V>)) {
         differ(&self.root, &new.root, &mut tell);
     }

@@ -1,8 +1,8 @@
 //! The way from port to port: frames between containers of one network that need not pass their bridge.
 //!
 //! A program in front of the ports knows who may send what by which port, and at which port each address is. What it is
-//! not sure of it leaves to the bridge, so whoever is missing here is reached by the bridge; and whoever is in here though
-//! he should not be is reached though he should not be.
+//! not sure of it leaves to the bridge, so whoever is missing here is reached by the bridge; and whoever is in here
+//! though he should not be is reached though he should not be.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -42,8 +42,8 @@ pub struct State {
     pub shortcut: Shortcut,
     /// What judges connections by policies.
     pub policing: Policing,
-    /// Those of the veth pairs whose addresses are to be announced when the containers' ends are configured. Only ever a wish:
-    /// nothing that is observed is among them.
+    /// Those of the veth pairs whose addresses are to be announced when the containers' ends are configured. Only ever
+    /// a wish: nothing that is observed is among them.
     pub announced: BTreeSet<IfName>,
 }
 
@@ -64,8 +64,8 @@ pub struct Observed {
     /// Firewall elements beyond the scope; looked up only when the structure is not current, because replacing the
     /// table would lose them.
     pub elements_beyond: BTreeSet<Element>,
-    /// Pinned namespaces that could not be looked into: who lives there may change things faster than they can be read, or
-    /// make more of them than anybody reads.
+    /// Pinned namespaces that could not be looked into: who lives there may change things faster than they can be read,
+    /// or make more of them than anybody reads.
     pub unreadable: BTreeSet<NamespaceName>,
 }
 
@@ -138,8 +138,8 @@ pub struct Bridge {
     /// Whether 127.0.0.0/8 may be routed over it (`net.ipv4.conf.IF.route_localnet`); ports published to the host's
     /// loopback need it.
     pub loopback_routing: Switch,
-    /// Whether packets that pass from port to port come by the rules of the family `inet`, whatever the host's setting for
-    /// all bridges says (`IFLA_BR_NF_CALL_IPTABLES`, `IFLA_BR_NF_CALL_IP6TABLES`). Policies need it.
+    /// Whether packets that pass from port to port come by the rules of the family `inet`, whatever the host's setting
+    /// for all bridges says (`IFLA_BR_NF_CALL_IPTABLES`, `IFLA_BR_NF_CALL_IP6TABLES`). Policies need it.
     pub filtered: Switch,
     /// Whether it listens to who joins which multicast group (`IFLA_BR_MCAST_SNOOPING`).
     pub snooping: Switch,
@@ -152,16 +152,16 @@ pub struct Veth {
     pub alias: String,
     /// The bridge the host's end is a port of.
     pub bridge: Option<IfName>,
-    /// Whether the bridge may send a frame back out of the port it came in by (`IFLA_BRPORT_MODE`). A container needs it
-    /// to reach a port of its own that the host publishes: where bridges call iptables
+    /// Whether the bridge may send a frame back out of the port it came in by (`IFLA_BRPORT_MODE`). A container needs
+    /// it to reach a port of its own that the host publishes: where bridges call iptables
     /// (`net.bridge.bridge-nf-call-iptables`) its packets do not come up to the host, but are translated on the bridge.
     /// The price is that the container's broadcasts come back to it.
     pub hairpin: Switch,
     /// Whether the bridge passes nothing on between this port and others that are so too (`IFLA_BRPORT_ISOLATED`).
     pub isolated: Switch,
-    /// The only MAC address that the bridge seeks behind this port. It learns none from the port's frames, sends nothing
-    /// into it that is for an address it does not know, never takes it for the way to a multicast router, and lets no more
-    /// than a limited number of groups be joined behind it. None if any of this is otherwise.
+    /// The only MAC address that the bridge seeks behind this port. It learns none from the port's frames, sends
+    /// nothing into it that is for an address it does not know, never takes it for the way to a multicast router, and
+    /// lets no more than a limited number of groups be joined behind it. None if any of this is otherwise.
     pub fixed: Option<MacAddress>,
     /// Maximum transmission unit of the host's end in octets.
     pub mtu: u32,
@@ -199,8 +199,8 @@ pub struct Inside {
     pub routes: BTreeSet<Route>,
 }
 
-/// What stands for a gateway where a route leads to the interface itself: 0.0.0.0 or ::, as the kernel has it (`nhc_gw` in
-/// `include/net/ip_fib.h`).
+/// What stands for a gateway where a route leads to the interface itself: 0.0.0.0 or ::, as the kernel has it (`nhc_gw`
+/// in `include/net/ip_fib.h`).
 pub fn interface_itself(family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -208,8 +208,8 @@ pub fn interface_itself(family: Family) -> IpAddr {
     }
 }
 
-/// Whether a route by this gateway leads to the interface itself: whoever is asked for is beyond it, and there is nobody to
-/// send by ([`interface_itself`]).
+/// Whether a route by this gateway leads to the interface itself: whoever is asked for is beyond it, and there is
+/// nobody to send by ([`interface_itself`]).
 pub fn leads_to_itself(gateway: IpAddr) -> bool {
     gateway == interface_itself(Family::of(gateway))
 }
@@ -267,9 +267,10 @@ impl Bridge {
         format!("fabric:network:{network}")
     }
 
-    /// The link-local address of a bridge that speaks IPv6 and has this MAC address. The kernel would make the same, once,
-    /// but nobody would put it back; and a host without one does not ask where a neighbour is for whom it forwards
-    /// (`ndisc_send_ns` in `net/ipv6/ndisc.c`), so nobody outside would reach a container that it has forgotten.
+    /// The link-local address of a bridge that speaks IPv6 and has this MAC address. The kernel would make the same,
+    /// once, but nobody would put it back; and a host without one does not ask where a neighbour is for whom it
+    /// forwards (`ndisc_send_ns` in `net/ipv6/ndisc.c`), so nobody outside would reach a container that it has
+    /// forgotten.
     pub fn link_local_of(mac: MacAddress) -> IpNet {
         Ipv6Net::new_assert(mac.link_local(), 64).into()
     }

@@ -207,8 +207,8 @@ impl Subnet {
         IpNet::new(address, prefix).expect("the prefix length fits the family")
     }
 
-    /// Whether `address` is the first of the range, which no interface may have (the network's own; for IPv6 the anycast
-    /// address of its routers, RFC 4291 §2.6.1), or the last of an IPv4 range, its broadcast address (RFC 919).
+    /// Whether `address` is the first of the range, which no interface may have (the network's own; for IPv6 the
+    /// anycast address of its routers, RFC 4291 §2.6.1), or the last of an IPv4 range, its broadcast address (RFC 919).
     fn is_edge(&self, address: IpAddr) -> bool {
         address == self.range.network() || address.is_ipv4() && address == self.range.broadcast()
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::Family;
 
-/// A connection as conntrack knows it, and as policies judge it: by who opened it, whatever address it was sent on with, and by
-/// whom it led to, behind any translation.
+/// A connection as conntrack knows it, and as policies judge it: by who opened it, whatever address it was sent on
+/// with, and by whom it led to, behind any translation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tracked {
     /// Who opened it; of one that was picked up, who sent first then.

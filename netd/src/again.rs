@@ -16,9 +16,9 @@ use crate::{
 };
 
 impl Daemon {
-    /// Starts a container: one that waits for it, or one that has ended. The latter keeps its identifier, name, addresses
-    /// and files, and gets fresh processes. With `goal` created it is only brought as far as the moment before its
-    /// program.
+    /// Starts a container: one that waits for it, or one that has ended. The latter keeps its identifier, name,
+    /// addresses and files, and gets fresh processes. With `goal` created it is only brought as far as the moment
+    /// before its program.
     pub(crate) async fn start_container(self: &Arc<Self>, reference: &str, goal: Goal) -> Result<ContainerId, Failure> {
         let (id, life) = self.container(reference)?;
         let _work = life.work().await;
@@ -37,8 +37,8 @@ impl Daemon {
         Ok(id)
     }
 
-    /// Stops a container as [`Daemon::stop_container`] does, and starts it again; one that does not run is started. That
-    /// is remembered before it is stopped: if this daemon dies in between, the next one starts it.
+    /// Stops a container as [`Daemon::stop_container`] does, and starts it again; one that does not run is started.
+    /// That is remembered before it is stopped: if this daemon dies in between, the next one starts it.
     pub(crate) async fn restart_container(
         self: Arc<Self>,
         reference: &str,
@@ -93,8 +93,8 @@ impl Daemon {
         self.launch(&record.container).await
     }
 
-    /// Starts a container that has ended; its restart policy goes on from `restarts`. If that fails it has ended as before,
-    /// and its policy goes on from `otherwise`.
+    /// Starts a container that has ended; its restart policy goes on from `restarts`. If that fails it has ended as
+    /// before, and its policy goes on from `otherwise`.
     pub(crate) async fn start_again(
         self: &Arc<Self>,
         ended: Record,

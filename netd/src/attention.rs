@@ -7,8 +7,8 @@ use model::{IfName, Network, Scope};
 
 use crate::daemon::{Daemon, chain};
 
-/// Whether the daemon mends by itself. A test of the doctor keeps it from that with `NETD_HANDS_OFF`: damage that is gone
-/// before anybody looks at it shows nothing.
+/// Whether the daemon mends by itself. A test of the doctor keeps it from that with `NETD_HANDS_OFF`: damage that is
+/// gone before anybody looks at it shows nothing.
 pub(crate) fn is_wanted() -> bool {
     std::env::var_os("NETD_HANDS_OFF").is_none()
 }

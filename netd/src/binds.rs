@@ -1,8 +1,8 @@
 //! Paths of the host that are to appear in containers: whether they are there.
 //!
-//! A file system whose server is away does not answer for as long as that lasts, and no look at it can be called off. So a
-//! look has a thread of its own and is given up after a while. Until it ends, the path is not looked at again: who tries
-//! again and again, or starts many containers at once, must not use up all threads.
+//! A file system whose server is away does not answer for as long as that lasts, and no look at it can be called off.
+//! So a look has a thread of its own and is given up after a while. Until it ends, the path is not looked at again: who
+//! tries again and again, or starts many containers at once, must not use up all threads.
 
 use std::{
     fs, io,

@@ -233,8 +233,8 @@ impl Daemon {
         (!second.is_empty()).then_some(second)
     }
 
-    /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails is
-    /// told, and tried again: a container that cannot be continued is no reason to leave the others alone.
+    /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails
+    /// is told, and tried again: a container that cannot be continued is no reason to leave the others alone.
     async fn recover(self: &Arc<Self>) {
         let tell = |result: Result<(), Failure>| {
             if let Err(failure) = result {
@@ -325,8 +325,8 @@ impl Daemon {
 /// Holds what should be against what is every so often, and mends it: not every damage is told by the kernel.
 async fn look_again(daemon: Arc<Daemon>) {
     const INTERVAL: Duration = Duration::from_secs(10);
-    /// Of a host with many containers a look takes longer; it then comes more seldom, and never takes more than 2 % of a
-    /// processor.
+    /// Of a host with many containers a look takes longer; it then comes more seldom, and never takes more than 2 % of
+    /// a processor.
     const SHARE: u32 = 50;
     let mut pause = INTERVAL;
     loop {

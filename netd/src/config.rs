@@ -37,8 +37,8 @@ pub(crate) struct Config {
     /// Ranges that automatic subnets are cut from; none of a family means Fabric's own.
     #[serde(deserialize_with = "pools")]
     pub(crate) pools: Option<Vec<Pool>>,
-    /// How many connections an address of a container may have open at once; 0 is any number, none an eighth of what the
-    /// host's table holds.
+    /// How many connections an address of a container may have open at once; 0 is any number, none an eighth of what
+    /// the host's table holds.
     pub(crate) connection_limit: Option<u32>,
     /// What is logged: `info`, `netd=debug,warn`.
     pub(crate) log: LogFilter,

@@ -23,8 +23,8 @@ use crate::{
 /// The search path of a container whose image names none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The least memory that a container may be limited to, the same as with Docker. Those who make it count as well until its
-/// program is executed, and take up to 1 MiB of it.
+/// The least memory that a container may be limited to, the same as with Docker. Those who make it count as well until
+/// its program is executed, and take up to 1 MiB of it.
 pub(crate) const LEAST_MEMORY: ByteSize = ByteSize::from_octets(6 << 20);
 
 impl Daemon {

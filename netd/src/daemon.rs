@@ -133,7 +133,8 @@ impl Daemon {
         self.metrics.changes.add(report.changes.len() as u64);
         let restored = report.changes.iter().any(|change| matches!(change, model::Change::InstallFirewall { .. }));
         let judges_anew = report.changes.iter().any(|change| matches!(change, model::Change::InstallPolicing(_)));
-        // Elsewhere a change of it is what was asked for; here somebody else had changed it, or the last daemon got no further.
+        // Elsewhere a change of it is what was asked for; here somebody else had changed it, or the last daemon got no
+        // further.
         let is_repair = matches!(scope, Scope::Everything | Scope::Firewall);
         let judges_again =
             is_repair && report.changes.iter().any(|change| matches!(change, model::Change::ChangePolicing { .. }));
@@ -185,8 +186,8 @@ impl Daemon {
         own.map_or(Ok(()), |source| Err(fail(source)))
     }
 
-    /// Makes namespaces until the pool is full, in the background: attaching takes one that is ready. As long as there is
-    /// one more, it waits for a quiet moment: making one holds the kernel's lock that attaching takes (RTNL).
+    /// Makes namespaces until the pool is full, in the background: attaching takes one that is ready. As long as there
+    /// is one more, it waits for a quiet moment: making one holds the kernel's lock that attaching takes (RTNL).
     pub(crate) fn fill_pool(self: &Arc<Self>) {
         let daemon = self.clone();
         tokio::spawn(async move {

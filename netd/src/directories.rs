@@ -36,8 +36,8 @@ pub(crate) enum DirectoryError {
 }
 
 impl Directories {
-    /// Creates what is missing, mode 0711 so that the API socket can be reached, and claims both directories. If that fails,
-    /// what was made is gone.
+    /// Creates what is missing, mode 0711 so that the API socket can be reached, and claims both directories. If that
+    /// fails, what was made is gone.
     pub(crate) fn claim(data: &Path, run: &Path) -> Result<(Self, Traces), DirectoryError> {
         let mut traces = Traces::default();
         match Self::make(data, run, &mut traces) {

@@ -23,8 +23,8 @@ impl Daemon {
         Ok(id)
     }
 
-    /// Asks the container to stop with its stop signal, ends it with SIGKILL after so many seconds, or its own number of
-    /// them, and returns when it has ended. One that has ended already, or never began, is a success.
+    /// Asks the container to stop with its stop signal, ends it with SIGKILL after so many seconds, or its own number
+    /// of them, and returns when it has ended. One that has ended already, or never began, is a success.
     pub(crate) async fn end_container(
         &self,
         id: &ContainerId,

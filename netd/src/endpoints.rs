@@ -5,8 +5,8 @@
 //! disconnect: endpoint marked as leaving    -> names withdrawn -> kernel cleared, files -> endpoint and leases forgotten
 //! ```
 //!
-//! A crash in between leaves what the next start completes: an endpoint that was committed is made, one that was leaving
-//! goes.
+//! A crash in between leaves what the next start completes: an endpoint that was committed is made, one that was
+//! leaving goes.
 
 use std::sync::Arc;
 

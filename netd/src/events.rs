@@ -25,8 +25,8 @@ use crate::{daemon::Daemon, world::World};
 const REMEMBERED: usize = 4096;
 const REMEMBERED_OCTETS: usize = 16 << 20;
 
-/// How many octets of labels an event tells of, in their order. Images bring labels of any number and length, and each event
-/// of a container repeats them.
+/// How many octets of labels an event tells of, in their order. Images bring labels of any number and length, and each
+/// event of a container repeats them.
 const LABELS: usize = 16 << 10;
 
 /// How far the file grows beyond twice what is remembered before it is written anew, in octets.
@@ -57,7 +57,8 @@ struct History {
 
 impl Events {
     /// The history that the file at `path` holds, as far as it can be read, or an empty one. A line that a crash of the
-    /// host cut off is skipped. Nothing depends on the history, so that it is lost is logged and no reason not to start.
+    /// host cut off is skipped. Nothing depends on the history, so that it is lost is logged and no reason not to
+    /// start.
     pub(crate) fn load(path: &Path) -> Self {
         let text = fs::read(path).unwrap_or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
@@ -93,9 +94,9 @@ impl Events {
         *self.last.borrow()
     }
 
-    /// Whether just this was the last that happened to this container. An end, a removal or a disconnection that a crash
-    /// kept from the store is seen once more by the next daemon. Nothing else can be, and is not looked for: a container
-    /// that has just come to be is nowhere in the history, so that all of it would be searched.
+    /// Whether just this was the last that happened to this container. An end, a removal or a disconnection that a
+    /// crash kept from the store is seen once more by the next daemon. Nothing else can be, and is not looked for: a
+    /// container that has just come to be is nowhere in the history, so that all of it would be searched.
     fn was_last(&self, event: &Event) -> bool {
         if !matches!(event.action, EventAction::Exit | EventAction::Remove | EventAction::Disconnect) {
             return false;

@@ -12,8 +12,8 @@ use crate::{
 /// How soon it is noticed that the clock was set, and tried again what failed.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// Has the kernel judge anew whenever a rule expires, or comes back because the clock was set back. Where no rule ever expires,
-/// nothing is done.
+/// Has the kernel judge anew whenever a rule expires, or comes back because the clock was set back. Where no rule ever
+/// expires, nothing is done.
 pub(crate) async fn expire(daemon: Arc<Daemon>) {
     // When a rule had expired last as it was judged last; the last daemon's rules may be of any time.
     let mut judged: Option<Option<Timestamp>> = None;

@@ -83,8 +83,8 @@ pub(crate) fn share(mounts: &mut [(PathBuf, PathBuf)], directory: &Path) {
 }
 
 impl Surroundings<'_> {
-    /// Whoever is on a network asks its gateway, which passes on what it does not know; whoever is on none could reach no
-    /// server, but may be told of one all the same.
+    /// Whoever is on a network asks its gateway, which passes on what it does not know; whoever is on none could reach
+    /// no server, but may be told of one all the same.
     ///
     /// `ndots:0` makes a name without dots be asked as it stands first: container names never wait for the host's
     /// search domains.
@@ -148,8 +148,8 @@ impl Surroundings<'_> {
         text
     }
 
-    /// Brings the files that depend on endpoints up to date where a container may have them mounted: they stay the files
-    /// they are.
+    /// Brings the files that depend on endpoints up to date where a container may have them mounted: they stay the
+    /// files they are.
     pub(crate) fn refresh(&self, directory: &Path) -> io::Result<()> {
         // One that is being made has none yet, and is given them as they are then.
         if !directory.try_exists()? {
@@ -183,7 +183,8 @@ impl Surroundings<'_> {
         std::fs::write(directory.join(NOTE), self.written())
     }
 
-    /// The host's search domains come and go with the networks it is on; containers follow when there is another reason.
+    /// The host's search domains come and go with the networks it is on; containers follow when there is another
+    /// reason.
     fn written(&self) -> String {
         let of_endpoints = Self { search: &[], ..*self };
         of_endpoints.changing().map(|(name, text)| format!("== {name}\n{text}")).concat()

@@ -1,7 +1,7 @@
 //! Revisions of the policies: which were in force after each change, so that they can be put back.
 //!
-//! A revision names the files that were in force then, and the store keeps a file for as long as one names it: what is committed
-//! with a change is the change itself, its revision, and what goes with the oldest.
+//! A revision names the files that were in force then, and the store keeps a file for as long as one names it: what is
+//! committed with a change is the change itself, its revision, and what goes with the oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,8 +75,8 @@ impl History {
         self.revisions.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// The revision that is meant by this number, or by none: the one before what is in force. 0 is before everything, where
-    /// nothing was in force.
+    /// The revision that is meant by this number, or by none: the one before what is in force. 0 is before everything,
+    /// where nothing was in force.
     pub(crate) fn find(&self, asked: Option<u64>) -> Result<u64, Failure> {
         let number = asked.or(self.last().checked_sub(1)).unwrap_or(0);
         let known = self.revisions.keys().next().copied().zip(self.revisions.keys().next_back().copied());

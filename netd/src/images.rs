@@ -70,8 +70,8 @@ impl Daemon {
         Ok(blocking(move || images.list()).await?)
     }
 
-    /// The image that a person means by its name, its digest, or a beginning of the digest that no other has; by digest, it has
-    /// the first of its names.
+    /// The image that a person means by its name, its digest, or a beginning of the digest that no other has; by
+    /// digest, it has the first of its names.
     pub(crate) async fn find_image(&self, reference: &ImageName) -> Result<Image, Failure> {
         if let Some(image) = self.images.recall(reference) {
             return Ok(image);
@@ -150,8 +150,8 @@ fn beginning_of_digest(reference: &str) -> Option<&str> {
     (are_digits && digits.len() >= LEAST).then_some(digits)
 }
 
-/// The known name as somebody writes it who writes `wanted`: `latest` is what names without a tag are stored with, and seven
-/// characters that nobody typed are no slip of the finger.
+/// The known name as somebody writes it who writes `wanted`: `latest` is what names without a tag are stored with, and
+/// seven characters that nobody typed are no slip of the finger.
 fn as_written<'a>(known: &'a str, wanted: &str) -> &'a str {
     match known.strip_suffix(":latest") {
         Some(short) if !wanted.ends_with(":latest") => short,

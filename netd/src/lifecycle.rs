@@ -51,8 +51,8 @@ impl From<Setback> for Failure {
 impl Daemon {
     /// Makes the container, as far as the moment before its own program.
     ///
-    /// `intended` ends once its record is where it lasts. The kernel's part, which is gone after a reboot and which a `netd`
-    /// that finds no record for it clears away, is not kept waiting for that; everything else is.
+    /// `intended` ends once its record is where it lasts. The kernel's part, which is gone after a reboot and which a
+    /// `netd` that finds no record for it clears away, is not kept waiting for that; everything else is.
     pub(crate) async fn bring_up(
         self: &Arc<Self>,
         container: &Container,

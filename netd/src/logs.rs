@@ -68,8 +68,8 @@ async fn send(
     }
 }
 
-/// Lines that were asked for, are there and were not read yet, as they go over the wire; with `tail` the last so many of
-/// all that were there at first. None means that there are no more for now.
+/// Lines that were asked for, are there and were not read yet, as they go over the wire; with `tail` the last so many
+/// of all that were there at first. None means that there are no more for now.
 fn batch(reader: &mut LogReader, query: api::LogsQuery, tail: Option<usize>) -> Result<Vec<u8>, runtime::RuntimeError> {
     let mut lines = VecDeque::new();
     loop {

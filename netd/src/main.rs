@@ -109,8 +109,8 @@ fn serve(config: Config, directories: Directories) -> Result<(), StartError> {
     ended
 }
 
-/// Has the threads share two arenas of the allocator. Otherwise glibc makes one for each, up to eight for a processor, and what is
-/// free in one is of no use to the others. `mallopt(3)`; called before the first thread.
+/// Has the threads share two arenas of the allocator. Otherwise glibc makes one for each, up to eight for a processor,
+/// and what is free in one is of no use to the others. `mallopt(3)`; called before the first thread.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "no crate wraps it")]
 fn share_arenas() {

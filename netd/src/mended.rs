@@ -1,5 +1,5 @@
-//! What the daemon put back by itself, where another program changed the host's network: told in one line each time, and
-//! seldom where it happens all the time.
+//! What the daemon put back by itself, where another program changed the host's network: told in one line each time,
+//! and seldom where it happens all the time.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! What monitoring asks for: counts and latencies in the text format of Prometheus (exposition format 0.0.4).
 //!
-//! Of what people name, only networks are labels, so that there are as many series with 10 containers as with 10,000. On the way
-//! of a request an observation is a few additions to atomics; everything else is counted when somebody asks.
+//! Of what people name, only networks are labels, so that there are as many series with 10 containers as with 10,000.
+//! On the way of a request an observation is a few additions to atomics; everything else is counted when somebody asks.
 
 use std::{
     collections::BTreeMap,

@@ -140,8 +140,8 @@ impl Daemon {
     }
 }
 
-/// The ports that the container is known to serve, each once: those that are exposed, and those that are published, of a
-/// range, which may have tens of thousands for one purpose, the first.
+/// The ports that the container is known to serve, each once: those that are exposed, and those that are published, of
+/// a range, which may have tens of thousands for one purpose, the first.
 fn services(container: &Container) -> Vec<dns::Service> {
     let published =
         |publish: &Publish| dns::Service { port: publish.container_ports().first(), protocol: publish.protocol() };

@@ -22,8 +22,8 @@ pub(crate) struct SpareNamespaces {
     making: BTreeSet<NamespaceName>,
     /// All, idle ones and those being made included: none of them is to be cleared away.
     reserved: BTreeSet<NamespaceName>,
-    /// Whose first endpoint's veth pair is there already, or about to be. Of a namespace with a container it is kept until
-    /// that is committed.
+    /// Whose first endpoint's veth pair is there already, or about to be. Of a namespace with a container it is kept
+    /// until that is committed.
     pairs: BTreeMap<NamespaceName, EndpointId>,
     /// No more are made, and none is kept.
     closed: bool,
@@ -94,8 +94,8 @@ impl SpareNamespaces {
         self.reserved.insert(name);
     }
 
-    /// One is being made, and its pair if it is to have one, unless so many are ready or about to be already; for what it
-    /// is. Half of all have a pair.
+    /// One is being made, and its pair if it is to have one, unless so many are ready or about to be already; for what
+    /// it is. Half of all have a pair.
     pub(crate) fn begin_up_to(&mut self, limit: usize, spare: &Spare) -> Option<Purpose> {
         if self.closed || self.coming() >= limit {
             return None;

@@ -123,8 +123,8 @@ impl Daemon {
         Ok(removed)
     }
 
-    /// The intent of a network that could not be made, for the reason `failure`, is taken back, and what is left of it goes
-    /// with the intent. Whoever joined the network meanwhile keeps it. Returns what is to be told.
+    /// The intent of a network that could not be made, for the reason `failure`, is taken back, and what is left of it
+    /// goes with the intent. Whoever joined the network meanwhile keeps it. Returns what is to be told.
     async fn withdraw_network(self: &Arc<Self>, network: &Network, failure: Failure) -> Failure {
         let doing = format!("withdraw network `{}`", network.name);
         let _editing = self.editing.lock().await;
@@ -147,8 +147,8 @@ impl Daemon {
         failure
     }
 
-    /// The network, which has been retired, is intended no more, and nobody's past on it is remembered. If that fails it is
-    /// in use again.
+    /// The network, which has been retired, is intended no more, and nobody's past on it is remembered. If that fails
+    /// it is in use again.
     async fn delete_network(&self, doing: &str, network: &Network) -> Result<(), Failure> {
         let deleted = self.commit_deletion(doing, network).await;
         if deleted.is_err() {

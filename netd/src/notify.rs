@@ -58,8 +58,8 @@ impl Manager {
         self.socket.is_some()
     }
 
-    /// Gives signs of life for as long as the daemon is well, and logs that it is not. One that is not well falls silent, and the manager starts
-    /// another in its place, which stops no container.
+    /// Gives signs of life for as long as the daemon is well, and logs that it is not. One that is not well falls
+    /// silent, and the manager starts another in its place, which stops no container.
     pub(crate) async fn watch(&self, daemon: &Arc<Daemon>) {
         // Where nobody would replace it, it is logged at least.
         let limit = self.watchdog.unwrap_or(UNWATCHED);

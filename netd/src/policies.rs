@@ -4,9 +4,9 @@
 //! read and checked -> asked of the kernel -> committed -> in force -> connections that are denied now are forgotten
 //! ```
 //!
-//! What the kernel refuses is never committed; where only elements change, it is not asked. Should it refuse afterwards all
-//! the same, the old policies are committed again. A crash in between leaves what the next start completes: it reconciles
-//! everything.
+//! What the kernel refuses is never committed; where only elements change, it is not asked. Should it refuse afterwards
+//! all the same, the old policies are committed again. A crash in between leaves what the next start completes: it
+//! reconciles everything.
 
 use std::{
     collections::BTreeSet,
@@ -90,8 +90,8 @@ impl Daemon {
         self.enact(&mut history, Ruling { doing, request: PolicyRequest::Remove { name }, old, new }, compiled).await
     }
 
-    /// Compiles policies, and asks the kernel whether it takes what they come to. Where only elements change, it has taken all
-    /// that these could be refused for.
+    /// Compiles policies, and asks the kernel whether it takes what they come to. Where only elements change, it has
+    /// taken all that these could be refused for.
     pub(crate) async fn require_policing(
         &self,
         doing: &str,
@@ -157,8 +157,8 @@ impl Daemon {
         let concerned: Vec<NetworkId> =
             self.world().networks().filter(is_concerned).map(|network| network.id.clone()).collect();
         if !concerned.is_empty() {
-            // What has gone past the bridge has to go by it before it can be judged there. Who opened what goes on is known
-            // before, and of what was opened meanwhile after.
+            // What has gone past the bridge has to go by it before it can be judged there. Who opened what goes on is
+            // known before, and of what was opened meanwhile after.
             let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
             self.remember_allowed(&concerned).await.map_err(fail)?;
             self.reconcile(doing, Scope::Shortcut).await?;
@@ -171,8 +171,8 @@ impl Daemon {
         self.cut_denied(doing).await
     }
 
-    /// Has the kernel know by whom the connections between containers of these networks were opened which the policies allow. Of
-    /// those it does not know, nothing is let through any more.
+    /// Has the kernel know by whom the connections between containers of these networks were opened which the policies
+    /// allow. Of those it does not know, nothing is let through any more.
     async fn remember_allowed(&self, networks: &[NetworkId]) -> Result<(), kernel::KernelError> {
         let (rulebook, of, now, namespaces) = {
             let world = self.world();
@@ -193,8 +193,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// The table of policies was put in place as a whole: there was none, or another. What is allowed and was not seen to begin
-    /// goes on, and what is denied and came about meanwhile does not.
+    /// The table of policies was put in place as a whole: there was none, or another. What is allowed and was not seen
+    /// to begin goes on, and what is denied and came about meanwhile does not.
     pub(crate) async fn settle_connections(&self) -> Result<(), kernel::KernelError> {
         self.remember_allowed(&self.all_networks()).await?;
         self.forget_denied().await
@@ -218,8 +218,8 @@ impl Daemon {
         }
     }
 
-    /// Has the kernel judge whoever there is now, where policies can be about what has changed. Connections that they deny
-    /// now are cut.
+    /// Has the kernel judge whoever there is now, where policies can be about what has changed. Connections that they
+    /// deny now are cut.
     pub(crate) async fn judge_anew(&self, doing: &str) -> Result<(), Failure> {
         if self.world().rulebook().is_empty() {
             return Ok(());
@@ -228,8 +228,8 @@ impl Daemon {
         self.cut_denied(doing).await
     }
 
-    /// Takes whoever is gone out of what judges by policies, in the background: their addresses are nobody's until they are
-    /// given to somebody else, who then is in it with them. Of many who go at once most are one change.
+    /// Takes whoever is gone out of what judges by policies, in the background: their addresses are nobody's until they
+    /// are given to somebody else, who then is in it with them. Of many who go at once most are one change.
     pub(crate) fn forget_judged(self: &Arc<Self>) {
         if self.world().rulebook().is_empty() {
             return;
@@ -262,8 +262,8 @@ impl Daemon {
         Ok(self.world().note_host(addresses))
     }
 
-    /// Forgets the connections that the policies do not allow as things are: what is sent over them is judged like the first
-    /// packet of one, and so dropped.
+    /// Forgets the connections that the policies do not allow as things are: what is sent over them is judged like the
+    /// first packet of one, and so dropped.
     pub(crate) async fn cut_denied(&self, doing: &str) -> Result<(), Failure> {
         let cut = self.forget_denied().await;
         cut.map_err(|source| Failure::Kernel { doing: doing.to_owned(), source: source.into() })
@@ -362,8 +362,8 @@ fn names(document: &Document, network: &Network) -> bool {
     }
 }
 
-/// Whether policies deny a connection. One that the kernel met with in its middle may have been opened by either end, so both
-/// have to be allowed to.
+/// Whether policies deny a connection. One that the kernel met with in its middle may have been opened by either end,
+/// so both have to be allowed to.
 fn is_denied(policies: &Policies, world: &policy::World, now: Timestamp, tracked: &Tracked) -> bool {
     let denies = |tracked: &Tracked| {
         let asks = asked(tracked);

@@ -41,7 +41,8 @@ impl Daemon {
         }
     }
 
-    /// The failure with the name of the program that holds a port, if it is about one, and with the setting if that is netd.
+    /// The failure with the name of the program that holds a port, if it is about one, and with the setting if that is
+    /// netd.
     pub(crate) async fn with_holder(&self, failure: Failure) -> Failure {
         match failure {
             Failure::PortInUse { publish, listener, made, .. } => {
@@ -61,7 +62,8 @@ impl Daemon {
     }
 }
 
-/// Everything a request asks to publish: what it names, and each of the ports `exposed` that it does not lead to already.
+/// Everything a request asks to publish: what it names, and each of the ports `exposed` that it does not lead to
+/// already.
 pub(crate) fn requested(
     mut publishes: Vec<PublishRequest>,
     exposed: impl IntoIterator<Item = ContainerPort>,
@@ -121,9 +123,9 @@ impl World {
         requests.iter().map(resolve).collect()
     }
 
-    /// Whether something from outside can come to each publish of a container that is about to be made: by a network with a
-    /// way out, of a family that it leads to. One that is there already may lose the last such network, and its ports are
-    /// closed until it has one again.
+    /// Whether something from outside can come to each publish of a container that is about to be made: by a network
+    /// with a way out, of a family that it leads to. One that is there already may lose the last such network, and its
+    /// ports are closed until it has one again.
     pub(crate) fn check_ways_in(&self, container: &Container) -> Result<(), Failure> {
         let addresses: Vec<IpAddr> = container.endpoints.iter().flat_map(Endpoint::addresses).collect();
         let open: Vec<Family> =

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Daemon {
-    /// Removes everything that belongs to the container. With [`Durability::Relaxed`] the intent may be lost in a crash,
-    /// because the next start would draw the same conclusion again.
+    /// Removes everything that belongs to the container. With [`Durability::Relaxed`] the intent may be lost in a
+    /// crash, because the next start would draw the same conclusion again.
     pub(crate) async fn take_down(self: &Arc<Self>, id: &ContainerId, durability: Durability) -> Result<(), Failure> {
         self.intend_removal(id, durability).await?;
         let Some(record) = self.world().record(id).cloned() else { return Ok(()) };
@@ -67,8 +67,8 @@ impl Daemon {
         }
     }
 
-    /// Takes back what the kernel has of a container whose record could not be written, now or as soon as that can be: until
-    /// then it keeps its addresses.
+    /// Takes back what the kernel has of a container whose record could not be written, now or as soon as that can be:
+    /// until then it keeps its addresses.
     pub(crate) async fn take_back(self: &Arc<Self>, container: &Container) {
         self.world().change_container(&container.id, |record| record.goal = Goal::Removed);
         if let Err(failure) = self.clear_kernel(container).await {

@@ -1,4 +1,5 @@
-//! Restart policies: a container that has ended by itself is started again, after a pause that grows while it keeps failing.
+//! Restart policies: a container that has ended by itself is started again, after a pause that grows while it keeps
+//! failing.
 //!
 //! ```text
 //! exit recorded    -> pause -> start intended (the count with it) -> brought up and started as by a person
@@ -6,8 +7,8 @@
 //! restart intended -> signal -> exit recorded                     -> start intended, by the request or after a pause
 //! ```
 //!
-//! Whether a container waits for this follows from its record alone, so a crash in between loses nothing: the next daemon
-//! reads the same, and pauses anew.
+//! Whether a container waits for this follows from its record alone, so a crash in between loses nothing: the next
+//! daemon reads the same, and pauses anew.
 
 use std::{
     num::NonZero,
@@ -27,8 +28,8 @@ use crate::{
     record::{self, Goal, Record, Restarts},
 };
 
-/// Places for those that are being started: one for each processor, and two at least. After a boot all containers are due at
-/// once; more of them at a time would each take longer, and a person's request among them too.
+/// Places for those that are being started: one for each processor, and two at least. After a boot all containers are
+/// due at once; more of them at a time would each take longer, and a person's request among them too.
 pub(crate) fn places() -> Semaphore {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     Semaphore::new(processors.max(2))

@@ -10,8 +10,8 @@ use crate::{daemon::chain, failure::Failure};
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Makes an attempt after each pause, until one succeeds: what is in the way now, such as too few descriptors, may be out of
-/// it soon. `failed` is what is told of one that does not.
+/// Makes an attempt after each pause, until one succeeds: what is in the way now, such as too few descriptors, may be
+/// out of it soon. `failed` is what is told of one that does not.
 pub(crate) fn until_it_succeeds<Attempt>(
     id: ContainerId,
     failed: &'static str,

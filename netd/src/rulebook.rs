@@ -1,7 +1,7 @@
 //! The policies of this host: files as they were given, and which of their documents are in force.
 //!
-//! A file is kept whole, so that a rule can be told by its place. A document that is given anew, by whatever file, takes the
-//! place of the one of its name; a file goes with the last of its documents.
+//! A file is kept whole, so that a rule can be told by its place. A document that is given anew, by whatever file,
+//! takes the place of the one of its name; a file goes with the last of its documents.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -157,8 +157,8 @@ impl Rulebook {
         files
     }
 
-    /// The same documents as those of `kept`, whatever is in force: files of an earlier time, each with the names of its
-    /// documents that are to be in force, or none for all.
+    /// The same documents as those of `kept`, whatever is in force: files of an earlier time, each with the names of
+    /// its documents that are to be in force, or none for all.
     pub(crate) fn of_earlier(kept: Vec<(FileId, PolicyFile, Option<BTreeSet<String>>)>) -> Result<Self, Failure> {
         let parsed = kept.into_iter().map(|(id, file, documents)| {
             let parsed = Parsed::new(file)?;

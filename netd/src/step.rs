@@ -34,8 +34,8 @@ enum CrashAt {
 
 impl Steps {
     /// Steps as the environment asks: appended to the file `NETD_STEP_LOG`, and the process killed right after the
-    /// `NETD_CRASH_AT`th since `netd` was ready, or the first of that name, in which `…` stands for any word. With neither
-    /// variable a step costs nothing.
+    /// `NETD_CRASH_AT`th since `netd` was ready, or the first of that name, in which `…` stands for any word. With
+    /// neither variable a step costs nothing.
     pub(crate) fn from_environment() -> std::io::Result<Self> {
         let log = std::env::var_os("NETD_STEP_LOG")
             .map(|path| File::options().append(true).create(true).open(path))

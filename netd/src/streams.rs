@@ -45,8 +45,8 @@ pub(crate) fn upgrade(request: &mut Request) -> Result<OnUpgrade, Failure> {
 }
 
 impl Daemon {
-    /// Answers that the protocol changes, and hands the connection over as soon as it has. Until then `work`, the lock on
-    /// the container, is held: a start that is asked for after the answer happens with the client attached.
+    /// Answers that the protocol changes, and hands the connection over as soon as it has. Until then `work`, the lock
+    /// on the container, is held: a start that is asked for after the answer happens with the client attached.
     pub(crate) fn hand_over(
         self: Arc<Self>,
         id: ContainerId,

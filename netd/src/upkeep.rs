@@ -84,8 +84,8 @@ impl Daemon {
         }
     }
 
-    /// Looks at what the container's processes do. One whose shim cannot be reached, and that this daemon never saw run, is
-    /// ended: nobody is left who would learn of its end.
+    /// Looks at what the container's processes do. One whose shim cannot be reached, and that this daemon never saw
+    /// run, is ended: nobody is left who would learn of its end.
     pub(crate) async fn observe_or_end(&self, id: &ContainerId, life: &Life) -> Result<Option<Observed>, Failure> {
         match self.observe(id).await {
             Err(Failure::Runtime { source, .. })

@@ -33,8 +33,8 @@ pub enum AddressBlockError {
 }
 
 impl AddressBlock {
-    /// The addresses of `range`, without those of `except`. Each of these must be a smaller range inside it, as in the API of
-    /// Kubernetes. Bits of an address after its prefix do not count.
+    /// The addresses of `range`, without those of `except`. Each of these must be a smaller range inside it, as in the
+    /// API of Kubernetes. Bits of an address after its prefix do not count.
     pub fn new(range: IpNet, except: impl IntoIterator<Item = IpNet>) -> Result<Self, AddressBlockError> {
         let range = range.trunc();
         let mut except: Vec<IpNet> = except.into_iter().map(|range| range.trunc()).collect();

@@ -2,8 +2,8 @@
 //!
 //! The result says of each packet that opens a connection what [`evaluate`](crate::evaluate()) says, where the host is
 //! whoever has one of [`World::host`]'s addresses. Established and related packets pass, and so do those by which IPv6
-//! finds neighbours, which ARP does for IPv4 where no policy sees it; segments of TCP that are of no connection and open
-//! none do not. Nothing here talks to a kernel.
+//! finds neighbours, which ARP does for IPv4 where no policy sees it; segments of TCP that are of no connection and
+//! open none do not. Nothing here talks to a kernel.
 //!
 //! # What it yields
 //!
@@ -34,10 +34,10 @@
 //! # What a change costs
 //!
 //! Names are made of what is stable: of networks, of the titles of policies, of the numbers of rules in them, and of
-//! peers. An endpoint that comes to where others like it are is an element in the map of its class and in the sets of the
-//! judged, for each direction and for both, in the set of each peer that it is (or the map of each step that has many peers), in the set
-//! of each rule that names a port of its, and its pairs with its own container. Another port or range in a rule is
-//! elements, too; what is not, is a chain. [`DataPath::difference`] tells.
+//! peers. An endpoint that comes to where others like it are is an element in the map of its class and in the sets of
+//! the judged, for each direction and for both, in the set of each peer that it is (or the map of each step that has
+//! many peers), in the set of each rule that names a port of its, and its pairs with its own container. Another port or
+//! range in a rule is elements, too; what is not, is a chain. [`DataPath::difference`] tells.
 //!
 //! [`Compilation::change`] computes no more than that. It keeps what chains were made of, which does not depend on who
 //! is there as long as the same classes are: the rules, the classes, and who every set is of ([`roster::Roster`]). Few
@@ -49,10 +49,10 @@
 //!
 //! # Bounds
 //!
-//! It asks for nothing that Linux 6.1 and nft 1.0.6 should lack. One rule that chains lookups through registers would do
-//! without chains of classes, but nft 1.0.6 aborts when it lists one. Egress never goes on to ingress inside of one base
-//! chain: the kernel validates every path through jumps when an element that jumps is added, and there would be as many
-//! as there are pairs of classes.
+//! It asks for nothing that Linux 6.1 and nft 1.0.6 should lack. One rule that chains lookups through registers would
+//! do without chains of classes, but nft 1.0.6 aborts when it lists one. Egress never goes on to ingress inside of one
+//! base chain: the kernel validates every path through jumps when an element that jumps is added, and there would be as
+//! many as there are pairs of classes.
 
 mod draft;
 mod follow;
@@ -214,8 +214,8 @@ impl Compilation {
         &self.path
     }
 
-    /// Has the data path share with another what they have in common, so that what changes from one to the other is soon
-    /// found. Returns what makes it of the other.
+    /// Has the data path share with another what they have in common, so that what changes from one to the other is
+    /// soon found. Returns what makes it of the other.
     pub fn share_with(&mut self, other: &DataPath) -> Difference {
         let difference = other.difference(&self.path);
         let mut path = other.clone();

@@ -1,5 +1,5 @@
-//! What the policies say of one connection. Naive on purpose: it asks every rule of every policy in turn, so that whoever reads
-//! it sees that it is right, and what a kernel does can be held against it.
+//! What the policies say of one connection. Naive on purpose: it asks every rule of every policy in turn, so that
+//! whoever reads it sees that it is right, and what a kernel does can be held against it.
 
 use jiff::Timestamp;
 
@@ -62,8 +62,8 @@ impl<'p> Verdict<'p> {
     }
 }
 
-/// What becomes of a connection at this moment: it is allowed if egress at its source *and* ingress at its destination allow it.
-/// The order in which the rules of an end are asked stands in the documentation of the crate.
+/// What becomes of a connection at this moment: it is allowed if egress at its source *and* ingress at its destination
+/// allow it. The order in which the rules of an end are asked stands in the documentation of the crate.
 pub fn evaluate<'p>(policies: &'p Policies, world: &World, flow: &Flow<'_>, now: Timestamp) -> Verdict<'p> {
     let judged = |direction, own: Party<'_>, peer: Party<'_>| {
         let own = own.endpoint()?;

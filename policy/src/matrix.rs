@@ -23,8 +23,8 @@ use crate::{
 
 /// What becomes of every connection between the endpoints of a world, and its host if it has one.
 ///
-/// What can be asked for is divided where a rule or a port's name makes a difference, and the evaluator is asked once for each part:
-/// nothing is left out. Of many endpoints, those that no policy tells apart are one end.
+/// What can be asked for is divided where a rule or a port's name makes a difference, and the evaluator is asked once
+/// for each part: nothing is left out. Of many endpoints, those that no policy tells apart are one end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
     ends: Vec<End>,
@@ -61,7 +61,8 @@ enum Kind {
     Icmp(Family),
 }
 
-/// Ports that follow each other, or messages of ICMP, as numbers whose upper octet is the type and whose lower is the code.
+/// Ports that follow each other, or messages of ICMP, as numbers whose upper octet is the type and whose lower is the
+/// code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     kind: Kind,
@@ -87,8 +88,8 @@ struct Pair<'m> {
 }
 
 impl Matrix {
-    /// What policies let through at this moment. Of two ends with several addresses of a family, only what passes between any
-    /// two of them counts.
+    /// What policies let through at this moment. Of two ends with several addresses of a family, only what passes
+    /// between any two of them counts.
     pub fn new(policies: &Policies, world: &World, now: Timestamp) -> Self {
         let mut kinds: Vec<Vec<&Endpoint>> = match world.endpoints().len() > SINGLE {
             true => alike::alike(policies, world),
@@ -146,8 +147,8 @@ impl Matrix {
         self.left_out
     }
 
-    /// Whether what is asked for passes from one end to another, which have these titles, with addresses of a family; none where
-    /// there is no such pair, or it is of one container.
+    /// Whether what is asked for passes from one end to another, which have these titles, with addresses of a family;
+    /// none where there is no such pair, or it is of one container.
     pub fn passes(&self, from: &str, to: &str, family: Family, asked: Asked) -> Option<bool> {
         // Of what a container says to itself nothing is told, also where it is one of many like it.
         let container = |title: &str| title.split_once('/').map(|(_, name)| name.to_owned());

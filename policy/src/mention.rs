@@ -200,8 +200,8 @@ impl Meant {
 }
 
 impl Question {
-    /// A question whose target may have a port: `DST`, `DST:PORT` or `DST:PORT/PROTOCOL`, with an IPv6 address in brackets
-    /// before a port.
+    /// A question whose target may have a port: `DST`, `DST:PORT` or `DST:PORT/PROTOCOL`, with an IPv6 address in
+    /// brackets before a port.
     pub fn read(from: &str, to: &str) -> Result<Self, MentionError> {
         let (to, port) = match to.parse::<IpAddr>().is_ok() {
             true => (to, None),
@@ -249,8 +249,8 @@ impl Question {
     }
 }
 
-/// The same two, the host under each address that it would be spoken with: it opens connections from its address on the endpoint's
-/// network, and is reached under each that it has.
+/// The same two, the host under each address that it would be spoken with: it opens connections from its address on the
+/// endpoint's network, and is reached under each that it has.
 pub(crate) fn spoken<'w>(world: &World, from: Party<'w>, to: Party<'w>) -> Vec<(Party<'w>, Party<'w>)> {
     let host = |address| Party::Host { address: Some(address) };
     let pairs: Vec<_> = match (from, to) {

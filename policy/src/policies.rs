@@ -134,8 +134,8 @@ impl Policies {
         self.stance_of(network).is_some() || self.policies.iter().any(|policy| policy.networks.include(network, world))
     }
 
-    /// The last moment until this one at which a rule expired: from then until now all rules have been as they are. None if
-    /// none has expired.
+    /// The last moment until this one at which a rule expired: from then until now all rules have been as they are.
+    /// None if none has expired.
     pub fn last_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         self.expiries.range(..=now).next_back().copied()
     }
@@ -145,8 +145,8 @@ impl Policies {
         self.expiries.range((Bound::Excluded(now), Bound::Unbounded)).next().copied()
     }
 
-    /// Every rule of the tiers, in the order in which they are asked: by tier, by order, audit before deny before allow, and
-    /// by place.
+    /// Every rule of the tiers, in the order in which they are asked: by tier, by order, audit before deny before
+    /// allow, and by place.
     pub fn tiered(&self) -> impl ExactSizeIterator<Item = RuleOf<'_>> {
         self.tiered.iter().map(|(policy, rule)| {
             let policy = &self.policies[*policy];

@@ -58,8 +58,8 @@ pub enum Action {
 pub enum Layer {
     /// Among those of the tier, of which the lowest is asked first.
     Tier(u16),
-    /// After all tiers. Whatever of the endpoints it selects is isolated in these directions: only what some policy of this
-    /// layer allows is let through. This is the one layer of Kubernetes.
+    /// After all tiers. Whatever of the endpoints it selects is isolated in these directions: only what some policy of
+    /// this layer allows is let through. This is the one layer of Kubernetes.
     Additive(BTreeSet<Direction>),
 }
 

@@ -53,7 +53,8 @@ impl Selector {
         self.requirements.iter().all(|requirement| requirement.holds(labels))
     }
 
-    /// Whether whatever `other` selects is selected, as far as can be told from the requirements: those here are among its.
+    /// Whether whatever `other` selects is selected, as far as can be told from the requirements: those here are among
+    /// its.
     pub(crate) fn is_at_least(&self, other: &Self) -> bool {
         self.requirements.is_subset(&other.requirements)
     }

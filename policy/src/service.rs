@@ -144,8 +144,8 @@ impl Service {
         Ok(Self::Ports(protocol, ports))
     }
 
-    /// Messages of ICMP as a person writes them: `any`, `echo-request`, `3`, `3/4`. A name stands for the message of IPv4 and
-    /// that of IPv6, a number for that of `family`.
+    /// Messages of ICMP as a person writes them: `any`, `echo-request`, `3`, `3/4`. A name stands for the message of
+    /// IPv4 and that of IPv6, a number for that of `family`.
     pub fn icmp(family: Family, text: &str) -> Result<Self, ParseServiceError> {
         let number = |text: &str| text.parse::<u8>().ok().filter(|_| !text.starts_with('+'));
         let named = TYPES.iter().find(|(name, ..)| *name == text).and_then(|(_, v4, v6)| match family {

@@ -63,8 +63,8 @@ impl Syntax {
 pub const FILE_LIMIT: usize = 16 << 20;
 
 impl Node {
-    /// The documents of a text, without empty ones. What can be made of one text is bounded: its size, the depth of its nesting,
-    /// and how much its aliases may repeat.
+    /// The documents of a text, without empty ones. What can be made of one text is bounded: its size, the depth of its
+    /// nesting, and how much its aliases may repeat.
     pub(crate) fn documents(syntax: Syntax, text: &str) -> Result<Vec<Self>, Defect> {
         if text.len() > FILE_LIMIT {
             return Err(Defect::invalid(Position::START, format!("the file is larger than {} MiB", FILE_LIMIT >> 20)));

@@ -110,8 +110,8 @@ pub enum WorldError {
 }
 
 impl World {
-    /// These networks, and these endpoints on them. `names` are the addresses of names outside, `host` those that the host has
-    /// besides the gateways.
+    /// These networks, and these endpoints on them. `names` are the addresses of names outside, `host` those that the
+    /// host has besides the gateways.
     pub fn new(
         networks: BTreeMap<NetworkName, Network>,
         endpoints: Vec<Endpoint>,

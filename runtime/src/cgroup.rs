@@ -45,8 +45,9 @@ impl Layout {
 
 /// Tells the kernel that a process is about to be moved between cgroups of the unified hierarchy.
 ///
-/// The first move after a pause waits for an RCU grace period (`cgroup_threadgroup_rwsem`), 10 to 20 ms in which nothing
-/// happens; those soon after do not. So this process is moved to where it is already, while other things are done.
+/// The first move after a pause waits for an RCU grace period (`cgroup_threadgroup_rwsem`), 10 to 20 ms in which
+/// nothing happens; those soon after do not. So this process is moved to where it is already, while other things are
+/// done.
 pub(crate) fn expect_move() {
     let Ok(table) = fs::read_to_string("/proc/self/cgroup") else {
         return;
@@ -57,8 +58,8 @@ pub(crate) fn expect_move() {
     }
 }
 
-/// Moves this process, a shim, out of the daemon's cgroup, in the unified layout. There a service manager counts the shim
-/// among the daemon's processes, and ends it with them when it is told to kill the whole service.
+/// Moves this process, a shim, out of the daemon's cgroup, in the unified layout. There a service manager counts the
+/// shim among the daemon's processes, and ends it with them when it is told to kill the whole service.
 ///
 /// It waits for nothing soon after another move ([`expect_move`]).
 pub(crate) fn leave_daemon(layout: Layout, parent: &str) {
@@ -93,8 +94,8 @@ pub(crate) fn confine_devices(layout: Layout, cgroup: &Path) -> io::Result<()> {
 /// The period in which a share of processors counts, in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// Sets the limits of the container but [that of its processes](limit_processes), in the hierarchies of their controllers,
-/// where libcontainer then finds its cgroups.
+/// Sets the limits of the container but [that of its processes](limit_processes), in the hierarchies of their
+/// controllers, where libcontainer then finds its cgroups.
 pub(crate) fn limit(layout: Layout, cgroup: &Path, confinement: &Confinement) -> Result<(), Failure> {
     let apply = |controller: &str, settings: &[Setting<'_>]| apply(layout, cgroup, controller, settings);
     if let Some(memory) = confinement.memory {
@@ -169,8 +170,8 @@ fn apply(layout: Layout, cgroup: &Path, controller: &str, settings: &[Setting<'_
     Ok(())
 }
 
-/// Writes one of a cgroup's files. It must exist: where a controller is not mounted there is a plain directory, in which
-/// a file that is made would confine nothing.
+/// Writes one of a cgroup's files. It must exist: where a controller is not mounted there is a plain directory, in
+/// which a file that is made would confine nothing.
 fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     let mut file = fs::File::options().write(true).open(directory.join(file))?;
     io::Write::write_all(&mut file, value.as_bytes())

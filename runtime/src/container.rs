@@ -43,7 +43,8 @@ impl Directories {
         self.data_of(id).join("exit.json")
     }
 
-    /// Whether a file of that name in a container's directory for what outlives a reboot can be of the runtime's making.
+    /// Whether a file of that name in a container's directory for what outlives a reboot can be of the runtime's
+    /// making.
     pub fn is_own_file(name: &str) -> bool {
         let number = |rest: &str| rest.strip_prefix('.').is_some_and(|digits| digits.parse::<u16>().is_ok());
         let of_log = |rest: &str| rest.is_empty() || number(rest);

@@ -100,8 +100,8 @@ const SHIFT_RIGHT: u8 = 0x74;
 const SKIP_UNLESS: u8 = 0x55;
 const EXIT: u8 = 0x95;
 
-/// Reads `struct bpf_cgroup_dev_ctx { access_type = access << 16 | type, major, minor }` from register 1 and returns 1 if
-/// a rule permits the access.
+/// Reads `struct bpf_cgroup_dev_ctx { access_type = access << 16 | type, major, minor }` from register 1 and returns 1
+/// if a rule permits the access.
 fn program() -> Vec<Instruction> {
     const KIND: u8 = 2;
     const ACCESS: u8 = 3;

@@ -42,8 +42,8 @@ pub enum RuntimeError {
         /// How much it has.
         limit: ByteSize,
     },
-    /// A shim exists and did not answer in time: it is stopped, or the machine is overloaded. What it was asked to do, it
-    /// may still do when it goes on; [`crate::Runtime::delete`] kills it.
+    /// A shim exists and did not answer in time: it is stopped, or the machine is overloaded. What it was asked to do,
+    /// it may still do when it goes on; [`crate::Runtime::delete`] kills it.
     #[error("container {id}: its shim did not answer when it was asked to {step}")]
     ShimSilent {
         /// The container.
@@ -57,8 +57,8 @@ pub enum RuntimeError {
         /// The container.
         id: ContainerId,
     },
-    /// The container runs, and somebody removed what leads to its shim: there is nobody to ask. It can be sent signals, and
-    /// be removed.
+    /// The container runs, and somebody removed what leads to its shim: there is nobody to ask. It can be sent signals,
+    /// and be removed.
     #[error("container {id} runs, and {}, by which it is spoken to, is gone", .path.display())]
     Unreachable {
         /// The container.

@@ -66,9 +66,8 @@ const EXECUTE: u8 = 1;
 
 impl Launcher {
     /// `surplus` are descriptors of the caller that the process must close before it waits to be started: a shim's
-    /// socket that a container held open would seem alive when the shim is not.
-    /// With a `terminal`, of a size that may not be known yet, the standard streams that the process is given otherwise are
-    /// replaced.
+    /// socket that a container held open would seem alive when the shim is not. With a `terminal`, of a size that may
+    /// not be known yet, the standard streams that the process is given otherwise are replaced.
     pub(crate) fn new(
         filter: Filter,
         capabilities: CapabilitySet,

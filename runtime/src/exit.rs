@@ -49,7 +49,8 @@ impl Exit {
     /// Replaces `path` as a whole. Not synced: a machine that crashes has lost the container anyway.
     ///
     /// # Errors
-    /// When the file cannot be written or renamed, or what was set aside has been [removed](Self::remove) with the container.
+    /// When the file cannot be written or renamed, or what was set aside has been [removed](Self::remove) with the
+    /// container.
     pub(crate) fn write(&self, path: &Path, draft_is: Draft) -> io::Result<()> {
         let mut text = serde_json::to_vec(self).expect("plain numbers and times serialise");
         // JSON may end in white space, and what was set aside is written over, not cut off and written anew.

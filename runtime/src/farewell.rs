@@ -9,9 +9,9 @@ use crate::{exec, namespace, streams::Streams, system};
 
 /// Sends the clients what waits for them, in this process, which was the container's shim, and ends.
 pub(crate) fn stay(streams: Streams) -> ! {
-    // With nothing to send, the end of this process lets go of everything at once: what is unmounted one by one waits for an
-    // RCU grace period each.
-    // What cannot be let go of ends with it as well: that nothing is left comes before the last octets.
+    // With nothing to send, the end of this process lets go of everything at once: what is unmounted one by one waits
+    // for an RCU grace period each. What cannot be let go of ends with it as well: that nothing is left comes before
+    // the last octets.
     if !streams.is_flushed()
         && let Ok(mut streams) = let_go(streams)
     {

@@ -1,9 +1,10 @@
-//! The first process of a container that asked for an init: it has the container's program as its child, passes signals on to
-//! it, reaps what loses its parent, and ends as the program does.
+//! The first process of a container that asked for an init: it has the container's program as its child, passes signals
+//! on to it, reaps what loses its parent, and ends as the program does.
 //!
-//! It is the process that would have executed the program, and executes nothing: so it needs no file inside, whatever the image.
-//! It has the program's own filter, capabilities and user, and no descriptor. Its memory is a copy of the zygote's, so it
-//! cannot be dumped or traced; a container that could do that all the same (CAP_SYS_PTRACE) must not have one.
+//! It is the process that would have executed the program, and executes nothing: so it needs no file inside, whatever
+//! the image. It has the program's own filter, capabilities and user, and no descriptor. Its memory is a copy of the
+//! zygote's, so it cannot be dumped or traced; a container that could do that all the same (CAP_SYS_PTRACE) must not
+//! have one.
 
 use rustix::{
     io::Errno,
@@ -15,8 +16,8 @@ use crate::system::{self, Fork};
 /// What it is called in lists of processes.
 const NAME: &str = "fabric-init";
 
-/// Splits the process: returns in a child, which is to execute the program. The process itself stays, and ends with the child's
-/// exit code.
+/// Splits the process: returns in a child, which is to execute the program. The process itself stays, and ends with the
+/// child's exit code.
 pub(crate) fn begin() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Before there is a child, so that the signal of its end is not lost.

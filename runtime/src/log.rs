@@ -1,7 +1,7 @@
 //! A container's log: one JSON object per line, in a few files of bounded size.
 //!
-//! The newest is `log.jsonl`; when it is full it becomes `log.jsonl.1`, and that one `log.jsonl.2`, and so on, until there are
-//! as many as there may be. So a container that writes without end cannot fill the disk.
+//! The newest is `log.jsonl`; when it is full it becomes `log.jsonl.1`, and that one `log.jsonl.2`, and so on, until
+//! there are as many as there may be. So a container that writes without end cannot fill the disk.
 
 mod reader;
 

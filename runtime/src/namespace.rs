@@ -14,11 +14,12 @@ use crate::system;
 ///
 /// What the host unmounts vanishes here, too, but not the other way round. Pinned namespaces are detached at once: they
 /// are often mounted privately, and a copy would keep a network alive that the host has removed. Where `ip netns` has
-/// mounted its directory over itself, a twin below is out of reach; but that one is shared, and goes when the host's does.
+/// mounted its directory over itself, a twin below is out of reach; but that one is shared, and goes when the host's
+/// does.
 ///
-/// An unmount waits for an RCU grace period (`namespace_unlock` in `fs/namespace.c`), and there are as many pins as there are
-/// containers. So what is mounted on the directory `namespaces` goes in one piece, with all pins in it, and the pins of
-/// others are first moved on top of `file`, of this process's own, to go with what that is mounted in.
+/// An unmount waits for an RCU grace period (`namespace_unlock` in `fs/namespace.c`), and there are as many pins as
+/// there are containers. So what is mounted on the directory `namespaces` goes in one piece, with all pins in it, and
+/// the pins of others are first moved on top of `file`, of this process's own, to go with what that is mounted in.
 pub(crate) fn enter_own_mounts(namespaces: &Path, file: &Path) -> io::Result<()> {
     system::unshare_mounts()?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
@@ -43,8 +44,8 @@ fn detach(mount_points: &[String], file: &Path) -> io::Result<()> {
     Ok(directory.map_or(Ok(()), |directory| rustix::mount::unmount(directory, UnmountFlags::DETACH))?)
 }
 
-/// Detaches every mount but the root's, in the mount namespace that [`enter_own_mounts`] made; `table` is this process's
-/// `mountinfo`, opened, for `/proc` is among them.
+/// Detaches every mount but the root's, in the mount namespace that [`enter_own_mounts`] made; `table` is this
+/// process's `mountinfo`, opened, for `/proc` is among them.
 pub(crate) fn leave_mounts(mut table: File) -> io::Result<()> {
     loop {
         let mut text = String::new();

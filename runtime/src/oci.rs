@@ -6,7 +6,8 @@
 //!   bounded by the bounding set and the seccomp filter.
 //! * The seccomp filter and the device rules are not in here, for libcontainer would not apply the one to `exec`, and
 //!   knows the others for one cgroup layout only; see [`crate::executor`] and [`crate::device_filter`].
-//! * No resource limits but those asked for: without CAP_SYS_RESOURCE a default could be above what the caller may grant.
+//! * No resource limits but those asked for: without CAP_SYS_RESOURCE a default could be above what the caller may
+//!   grant.
 //! * In the legacy cgroup layout no cgroup file system is mounted: libcontainer could only mount it writable.
 
 use std::{

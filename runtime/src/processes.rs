@@ -27,8 +27,8 @@ const TICKS: u64 = 100;
 const MAX_COMMAND: usize = 4096;
 
 impl Runtime {
-    /// The container's processes by identifier, those that `exec` added included; none if it has none. Blocks on `/proc`
-    /// only.
+    /// The container's processes by identifier, those that `exec` added included; none if it has none. Blocks on
+    /// `/proc` only.
     ///
     /// # Errors
     /// When control groups cannot be read.

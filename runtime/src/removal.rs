@@ -81,8 +81,8 @@ impl Runtime {
 fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Result<(), RuntimeError> {
     cgroup::remove(&directories.cgroup_of(id))?;
     let run = directories.run_of(id);
-    // The shim's own mounts are in a namespace of its own; what somebody mounted there in the host's is in the way. That is
-    // rare, and the host's table of mounts as long as it has containers.
+    // The shim's own mounts are in a namespace of its own; what somebody mounted there in the host's is in the way.
+    // That is rare, and the host's table of mounts as long as it has containers.
     let mounted = holds_mount(&run).map_err(|source| RuntimeError::path("look for mounts in", &run, source))?;
     let points = if mounted { mounts_below(&run) } else { Ok(Vec::new()) };
     for point in points.map_err(|source| RuntimeError::path("list the mounts of", &run, source))? {
@@ -108,8 +108,8 @@ fn remove_remains(directories: &Directories, id: &ContainerId, keep: Keep) -> Re
     }
 }
 
-/// Whether anything is mounted at `path` or below it, in the host's mount namespace. Nothing is followed or entered that is
-/// mounted there. Where the kernel cannot tell (before Linux 5.8), something may be.
+/// Whether anything is mounted at `path` or below it, in the host's mount namespace. Nothing is followed or entered
+/// that is mounted there. Where the kernel cannot tell (before Linux 5.8), something may be.
 fn holds_mount(path: &Path) -> io::Result<bool> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let seen = match statx(CWD, path, flags, StatxFlags::TYPE) {

@@ -65,8 +65,9 @@ pub(crate) fn make_directory(root: &Root, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses a link where a file system of the container's own is to be mounted. libcontainer follows one at `/dev` from the
-/// host: what it mounts is inside, but the links that it makes there and the `ptmx` that it removes would be the host's.
+/// Refuses a link where a file system of the container's own is to be mounted. libcontainer follows one at `/dev` from
+/// the host: what it mounts is inside, but the links that it makes there and the `ptmx` that it removes would be the
+/// host's.
 pub(crate) fn refuse_link(root: &Root, path: &Path) -> io::Result<()> {
     match root.readlink(path) {
         Ok(target) => Err(io::Error::other(format!("the image has a link to {} there", target.display()))),
@@ -74,15 +75,15 @@ pub(crate) fn refuse_link(root: &Root, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes sure that a file can be mounted at `path`, which libcontainer refuses where an image has a link to nowhere, such
-/// as `/etc/resolv.conf` to what systemd would have made. The mount hides the link anyway.
+/// Makes sure that a file can be mounted at `path`, which libcontainer refuses where an image has a link to nowhere,
+/// such as `/etc/resolv.conf` to what systemd would have made. The mount hides the link anyway.
 pub(crate) fn replace_dangling_link(root: &Root, path: &Path) -> io::Result<()> {
     let dangling = root.resolve(path).is_err() && root.readlink(path).is_ok();
     if dangling { root.remove_file(path).map_err(io::Error::other) } else { Ok(()) }
 }
 
-/// Where something that is to be mounted at `path` inside appears: where the links of the image lead, which is inside, and
-/// `path` itself as far as it does not exist. `mounted_at` is where the root is mounted.
+/// Where something that is to be mounted at `path` inside appears: where the links of the image lead, which is inside,
+/// and `path` itself as far as it does not exist. `mounted_at` is where the root is mounted.
 pub(crate) fn destination(root: &Root, mounted_at: &Path, path: &Path) -> io::Result<PathBuf> {
     replace_dangling_link(root, path)?;
     let Ok(existing) = root.resolve(path) else { return Ok(path.to_owned()) };

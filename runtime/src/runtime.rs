@@ -44,8 +44,8 @@ impl Runtime {
         &self.directories
     }
 
-    /// Whether the zygote, without which no container can be made, has ended. What runs goes on; only another process with
-    /// a zygote of its own can make more.
+    /// Whether the zygote, without which no container can be made, has ended. What runs goes on; only another process
+    /// with a zygote of its own can make more.
     pub fn has_lost_zygote(&self) -> bool {
         self.zygote.has_ended()
     }
@@ -222,8 +222,8 @@ impl Runtime {
         LogReader::new(self.directories.log_of(id))
     }
 
-    /// Removes the cgroup that holds the containers' cgroups, in every hierarchy where it is empty. Not to be called while
-    /// a container is being created.
+    /// Removes the cgroup that holds the containers' cgroups, in every hierarchy where it is empty. Not to be called
+    /// while a container is being created.
     ///
     /// # Errors
     /// When it cannot be removed for another reason than that containers are left.
@@ -313,8 +313,8 @@ impl Runtime {
     /// When that cannot be written, or the hierarchies of cgroups cannot be listed.
     pub fn abandon(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
         let path = self.directories.exit_of(id);
-        // The container ends with its shim, unless its first program changed its credentials by being executed (a setuid
-        // program), which clears the parent's death signal. What counts as ended must not run.
+        // The container ends with its shim, unless its first program changed its credentials by being executed (a
+        // setuid program), which clears the parent's death signal. What counts as ended must not run.
         cgroup::kill(&self.directories.cgroup_of(id))?;
         let lost = Exit { exit_code: Exit::LOST, started_at: None, finished_at: Timestamp::now() };
         make_directory(&self.directories.data_of(id))?;

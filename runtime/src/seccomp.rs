@@ -125,8 +125,8 @@ const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const IF_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
-/// Answers ENOSYS to calls younger than all the profile knows, as runc does: a libc then falls back to older ones, where
-/// EPERM makes it fail.
+/// Answers ENOSYS to calls younger than all the profile knows, as runc does: a libc then falls back to older ones,
+/// where EPERM makes it fail.
 fn unknown_to_the_profile(architecture: u32, newest: i32) -> Vec<sock_filter> {
     let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     vec![

@@ -61,8 +61,8 @@ pub(crate) struct Ends {
 }
 
 impl Streams {
-    /// Pipes for a process; unless it is `open_stdin`, its standard input has ended already. That is a pipe as well, not
-    /// `/dev/null`: opened out here it would be the host's own device node, for the process to change its mode.
+    /// Pipes for a process; unless it is `open_stdin`, its standard input has ended already. That is a pipe as well,
+    /// not `/dev/null`: opened out here it would be the host's own device node, for the process to change its mode.
     pub(crate) fn pipes(open_stdin: bool, log: Option<LogWriter>) -> io::Result<(Self, Ends)> {
         let (ours_out, stdout) = io::pipe()?;
         let (ours_err, stderr) = io::pipe()?;

@@ -73,8 +73,8 @@ fn seal(copy: &File) -> Result<(), Errno> {
     rustix::fs::fcntl_add_seals(copy, seals)
 }
 
-/// Executes `program` under `name` with nothing open but `/dev/null` as 0, 1 and 2, and `socket` as descriptor `number`.
-/// Returns only if that fails, and has then also written the error number to `failure`.
+/// Executes `program` under `name` with nothing open but `/dev/null` as 0, 1 and 2, and `socket` as descriptor
+/// `number`. Returns only if that fails, and has then also written the error number to `failure`.
 pub(crate) fn become_program(
     program: &OwnedFd,
     name: &str,
@@ -157,8 +157,8 @@ pub(crate) fn rename_arguments(name: &str) {
         return;
     }
     for (place, octet) in (begin..end - 1).zip(name.bytes().chain(std::iter::repeat(0))) {
-        // SAFETY: the kernel says that this process's arguments are here, which lie on its stack and can be written. Nobody
-        // reads them any more: the caller never returns.
+        // SAFETY: the kernel says that this process's arguments are here, which lie on its stack and can be written.
+        // Nobody reads them any more: the caller never returns.
         unsafe { std::ptr::write_volatile(std::ptr::with_exposed_provenance_mut::<u8>(place), octet) };
     }
 }
@@ -216,7 +216,8 @@ const SIZE_OF_MASK: usize = 8;
 /// Gives every signal its default action and unblocks all. Rust ignores SIGPIPE, and what is ignored stays so across
 /// exec, which breaks `yes | head`.
 pub(crate) fn reset_signals() {
-    /// `struct sigaction` as the kernel defines it, of which only the size matters here: handler, flags, restorer, mask.
+    /// `struct sigaction` as the kernel defines it, of which only the size matters here: handler, flags, restorer,
+    /// mask.
     const DEFAULT: [u64; 4] = [0; 4];
     for signal in 1..=64 {
         // SAFETY: the kernel reads one action of all zeroes, which is SIG_DFL. Not through libc, which refuses the two
@@ -229,10 +230,11 @@ pub(crate) fn reset_signals() {
     };
 }
 
-/// Has every signal wait for [`next_signal`] or [`reset_signals`], also those that the first process of a PID namespace would
-/// never see because it has no handler for them.
+/// Has every signal wait for [`next_signal`] or [`reset_signals`], also those that the first process of a PID namespace
+/// would never see because it has no handler for them.
 pub(crate) fn block_signals() {
-    // SAFETY: the kernel reads one mask of eight octets. Not through libc, which leaves out the numbers it keeps for itself.
+    // SAFETY: the kernel reads one mask of eight octets. Not through libc, which leaves out the numbers it keeps for
+    // itself.
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &u64::MAX, std::ptr::null::<u64>(), SIZE_OF_MASK)
     };

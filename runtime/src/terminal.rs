@@ -1,8 +1,8 @@
 //! A terminal for a process in a container.
 //!
-//! It is opened by the process itself, after it has entered the container and taken its user's identity: so it is one of
-//! the container's own instance of devpts, is named inside as outside, and belongs to the user. The side that a person
-//! sits at travels to the shim over a socket.
+//! It is opened by the process itself, after it has entered the container and taken its user's identity: so it is one
+//! of the container's own instance of devpts, is named inside as outside, and belongs to the user. The side that a
+//! person sits at travels to the shim over a socket.
 
 use std::{
     io,

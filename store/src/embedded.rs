@@ -73,7 +73,8 @@ impl Embedded {
         &self.path
     }
 
-    /// Gives the transaction to the writer and returns what becomes of it. `accepted` is told, or dropped if a guard fails.
+    /// Gives the transaction to the writer and returns what becomes of it. `accepted` is told, or dropped if a guard
+    /// fails.
     fn hand_over(
         &self,
         transaction: Transaction,

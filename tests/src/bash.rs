@@ -10,8 +10,8 @@ COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
 "${function#-F }" fabric "${@: -1}" "${@: -2:1}"
 printf '%s\n' "${COMPREPLY[@]}""#;
 
-/// What bash, once it has loaded `script`, offers for the last of `words`, in order. It asks the `fabric` in `binaries`, which
-/// asks the daemon at `socket`.
+/// What bash, once it has loaded `script`, offers for the last of `words`, in order. It asks the `fabric` in
+/// `binaries`, which asks the daemon at `socket`.
 ///
 /// # Panics
 /// If bash or the script fails.

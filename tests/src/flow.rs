@@ -99,10 +99,11 @@ fn talk(mut stream: TcpStream, ends: &[Namespace; 2], stop: &AtomicBool, echoed:
     report
 }
 
-/// How many segments the one connection in `namespace` that `filter` lets through had to send again because they were lost.
+/// How many segments the one connection in `namespace` that `filter` lets through had to send again because they were
+/// lost.
 ///
-/// Who is not confirmed for 200 ms sends again, be it that the machine stood still. What had arrived nevertheless, the other
-/// side says so with its next segment (RFC 2883), and the kernel counts it apart.
+/// Who is not confirmed for 200 ms sends again, be it that the machine stood still. What had arrived nevertheless, the
+/// other side says so with its next segment (RFC 2883), and the kernel counts it apart.
 fn lost(namespace: &Namespace, filter: [&str; 3]) -> u32 {
     let sockets = namespace.run(&[&["ss", "-tinHO", "state", "established"], &filter[..]].concat());
     assert!(sockets.lines().count() == 1 && sockets.contains("rtt:"), "ss shows the connection {filter:?}: {sockets}");

@@ -23,8 +23,8 @@ const BEGIN: &str = "guest: begins";
 /// The script's last words, with its exit code.
 const END: &str = "guest: ends with ";
 
-/// What is run before the script. The root of the first file system of a kernel cannot be pivoted away from, which containers
-/// need, so everything moves to another one.
+/// What is run before the script. The root of the first file system of a kernel cannot be pivoted away from, which
+/// containers need, so everything moves to another one.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /new
 /bin/busybox mount -t tmpfs -o size=80% tmpfs /new
@@ -72,8 +72,9 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A machine with busybox, `ip`, `nft`, `netd`, `fabric` and the image `/guest/busybox.tar`. It loads the modules of
-    /// `modules` and of netfilter, by name, when they are needed; those of `aside` are in `/guest` to be loaded by `insmod`.
+    /// A machine with busybox, `ip`, `nft`, `netd`, `fabric` and the image `/guest/busybox.tar`. It loads the modules
+    /// of `modules` and of netfilter, by name, when they are needed; those of `aside` are in `/guest` to be loaded by
+    /// `insmod`.
     pub fn new(modules: &[&str], aside: &[&str]) -> Self {
         let guest = Self { root: TempDir::with_prefix("fabric-guest-").expect("a temporary directory") };
         // All of them are moved.
@@ -100,7 +101,8 @@ impl Guest {
         self
     }
 
-    /// Runs a script of `sh -eu` in the guest and returns what it wrote, and its exit code; none if it did not end in time.
+    /// Runs a script of `sh -eu` in the guest and returns what it wrote, and its exit code; none if it did not end in
+    /// time.
     pub fn run(&self, script: &str, limit: Duration) -> (String, Option<i32>) {
         self.write("guest/script", script);
         let archive = tempfile::NamedTempFile::with_prefix("fabric-guest-").expect("a temporary file");

@@ -185,9 +185,9 @@ impl Host {
 
     /// Links, addresses, routes and permanent neighbours of both families, and the firewall of the host, as text.
     ///
-    /// Without the veth pairs that wait for an endpoint, which [`Host::holdings`] counts: the names of the next ones differ.
-    /// Looked at once no endpoint that is gone awaits the removal of its interface, which is out of use at once and
-    /// removed in the background.
+    /// Without the veth pairs that wait for an endpoint, which [`Host::holdings`] counts: the names of the next ones
+    /// differ. Looked at once no endpoint that is gone awaits the removal of its interface, which is out of use at once
+    /// and removed in the background.
     pub fn kernel_state(&self) -> String {
         eventually("the interfaces of removed endpoints are gone", || {
             let links = self.namespace.run(&["ip", "-o", "link", "show"]);
@@ -232,8 +232,8 @@ impl Host {
     /// What the daemon holds on the machine that is neither link nor rule: mounts, processes and control groups,
     /// counted by kind. Two equal counts mean that nothing came and nothing went.
     ///
-    /// Counted once the counts stay the same: the pool of namespaces is filled in the background, some time after one was
-    /// taken from it.
+    /// Counted once the counts stay the same: the pool of namespaces is filled in the background, some time after one
+    /// was taken from it.
     pub fn holdings(&self) -> Vec<String> {
         self.learn_ids();
         // A daemon that stands still while it fills the pool must not look like one that has filled it.

@@ -63,8 +63,8 @@ pub(crate) fn links(host: &Namespace) -> Vec<String> {
     ours.filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect()
 }
 
-/// Whether a line of `ip -o link` shows what waits for an endpoint: the host's end of a veth pair, down and in no bridge. That
-/// of an endpoint that is gone stays in its bridge until it is removed.
+/// Whether a line of `ip -o link` shows what waits for an endpoint: the host's end of a veth pair, down and in no
+/// bridge. That of an endpoint that is gone stays in its bridge until it is removed.
 pub(crate) fn is_spare(link: &str) -> bool {
     link.contains(": fe-") && !link.contains(",UP") && !link.contains(" master ")
 }
@@ -94,8 +94,8 @@ pub(crate) fn survey(directory: &Path, host: &Namespace, pinned: &[PathBuf], ids
 
 /// What is left in nftables: foreign tables, and elements of Fabric's.
 ///
-/// The tables themselves and their rules never change and stay (`docs/adr/0004-constant-rules.md`), with two sets that belong
-/// to them and not to any network: what the rules were made from, and which forwarding `netd` had to switch on.
+/// The tables themselves and their rules never change and stay (`docs/adr/0004-constant-rules.md`), with two sets that
+/// belong to them and not to any network: what the rules were made from, and which forwarding `netd` had to switch on.
 fn rules(host: &Namespace) -> Vec<String> {
     let tables = host.run(&["nft", "list", "tables"]);
     let foreign = tables

@@ -11,8 +11,8 @@ pub fn path_with_picky_nft(host: &Host, refusal: &str) -> String {
     fs::create_dir(&directory).expect("the directory is ours");
     let program = directory.join("nft");
     let script = format!("#!/bin/sh\ninput=$(cat)\n{refusal}\nprintf '%s\\n' \"$input\" | exec /usr/sbin/nft \"$@\"\n");
-    // Written by another process: what this one has open for writing, a child that another test starts meanwhile has open
-    // for a moment, too, and then it cannot be executed.
+    // Written by another process: what this one has open for writing, a child that another test starts meanwhile has
+    // open for a moment, too, and then it cannot be executed.
     let draft = host.path("picky-nft");
     fs::write(&draft, script).expect("the directory is ours");
     let copied = Command::new("cp").args([&draft, &program]).status().expect("cp runs");

@@ -75,8 +75,8 @@ impl Ping {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Ends it, once enough packets were answered or none is for long, and reports. The last packet, which may be under way,
-    /// does not count.
+    /// Ends it, once enough packets were answered or none is for long, and reports. The last packet, which may be under
+    /// way, does not count.
     pub fn finish(mut self) -> PingReport {
         let _ = within(PATIENCE, || (self.answered() as usize > ENOUGH).then_some(()));
         self.stop();

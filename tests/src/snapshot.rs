@@ -2,8 +2,8 @@
 
 use crate::{Namespace, leftovers::is_spare};
 
-/// Links, addresses, routes and permanent neighbours of both families, and the firewall of a namespace, without counters,
-/// as their tools print them.
+/// Links, addresses, routes and permanent neighbours of both families, and the firewall of a namespace, without
+/// counters, as their tools print them.
 ///
 /// Of IPv6 all but what the kernel does of its own accord, see [`comes_by_itself`]. Nor the carrier of links, which
 /// the kernel's link watch (`net/core/link_watch.c`) updates up to a second after its cause.

@@ -1,5 +1,5 @@
-//! Crashes of the daemon right after its own named steps, whose list is the daemon's: it writes them to `NETD_STEP_LOG`,
-//! and kills itself after the one that `NETD_CRASH_AT` counts or names.
+//! Crashes of the daemon right after its own named steps, whose list is the daemon's: it writes them to
+//! `NETD_STEP_LOG`, and kills itself after the one that `NETD_CRASH_AT` counts or names.
 
 use std::{collections::BTreeSet, fs, process::Stdio, thread, time::Duration};
 
@@ -36,8 +36,8 @@ impl<'a> Scenario<'a> {
         Self { before: &|_| {}, environment: &[], once_ready: &|_| {}, requests }
     }
 
-    /// Plays it with a daemon that dies after the step that `crash_at` counts or names; without one all must succeed. No
-    /// daemon runs afterwards.
+    /// Plays it with a daemon that dies after the step that `crash_at` counts or names; without one all must succeed.
+    /// No daemon runs afterwards.
     pub fn play(&self, host: &Host, crash_at: Option<&str>) -> Course {
         let log = host.path("steps");
         fs::write(&log, "").expect("the directory is ours");
@@ -61,7 +61,8 @@ impl<'a> Scenario<'a> {
             }
         }
         if crash_at.is_none() {
-            // None is missing in the list: the doctor waits for what is being removed, the count for what is made ahead.
+            // None is missing in the list: the doctor waits for what is being removed, the count for what is made
+            // ahead.
             let _ = host.fabric(&["doctor"]);
             host.holdings();
         }
@@ -103,8 +104,8 @@ pub fn kind(step: &str) -> String {
     step.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Has the daemon killed after each of `steps` that is wanted. `crash` is given what `NETD_CRASH_AT` is to be, and returns the
-/// steps that were taken. A kind of step that the daemon is never killed after fails the test.
+/// Has the daemon killed after each of `steps` that is wanted. `crash` is given what `NETD_CRASH_AT` is to be, and
+/// returns the steps that were taken. A kind of step that the daemon is never killed after fails the test.
 #[track_caller]
 pub fn crash_after_each(steps: &[String], wanted: impl Fn(&str) -> bool, mut crash: impl FnMut(&str) -> Vec<String>) {
     let mut missing: BTreeSet<String> = steps.iter().filter(|step| wanted(step)).map(|step| kind(step)).collect();
@@ -114,8 +115,8 @@ pub fn crash_after_each(steps: &[String], wanted: impl Fn(&str) -> bool, mut cra
             missing.remove(&kind(last));
         }
     }
-    // Work in the background moves steps, and what is in the pool decides which there are: what was passed by is visited by
-    // its name, once it is taken.
+    // Work in the background moves steps, and what is in the pool decides which there are: what was passed by is
+    // visited by its name, once it is taken.
     for name in (0..ROUNDS).flat_map(|_| missing.clone()).collect::<Vec<_>>() {
         if missing.contains(&name) && crash(&name).last().is_some_and(|last| kind(last) == name) {
             missing.remove(&name);

@@ -1,5 +1,5 @@
-//! `kill -9` of the daemon in the middle of imports and removals of images, of the doctor's repairs, and of a restart: what it
-//! said to be done is done, what it did not is whole or gone, and nothing is left over.
+//! `kill -9` of the daemon in the middle of imports and removals of images, of the doctor's repairs, and of a restart:
+//! what it said to be done is done, what it did not is whole or gone, and nothing is left over.
 
 #[path = "state/lease.rs"]
 mod lease;

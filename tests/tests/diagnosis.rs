@@ -42,8 +42,8 @@ impl Scene {
         self.api.namespace()
     }
 
-    /// Everything of the host's and the container's network, IPv6 as well: but for what the kernel does of its own accord
-    /// some time after a link came up or went down.
+    /// Everything of the host's and the container's network, IPv6 as well: but for what the kernel does of its own
+    /// accord some time after a link came up or went down.
     fn state(&self) -> String {
         let parts: [&[&str]; 4] = [
             &["ip", "-6", "-o", "address", "show", "scope", "global"],
@@ -73,8 +73,8 @@ impl Scene {
         differences.map(|one| format!("{}: {}", text(&one["object"]), text(&one["difference"]))).collect()
     }
 
-    /// Damages, expects the doctor to find what begins so and nothing else, has it mended, and looks whether all is as it
-    /// was; returns what went wrong.
+    /// Damages, expects the doctor to find what begins so and nothing else, has it mended, and looks whether all is as
+    /// it was; returns what went wrong.
     fn broken(&self, damage: &str, expected: &[String]) -> Option<String> {
         self.host.namespace().run(&["sh", "-c", damage]);
         let found = self.found();

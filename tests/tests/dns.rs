@@ -36,7 +36,8 @@ fn no_such_name() -> Answer {
     Answer { code: NO_SUCH_NAME, records: Vec::new() }
 }
 
-/// Waits for an answer from outside: a server there that stands still for long is taken for silent, and the client told so.
+/// Waits for an answer from outside: a server there that stands still for long is taken for silent, and the client told
+/// so.
 #[track_caller]
 fn expect_from_outside(ask: impl Fn(&str, RecordType) -> Answer, kind: RecordType, expected: &Answer) {
     const SERVER_FAILURE: u8 = 2;
@@ -329,8 +330,8 @@ fn the_query_log_tells_who_asked_for_what() {
 }
 
 /// 100,000 queries in a second from one container, for names of its network, of no one, and of others, while others on
-/// its network and on another one ask. A loss now and then is what resolvers ask again for; a server that took queries in
-/// the order of their arrival would lose most.
+/// its network and on another one ask. A loss now and then is what resolvers ask again for; a server that took queries
+/// in the order of their arrival would lose most.
 #[test]
 fn a_flood_from_one_container_costs_the_others_no_answers() {
     let host = Host::with_config("upstreams = ['127.0.0.1:5301']");

@@ -9,7 +9,8 @@ use std::{
 use serde_json::Value;
 use tests::Host;
 
-/// Every event the daemon remembers, as `kind action name`, once their sequence numbers have been held to be without gap.
+/// Every event the daemon remembers, as `kind action name`, once their sequence numbers have been held to be without
+/// gap.
 fn history(host: &Host) -> Vec<String> {
     let text = host.ok(&["events", "--format", "json"]);
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

@@ -107,7 +107,7 @@ fn descriptors() {
     assert_eq!(host.json(&["network", "inspect", "web"])["usage"]["used"], 1);
     assert_eq!(host.attached("api"), api, "it went on");
     host.run("next", "web", &[], &["sleep", "1000"]);
-    // Whose rules could not be read might judge what passes a bridge: the shortcut was taken away, and is put back a second
-    // later.
+    // Whose rules could not be read might judge what passes a bridge: the shortcut was taken away, and is put back a
+    // second later.
     eventually("all is as it should be", || (host.fabric(&["doctor"]).code == 0).then_some(()));
 }

@@ -21,8 +21,8 @@ fn message(counts: [u8; 8], tail: &[u8]) -> Vec<u8> {
     [&[0x46, 0x42, 1, 0][..], &counts, tail].concat()
 }
 
-/// After RFC 9267: names, counts and lengths that read past the end or in circles, a good question cut at each octet and
-/// with each bit turned, and what the fuzz target begins with.
+/// After RFC 9267: names, counts and lengths that read past the end or in circles, a good question cut at each octet
+/// and with each bit turned, and what the fuzz target begins with.
 fn malformed() -> Vec<Vec<u8>> {
     let one = |tail: &[u8]| message([0, 1, 0, 0, 0, 0, 0, 0], tail);
     let opt = b"\x03api\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0";

@@ -172,8 +172,8 @@ fn files(directory: &Path) -> usize {
 #[test]
 fn clients_that_stop_halfway_are_let_go() {
     let host = Host::new();
-    // What netd opens when it is first of use, it keeps: the sockets by which the kernel tells of changes to the rules, and
-    // by which links are removed; and the shortcut's maps.
+    // What netd opens when it is first of use, it keeps: the sockets by which the kernel tells of changes to the rules,
+    // and by which links are removed; and the shortcut's maps.
     host.ok(&["network", "create", "web"]);
     host.ok(&["run", "--rm", "--network", "web", "busybox", "true"]);
     host.assert_healthy();

@@ -82,8 +82,8 @@ impl Stage {
     }
 }
 
-/// Whether an answer comes from a neighbour whom `namespace` seeks behind the gateway, as a program with root rights in a
-/// container can.
+/// Whether an answer comes from a neighbour whom `namespace` seeks behind the gateway, as a program with root rights in
+/// a container can.
 fn by_the_gateway(namespace: &Namespace, to: IpAddr) -> bool {
     let routes = namespace.run(&["ip", if to.is_ipv4() { "-4" } else { "-6" }, "route", "show", "default"]);
     let gateway = routes.split_whitespace().nth(2).expect("there is a gateway").to_owned();

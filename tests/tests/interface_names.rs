@@ -1,5 +1,5 @@
-//! Names that are chosen for interfaces inside containers: on bridges and on a LAN, from the pool and anew, and whatever the
-//! container makes of them.
+//! Names that are chosen for interfaces inside containers: on bridges and on a LAN, from the pool and anew, and
+//! whatever the container makes of them.
 
 use std::net::IpAddr;
 

@@ -66,8 +66,8 @@ fn no_standard_stream_is_a_device_of_the_host() {
     }
 }
 
-/// Tries every way by which a container could tell something to somebody outside: through the resolvers of all networks,
-/// whoever is a resolver outside, and by whatever else is forwarded or flooded.
+/// Tries every way by which a container could tell something to somebody outside: through the resolvers of all
+/// networks, whoever is a resolver outside, and by whatever else is forwarded or flooded.
 fn tell(from: &Namespace, secret: &str, resolvers: &[SocketAddr], others: &[SocketAddr]) {
     let name = &format!("{secret}.example.com");
     thread::scope(|scope| {

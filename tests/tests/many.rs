@@ -74,8 +74,8 @@ impl Picture {
     }
 }
 
-/// What the daemon needs to go on: KiB of memory of its own that it has touched, and open descriptors. Not the pages of its
-/// program, which the kernel drops and reads again as it likes.
+/// What the daemon needs to go on: KiB of memory of its own that it has touched, and open descriptors. Not the pages of
+/// its program, which the kernel drops and reads again as it likes.
 fn needs(host: &Host) -> (u64, usize) {
     let process = format!("/proc/{}", host.netd_pid().as_raw_nonzero());
     let status = fs::read_to_string(format!("{process}/status")).expect("netd runs");

@@ -260,8 +260,8 @@ fn networks_follow_the_mtu_of_the_uplink_and_fixed_ones_do_not() {
         took.push(begun.elapsed());
         assert_eq!(host.json(&["network", "inspect", "fixed"])["mtu"], 1400);
     }
-    // The daemon is told. Were it not, each change but the first would come right after a look at everything, and wait for the
-    // next one, 10 s later.
+    // The daemon is told. Were it not, each change but the first would come right after a look at everything, and wait
+    // for the next one, 10 s later.
     assert!(took[1..].iter().any(|took| *took < Duration::from_secs(5)), "{took:?}");
     // What changes while nobody looks is seen at the start.
     host.terminate();

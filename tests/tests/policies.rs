@@ -16,7 +16,8 @@ const SLEEP: [&str; 2] = ["sleep", "1000"];
 /// What takes longer to come about is filtered.
 const FILTERED: Duration = Duration::from_millis(700);
 
-/// A server with a published port and a client on network `web`, a stranger on network `ops`, and a neighbour of the host.
+/// A server with a published port and a client on network `web`, a stranger on network `ops`, and a neighbour of the
+/// host.
 struct Stage {
     host: Host,
     lan: Arc<Lan>,

@@ -1,4 +1,5 @@
-//! Ways past policies that were tried. Each attack stands beside a control that shows that it works where nothing judges.
+//! Ways past policies that were tried. Each attack stands beside a control that shows that it works where nothing
+//! judges.
 
 use std::{
     fs,

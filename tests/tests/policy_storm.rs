@@ -1,4 +1,5 @@
-//! Policies that change all the time, under load: what they always allow loses nothing, what they always deny never comes.
+//! Policies that change all the time, under load: what they always allow loses nothing, what they always deny never
+//! comes.
 //!
 //! `FABRIC_CHANGES=10000` makes as many changes instead of some.
 
@@ -38,7 +39,8 @@ enum Change {
     Remove(&'static str),
 }
 
-/// Changes of every kind: of a port, of a range, of who is selected, of rules, of policies, of their form, of the stance.
+/// Changes of every kind: of a port, of a range, of who is selected, of rules, of policies, of their form, of the
+/// stance.
 fn change(number: usize) -> Change {
     let policy = |name: &str, subject: &str, rules: String| {
         let text = "apiVersion: fabric/v1\nkind: Policy\nmetadata: {name: NAME}\nnetworks: [web]\nsubject: SUBJECT\n";
@@ -75,8 +77,8 @@ fn change(number: usize) -> Change {
 struct Count {
     tried: AtomicU64,
     failed: AtomicU64,
-    /// How often what opens a connection was sent again: what comes in the moment of a change may be judged by half of either,
-    /// and is dropped then.
+    /// How often what opens a connection was sent again: what comes in the moment of a change may be judged by half of
+    /// either, and is dropped then.
     repeated: AtomicU64,
 }
 

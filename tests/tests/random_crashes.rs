@@ -1,7 +1,7 @@
 //! `kill -9` of the daemon at random moments, while several clients ask for whatever comes to their minds.
 //!
-//! What each client asks for follows from a seed, which is printed and can be given as `FABRIC_TEST_SEED`; how the requests
-//! meet each other and the end of the daemon does not.
+//! What each client asks for follows from a seed, which is printed and can be given as `FABRIC_TEST_SEED`; how the
+//! requests meet each other and the end of the daemon does not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,8 +89,8 @@ fn networks(host: &Host) -> BTreeSet<String> {
     list.as_array().expect("a list").iter().map(name).collect()
 }
 
-/// No two endpoints have one address, and each network counts just those that its endpoints have: at once, or as soon as a
-/// container that ends meanwhile is gone, as the list is of one moment and the count of another.
+/// No two endpoints have one address, and each network counts just those that its endpoints have: at once, or as soon
+/// as a container that ends meanwhile is gone, as the list is of one moment and the count of another.
 fn assert_no_address_is_shared_or_lost(host: &Host, when: &str) {
     let held_on = |network: &str| {
         let containers = containers(host);
@@ -197,8 +197,8 @@ fn clear(host: &Host) {
     host.ok(&["network", "update", "back", "--internal=false", "--gateway-mode", "nat", "--mtu", "auto"]);
 }
 
-/// The clients ask until the daemon dies under them, and have what they are owed once `revive` has brought it back; returns
-/// how many requests they made.
+/// The clients ask until the daemon dies under them, and have what they are owed once `revive` has brought it back;
+/// returns how many requests they made.
 fn ask_until_it_dies(host: &Host, clients: &mut [Numbers], life: Duration, revive: impl FnOnce()) -> usize {
     let (dead, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {

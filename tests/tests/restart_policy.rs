@@ -39,8 +39,8 @@ fn next_run(host: &Host, name: &str, before: &Attached) -> Attached {
     host.attached(name)
 }
 
-/// Waits until the pause before the next start is long enough to do something in it; how often it was started again until
-/// then.
+/// Waits until the pause before the next start is long enough to do something in it; how often it was started again
+/// until then.
 #[track_caller]
 fn in_a_long_pause(host: &Host, name: &str) -> u64 {
     // While it is being started it counts as restarting too, but that does not last.
@@ -52,7 +52,8 @@ fn in_a_long_pause(host: &Host, name: &str) -> u64 {
     eventually("its pauses have grown to 3.2 s", paused)
 }
 
-/// What comes of something that is done in one pause, at the latest in the third, each of which is twice as long as the last.
+/// What comes of something that is done in one pause, at the latest in the third, each of which is twice as long as the
+/// last.
 #[track_caller]
 fn within_a_pause<T>(host: &Host, name: &str, act: impl Fn() -> T) -> T {
     for _ in 0..3 {
@@ -65,8 +66,8 @@ fn within_a_pause<T>(host: &Host, name: &str, act: impl Fn() -> T) -> T {
     panic!("no pause is long enough");
 }
 
-/// Ends a container in a pause, and holds that nobody waits for its end. A machine that stands still may take as long; it does
-/// not each time.
+/// Ends a container in a pause, and holds that nobody waits for its end. A machine that stands still may take as long;
+/// it does not each time.
 #[track_caller]
 fn end_in_a_pause(host: &Host, name: &str, end: &[&str], again: impl Fn()) {
     let mut took = Vec::new();

@@ -12,8 +12,8 @@ use rustix::{
 };
 use tests::{Host, eventually, pings};
 
-/// A mount whose server takes every question and answers none, like that of a network that is down (fuse(4)); unmounted when
-/// dropped.
+/// A mount whose server takes every question and answers none, like that of a network that is down (fuse(4)); unmounted
+/// when dropped.
 struct Silent {
     path: PathBuf,
     server: Option<File>,
@@ -186,8 +186,8 @@ fn a_mount_that_does_not_answer_holds_up_neither_the_start_nor_other_containers(
     assert_eq!(host.ok(&["start", "-a", "waits"]), "hello");
 }
 
-/// The kernel's part of a container is made while its record is on its way to the disk: what a crash of the host's disk or of
-/// `netd` loses in between must not be in anybody's way.
+/// The kernel's part of a container is made while its record is on its way to the disk: what a crash of the host's disk
+/// or of `netd` loses in between must not be in anybody's way.
 #[test]
 fn what_no_record_tells_of_is_cleared_away() {
     let host = Host::new();

@@ -256,8 +256,8 @@ fn stopping_what_has_just_ended_is_a_success() {
 /// A program that repeats a line and ends at the next one.
 const TWO_LINES: &str = "read line && echo $line && read line";
 
-/// Lets [`TWO_LINES`] that `command` is attached to end while netd stands still, and netd go on once `command` has been seen to
-/// wait for it, or has been sent a signal; returns its exit code.
+/// Lets [`TWO_LINES`] that `command` is attached to end while netd stands still, and netd go on once `command` has been
+/// seen to wait for it, or has been sent a signal; returns its exit code.
 fn end_before_netd_knows(host: &Host, command: &[&str], signal: Option<Signal>) -> Option<i32> {
     let mut client = host.fabric_command(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
     let mut input = client.stdin.take().expect("piped");

@@ -90,8 +90,8 @@ fn a_pin_comes_back_and_what_nobody_can_ask_can_be_ended() {
     eventually("nothing of them is left", || ((host.kernel_state(), host.holdings()) == before).then_some(()));
 }
 
-/// All of it: the API socket, the pins, the shims' sockets. Containers are ended by who starts next, because nobody can ask how
-/// they are; nothing of them is left, and they start again.
+/// All of it: the API socket, the pins, the shims' sockets. Containers are ended by who starts next, because nobody can
+/// ask how they are; nothing of them is left, and they start again.
 #[test]
 fn a_run_directory_that_is_gone_whole_is_made_anew_at_the_next_start() {
     let host = Host::with_config("upstreams = []");

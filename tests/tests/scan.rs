@@ -9,8 +9,8 @@ use std::{
 use tests::{Frame, Host, Mac, Namespace, RecordType, Wire, ask_within, eventually};
 
 const EVERY_PORT: std::ops::RangeInclusive<u16> = 1..=u16::MAX;
-/// Ports that something in the container listens on, the first of which is published to all and the second to the host's
-/// loopback.
+/// Ports that something in the container listens on, the first of which is published to all and the second to the
+/// host's loopback.
 const LISTENING: [u16; 4] = [80, 90, 22, 65535];
 const PUBLISHED: u16 = 8080;
 const ON_LOOPBACK: u16 = 8081;
@@ -108,8 +108,8 @@ impl Scene {
         self.scanners.iter().zip(self.container)
     }
 
-    /// Whether a datagram from the LAN gets to the container, and whether an echo request is answered. Soon, so that `false`
-    /// does not take long: what is to be true is tried again.
+    /// Whether a datagram from the LAN gets to the container, and whether an echo request is answered. Soon, so that
+    /// `false` does not take long: what is to be true is tried again.
     fn others(&self, target: IpAddr) -> [bool; 2] {
         let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let client = self.lan.enter(|| UdpSocket::bind((any, 0)).expect("free"));

@@ -117,8 +117,8 @@ fn rules_of_others_that_look_at_what_passes_a_bridge_are_passed() {
         talks.push(Talk::begin(&host, &client, &api, 7002 + 2 * round));
         talks.iter_mut().for_each(|talk| talk.assert_goes_past_the_bridge("one that began before or then"));
     }
-    // The daemon is told. Were it not, all but the first would come soon after a look at everything, and wait for the next one,
-    // 10 s later.
+    // The daemon is told. Were it not, all but the first would come soon after a look at everything, and wait for the
+    // next one, 10 s later.
     for took in [&looked_at[1..], &again] {
         assert!(took.iter().any(|took| *took < Duration::from_secs(4)), "{looked_at:?} {again:?}");
     }
@@ -186,8 +186,8 @@ fn who_is_disconnected_is_cut_off_and_whoever_comes_is_let_in() {
     host.assert_healthy();
 }
 
-/// Sends one datagram after another from the host to a container while something happens; returns how many were sent, and
-/// how many arrived.
+/// Sends one datagram after another from the host to a container while something happens; returns how many were sent,
+/// and how many arrived.
 fn while_sending(host: &Host, to: &Attached, act: impl FnOnce()) -> (usize, usize) {
     let receiver = to.namespace().enter(|| UdpSocket::bind((to.ipv4, 7000)).expect("the port is free"));
     receiver.set_read_timeout(Some(Duration::from_millis(500))).expect("not zero");

@@ -28,8 +28,8 @@ fn a_shell_has_a_terminal_of_the_right_size_with_job_control() {
         terminal.resize(31, 77);
         terminal.keys("until stty size | grep -q '31 77'; do sleep 0.1; done; stty size\n");
         terminal.expect("31 77");
-        // Ctrl-C ends what is in the foreground, not the shell, and not `fabric`. It says itself that it runs: a shell that
-        // is caught between a word of its own and starting it goes on waiting for it.
+        // Ctrl-C ends what is in the foreground, not the shell, and not `fabric`. It says itself that it runs: a shell
+        // that is caught between a word of its own and starting it goes on waiting for it.
         terminal.keys("sh -c \"echo sl''eeps; exec sleep 100\"\n");
         terminal.expect("sleeps\r\n");
         terminal.keys("\x03");

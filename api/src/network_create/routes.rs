@@ -6,8 +6,9 @@ use model::{Family, NetworkName, NetworkRoute, Parent, Subnet};
 
 use super::NetworkCreateError;
 
-/// Refuses routes that the containers of a network could not have, or that would lead nowhere. `automatic` are the families
-/// whose subnets are not known yet, `parent` is what its endpoints sit on; with none they are ports of a bridge.
+/// Refuses routes that the containers of a network could not have, or that would lead nowhere. `automatic` are the
+/// families whose subnets are not known yet, `parent` is what its endpoints sit on; with none they are ports of a
+/// bridge.
 ///
 /// # Errors
 /// [`NetworkCreateError::Route`] says which route, and why.

@@ -95,8 +95,8 @@ impl Peer for Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        // Removing containers in good order takes it a second each where many ports are published. All that it has made is in
-        // its place, but for the control groups; shims and containerd end with the place.
+        // Removing containers in good order takes it a second each where many ports are published. All that it has made
+        // is in its place, but for the control groups; shims and containerd end with the place.
         end(&mut self.dockerd);
         end_group(&self.group);
     }

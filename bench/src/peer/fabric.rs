@@ -52,8 +52,8 @@ impl Fabric {
         found
     }
 
-    /// Kills the daemon, runs shell script in its place, and starts another; returns how long it took from then until it
-    /// answers.
+    /// Kills the daemon, runs shell script in its place, and starts another; returns how long it took from then until
+    /// it answers.
     pub(crate) fn kill_and_restart(&mut self, meanwhile: &str) -> Result<Duration, Absence> {
         let _ = self.netd.kill();
         let _ = self.netd.wait();

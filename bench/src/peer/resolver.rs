@@ -1,4 +1,5 @@
-//! Programs that answer DNS for a thousand names, each on a bridge of its own, asked over a veth pair as containers ask.
+//! Programs that answer DNS for a thousand names, each on a bridge of its own, asked over a veth pair as containers
+//! ask.
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, process::Child, thread, time::Duration};
 

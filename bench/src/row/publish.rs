@@ -69,7 +69,8 @@ fn contender<'a, P: Peer>(
     }
 }
 
-/// Publishes up to [`EXISTING`] ports that change their numbers on the way, 200 by each container, for at most [`BOUND`].
+/// Publishes up to [`EXISTING`] ports that change their numbers on the way, 200 by each container, for at most
+/// [`BOUND`].
 fn publish_many(peer: &dyn Peer, held: &mut Vec<String>) -> Result<usize, Absence> {
     let begin = Instant::now();
     let mut existing = 0;

@@ -1,5 +1,5 @@
-//! How long it takes from the request for a container until its address answers: the attachment that a start makes, with a
-//! namespace from the pool and without.
+//! How long it takes from the request for a container until its address answers: the attachment that a start makes,
+//! with a namespace from the pool and without.
 
 use std::{
     cell::Cell,

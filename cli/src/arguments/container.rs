@@ -35,8 +35,8 @@ pub(crate) struct CreateArguments {
     #[arg(long)]
     pub(crate) name: Option<ContainerName>,
     /// A network to attach it to, with options `ip=`, `ip6=`, `mac=`, `ifname=`, `alias=` and `gw-priority=`; can be
-    /// repeated [default: none, only the loopback interface]. Or `none`, `host` for the host's own, or `container:NAME` to share
-    /// that of a running container.
+    /// repeated [default: none, only the loopback interface]. Or `none`, `host` for the host's own, or `container:NAME`
+    /// to share that of a running container.
     #[arg(long = "network", value_name = "NAME[:OPTION=VALUE,...]", add = objects::networks_of_containers())]
     pub(crate) networks: Vec<NetworkArgument>,
     /// The host name it sees [default: its name].
@@ -45,8 +45,8 @@ pub(crate) struct CreateArguments {
     /// Lead ports of the host to it, PORT or PORT-PORT; those that are not named are chosen; can be repeated.
     #[arg(short, long, value_name = "[[ADDRESS:][PORTS]:]CONTAINER_PORTS[/udp|/sctp]")]
     pub(crate) publish: Vec<PublishRequest>,
-    /// Say of a port that it listens there, as the image does of its own: for DNS (SRV), and for -P; and what policies may call
-    /// it; can be repeated.
+    /// Say of a port that it listens there, as the image does of its own: for DNS (SRV), and for -P; and what policies
+    /// may call it; can be repeated.
     #[arg(long, value_name = "[NAME=]PORT[/PROTOCOL]")]
     pub(crate) expose: Vec<ExposedPort>,
     /// Lead a port of the host to each port that the image or --expose names.

@@ -71,11 +71,12 @@ pub(crate) struct CreateNetworkArguments {
     /// Give its containers no default route.
     #[arg(long)]
     pub(crate) no_default_route: bool,
-    /// A route that its containers have besides, by the gateway of their subnet unless another is named; can be repeated.
+    /// A route that its containers have besides, by the gateway of their subnet unless another is named; can be
+    /// repeated.
     #[arg(long = "route", value_name = "RANGE[,GATEWAY[,METRIC]]")]
     pub(crate) routes: Vec<NetworkRoute>,
-    /// How it is joined to the outside: nat (behind the host's address), routed (with its own), isolated (not even to the host)
-    /// [default: nat].
+    /// How it is joined to the outside: nat (behind the host's address), routed (with its own), isolated (not even to
+    /// the host) [default: nat].
     #[arg(long, value_name = "MODE")]
     pub(crate) gateway_mode: Option<GatewayMode>,
     /// The maximum transmission unit, in octets [default: the uplink's].
@@ -84,7 +85,8 @@ pub(crate) struct CreateNetworkArguments {
     /// Ask this server for names that are not containers' [default: the host's]; can be repeated.
     #[arg(long = "dns", value_name = "ADDRESS[:PORT]")]
     pub(crate) name_servers: Vec<NameServer>,
-    /// An option of the driver: mtu, gateway-mode; parent and mode of macvlan and ipvlan, flag of ipvlan; can be repeated.
+    /// An option of the driver: mtu, gateway-mode; parent and mode of macvlan and ipvlan, flag of ipvlan; can be
+    /// repeated.
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<Label>,
     /// Attach a label; can be repeated.
@@ -131,7 +133,8 @@ pub(crate) struct UpdateNetworkArguments {
     /// The range of a route that they are to be without; can be repeated.
     #[arg(long = "rm-route", value_name = "RANGE", value_parser = range)]
     pub(crate) remove_routes: Vec<IpNet>,
-    /// Ask this server for names that are not containers', in place of those it has; auto for the host's; can be repeated.
+    /// Ask this server for names that are not containers', in place of those it has; auto for the host's; can be
+    /// repeated.
     #[arg(long = "dns", value_name = "ADDRESS[:PORT]|auto")]
     pub(crate) name_servers: Vec<NameServerArgument>,
     /// How it is joined to the outside: nat, routed, isolated.

@@ -12,8 +12,8 @@ use crate::objects;
 pub(crate) enum PolicyCommand {
     /// Put policies in force, all or none, and say what changes.
     ///
-    /// A policy that is given anew takes the place of the one of its name; others stay as they are. Connections that are denied
-    /// from then on are cut.
+    /// A policy that is given anew takes the place of the one of its name; others stay as they are. Connections that
+    /// are denied from then on are cut.
     Apply(ApplyArguments),
     /// Say what `apply` would change.
     Diff(ApplyArguments),
@@ -37,14 +37,14 @@ pub(crate) enum PolicyCommand {
     Test(TestArguments),
     /// Say what policies make of a connection, which rule decides, and what would have to change.
     ///
-    /// Without --file the policies that are in force are asked, and netd's containers; with --file those of the files, and netd
-    /// only with --live. An end is NAME or NETWORK/NAME of a container or the beginning of its id, an address, a name in DNS,
-    /// `host`, or an endpoint that need not exist, by its labels: NETWORK/KEY=VALUE[,KEY=VALUE...].
+    /// Without --file the policies that are in force are asked, and netd's containers; with --file those of the files,
+    /// and netd only with --live. An end is NAME or NETWORK/NAME of a container or the beginning of its id, an address,
+    /// a name in DNS, `host`, or an endpoint that need not exist, by its labels: NETWORK/KEY=VALUE[,KEY=VALUE...].
     Explain(ExplainArguments),
     /// Say who reaches whom, and by what.
     ///
-    /// Without --file the policies that are in force are asked, and netd's containers. Of more than 32 endpoints those that no
-    /// policy tells apart are one row. With `--format dot` it is a graph for Graphviz.
+    /// Without --file the policies that are in force are asked, and netd's containers. Of more than 32 endpoints those
+    /// that no policy tells apart are one row. With `--format dot` it is a graph for Graphviz.
     Matrix(MatrixArguments),
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn complete() {
     CompleteEnv::with_factory(Arguments::command).var(ASKED).bin(PROGRAM).completer(PROGRAM).complete();
 }
 
-/// Prints the completion script of a shell. It asks the `fabric` that it finds, which knows its own options and the names
-/// that `netd` knows.
+/// Prints the completion script of a shell. It asks the `fabric` that it finds, which knows its own options and the
+/// names that `netd` knows.
 pub(super) fn completion(shell: ShellArgument) -> Result<(), Failure> {
     let name = match shell {
         ShellArgument::Bash => "bash",

@@ -62,8 +62,8 @@ impl Source {
         Ok(if file.metadata()?.is_dir() { Self::Directory(path.to_owned()) } else { Self::File(file) })
     }
 
-    /// Waits until there is something to read: whoever writes an archive to a pipe may have much to do before, and the daemon
-    /// does not wait for long.
+    /// Waits until there is something to read: whoever writes an archive to a pipe may have much to do before, and the
+    /// daemon does not wait for long.
     fn await_start(&self) -> io::Result<()> {
         match self {
             Self::Stdin => io::stdin().lock().fill_buf().map(drop),

@@ -134,7 +134,8 @@ fn of_files(asked: &SceneArguments) -> Result<Scene, Failure> {
     Ok(Scene { policies, world: suite.map(|suite| suite.world).unwrap_or_default(), now })
 }
 
-/// Tells what is probably not meant, of all policies or of those in `files` only: of others it was told when they were applied.
+/// Tells what is probably not meant, of all policies or of those in `files` only: of others it was told when they were
+/// applied.
 fn warn(policies: &Policies, world: Option<&World>, now: Timestamp, files: Option<&[PathBuf]>) {
     let is_given = |warning: &Warning| {
         files.is_none_or(|files| files.iter().any(|file| Path::new(&*warning.place.file).starts_with(file)))

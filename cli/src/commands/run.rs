@@ -100,9 +100,10 @@ async fn discard(client: &Client, reference: &Reference) {
     let _ = client.remove_container(reference, RemoveQuery { force: true }).await;
 }
 
-/// Waits until the daemon has seen to what a container that has ended left, unless it runs again by then: the container's keeper
-/// tells of the end first. Then its ports are free, it can be removed and started again, and the name of one that removes itself
-/// is free, too. The process itself is over, so a daemon that is away or takes long does not make it fail, and a signal ends it.
+/// Waits until the daemon has seen to what a container that has ended left, unless it runs again by then: the
+/// container's keeper tells of the end first. Then its ports are free, it can be removed and started again, and the
+/// name of one that removes itself is free, too. The process itself is over, so a daemon that is away or takes long
+/// does not make it fail, and a signal ends it.
 pub(super) async fn cleared(client: &Client, container: &Container, finish: Finish) {
     let until = match (finish, container.restart_policy) {
         (Finish::Exited(_), _) if container.auto_remove => Until::Removed,
@@ -114,8 +115,8 @@ pub(super) async fn cleared(client: &Client, container: &Container, finish: Fini
     unless_ended(tokio::time::timeout(CLEARING, wait)).await;
 }
 
-/// What the daemon says once an attached process is over, unless a signal says that nobody waits for it: this process has taken
-/// signals since it passed them on.
+/// What the daemon says once an attached process is over, unless a signal says that nobody waits for it: this process
+/// has taken signals since it passed them on.
 async fn unless_ended<T>(said: impl Future<Output = T>) -> Option<T> {
     let mut signals = Signals::take().ok()?;
     tokio::select! {

@@ -43,8 +43,8 @@ pub(super) async fn together<'a, T, V: Serialize>(
     told.finish(None)
 }
 
-/// As [`together`], one wave after the other, of containers with their numbers. The daemon goes on with `doing` that when
-/// nobody waits for it any more, so SIGINT ends only the wait, and who sent it is told so.
+/// As [`together`], one wave after the other, of containers with their numbers. The daemon goes on with `doing` that
+/// when nobody waits for it any more, so SIGINT ends only the wait, and who sent it is told so.
 pub(super) async fn together_in_waves<'a, V: Serialize>(
     output: Output,
     doing: &'static str,

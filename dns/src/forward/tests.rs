@@ -143,8 +143,8 @@ fn with_patience(timeout: Duration, deadline: Duration) -> Forwarder {
     Forwarder::new(ForwarderConfig { timeout, deadline, ..ForwarderConfig::new(HostUpstreams::Fixed(Arc::default())) })
 }
 
-/// Tries what depends on the clock until it comes out once: a machine that stands still spoils one try, and what is not as
-/// it should be all of them.
+/// Tries what depends on the clock until it comes out once: a machine that stands still spoils one try, and what is not
+/// as it should be all of them.
 async fn at_best(mut attempt: impl AsyncFnMut() -> Result<(), String>) {
     let mut met = Vec::new();
     while met.len() < 5 {

@@ -73,8 +73,8 @@ impl<'q, 'b> Writer<'q, 'b> {
         self.record(QUESTION, RecordType::PTR, ttl, Place::Answer, |data| name(data, target));
     }
 
-    /// An SRV record of the question's name, and where its target stands if a pointer can lead there; none if there is no
-    /// room for the record. All have one priority and one weight. The target is not compressed (RFC 2782).
+    /// An SRV record of the question's name, and where its target stands if a pointer can lead there; none if there is
+    /// no room for the record. All have one priority and one weight. The target is not compressed (RFC 2782).
     pub(super) fn service<'l>(
         &mut self,
         ttl: u32,
@@ -96,8 +96,8 @@ impl<'q, 'b> Writer<'q, 'b> {
         self.record(QUESTION, RecordType::HINFO, ttl, Place::Answer, |data| data.extend_from_slice(b"\x07RFC8482\0"));
     }
 
-    /// The SOA record of the zone that has the last `labels` of the question's name. In the authority section it says how
-    /// long the absence of something may be remembered (RFC 2308 §3).
+    /// The SOA record of the zone that has the last `labels` of the question's name. In the authority section it says
+    /// how long the absence of something may be remembered (RFC 2308 §3).
     pub(super) fn start_of_authority(&mut self, snapshot: &Snapshot, labels: usize, place: Place) {
         let owner = self.suffix(labels);
         let domain = snapshot.domain();

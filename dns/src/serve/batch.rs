@@ -22,8 +22,8 @@ impl Receiver {
         Self(vec![0; BATCH * QUERY].into())
     }
 
-    /// Takes what has come in, at most [`BATCH`] datagrams, and says how many that were. If they are fewer, there are no
-    /// more, and the socket is not readable until another comes.
+    /// Takes what has come in, at most [`BATCH`] datagrams, and says how many that were. If they are fewer, there are
+    /// no more, and the socket is not readable until another comes.
     pub(super) fn receive(&mut self, socket: &UdpSocket, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<usize> {
         let mut slots: [[IoSliceMut<'_>; 1]; BATCH] = {
             let mut pieces = self.0.chunks_exact_mut(QUERY);

@@ -21,8 +21,8 @@ impl<T> FairQueue<T> {
         Self { clients: HashMap::new(), turns: VecDeque::new(), length: 0, capacity: capacity.max(1) }
     }
 
-    /// Puts an item behind the client's others. If the queue is full, returns what there is no room for: the oldest item
-    /// of the client that has most.
+    /// Puts an item behind the client's others. If the queue is full, returns what there is no room for: the oldest
+    /// item of the client that has most.
     pub(super) fn push(&mut self, client: IpAddr, item: T) -> Option<T> {
         let own = self.clients.entry(client).or_default();
         if own.is_empty() {

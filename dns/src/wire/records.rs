@@ -111,8 +111,8 @@ pub(crate) fn name_end(octets: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Whether some name is made of octets of a record's TTL, to which a pointer leads: as the answer grows old, it would be
-/// another name, or none. No honest server writes such.
+/// Whether some name is made of octets of a record's TTL, to which a pointer leads: as the answer grows old, it would
+/// be another name, or none. No honest server writes such.
 pub(crate) fn has_name_in_ttl(message: Message<'_>) -> bool {
     let octets = message.octets();
     let ttls: Vec<usize> = records(message).flatten().map(|record| record.ttl_at).collect();

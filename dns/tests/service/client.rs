@@ -60,7 +60,8 @@ impl Client {
         addresses(&reply)
     }
 
-    /// The same, asked again every two seconds, as the C library does it: a full queue in the kernel drops datagrams of all.
+    /// The same, asked again every two seconds, as the C library does it: a full queue in the kernel drops datagrams of
+    /// all.
     pub(crate) async fn addresses_at_last(&self, name: &str) -> Result<Vec<Ipv4Addr>, ResponseCode> {
         for _ in 0..30 {
             if let Some(reply) = self.udp_within(&query(name, RecordType::A), Duration::from_secs(2)).await {

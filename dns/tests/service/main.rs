@@ -102,8 +102,8 @@ fn free_port(address: Ipv4Addr) -> u16 {
     (10_000 + first..30_000).find(is_free).expect("loopback has free ports")
 }
 
-/// Tries what depends on the clock until it comes out once: a machine that stands still spoils one try, and what is not as
-/// it should be all of them.
+/// Tries what depends on the clock until it comes out once: a machine that stands still spoils one try, and what is not
+/// as it should be all of them.
 async fn at_best(mut attempt: impl AsyncFnMut() -> Result<(), String>) {
     let mut met = Vec::new();
     while met.len() < 5 {

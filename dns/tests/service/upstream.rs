@@ -115,7 +115,8 @@ impl Reaction {
     }
 }
 
-/// The answer to `query` with `tail` behind the question. `tail` need not make sense: a forwarder has no business there.
+/// The answer to `query` with `tail` behind the question. `tail` need not make sense: a forwarder has no business
+/// there.
 pub(crate) fn answer(query: &[u8], code: u8, tail: &[u8]) -> Vec<u8> {
     let mut answer = query.to_vec();
     answer[2] |= 0x80;

@@ -43,8 +43,8 @@ fn network(number: u8, icc: bool) -> Network {
     }
 }
 
-/// The name of a container's interface on a network. Every other container has chosen one for its first, which leaves the
-/// name of a pair that waits to its second.
+/// The name of a container's interface on a network. Every other container has chosen one for its first, which leaves
+/// the name of a pair that waits to its second.
 fn interface(number: u8, on: u8) -> String {
     match (number % 2, on) {
         (1, 0) => "lan0".to_owned(),
@@ -191,7 +191,8 @@ proptest! {
         let links_whole = !damages.iter().any(|it| matches!(it, Damage::LinksDown | Damage::EndsLost));
         let bare_before = unprotected(&state, &wanted).is_some();
         let joined_before = joined(&state, &wanted);
-        // Where the end with the default route stays, or the one that is to have it is there, there is one all the time.
+        // Where the end with the default route stays, or the one that is to have it is there, there is one all the
+        // time.
         let (has, will) = (routed(&state, Some(&wanted)), routed(&wanted, Some(&state)));
         let keeps: BTreeSet<_> = routed(&state, None).intersection(&routed(&wanted, None)).cloned().collect();
         let keeps: BTreeSet<_> = keeps.into_iter().filter(|name| has.contains(name) || will.contains(name)).collect();

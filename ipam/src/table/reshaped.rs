@@ -5,8 +5,8 @@ use model::{Reservation, Subnet};
 use super::LeaseTable;
 
 impl LeaseTable {
-    /// The same leases and formers on a network with these subnets and reservations. A subnet that stays goes on behind the address
-    /// that was chosen last; leases that lie in none any more stay held and count no longer.
+    /// The same leases and formers on a network with these subnets and reservations. A subnet that stays goes on behind
+    /// the address that was chosen last; leases that lie in none any more stay held and count no longer.
     pub fn reshaped(&self, subnets: &[Subnet], reserved: &[Reservation]) -> Self {
         let mut next = Self::new(self.network.clone(), subnets, reserved);
         next.formers = self.formers.clone();

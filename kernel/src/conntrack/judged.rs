@@ -52,8 +52,8 @@ fn tracked(reply: &Reply) -> Option<Tracked> {
     })
 }
 
-/// Whether the kernel met with a connection of TCP in its middle: of such it does not check the windows, and knows of no scale
-/// of them (`tcp_new` in `net/netfilter/nf_conntrack_proto_tcp.c`).
+/// Whether the kernel met with a connection of TCP in its middle: of such it does not check the windows, and knows of
+/// no scale of them (`tcp_new` in `net/netfilter/nf_conntrack_proto_tcp.c`).
 fn is_liberal(reply: &Reply) -> bool {
     let flags = || {
         let info = attribute(attribute(rest(reply), CTA_PROTOINFO)?, CTA_PROTOINFO_TCP)?;

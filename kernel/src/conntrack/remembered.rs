@@ -35,11 +35,12 @@ const TCP: u8 = 6;
 /// How often a connection is tried that conntrack meets with at the same time.
 const ATTEMPTS: usize = 3;
 
-/// Has conntrack know these connections, by who opened them. What it knew of them goes: they went past it since, so it takes what
-/// acknowledges data that it has not seen for invalid, or it met with them in their middle and has them the wrong way round.
+/// Has conntrack know these connections, by who opened them. What it knew of them goes: they went past it since, so it
+/// takes what acknowledges data that it has not seen for invalid, or it met with them in their middle and has them the
+/// wrong way round.
 ///
-/// Nobody knows how far their windows reach, so the kernel is told not to check them, and by the scale that it does not know
-/// either that it did not pick them up by itself.
+/// Nobody knows how far their windows reach, so the kernel is told not to check them, and by the scale that it does not
+/// know either that it did not pick them up by itself.
 pub(crate) fn remember(socket: &mut Socket, connections: &[Accepted]) -> Result<(), KernelError> {
     let failed = |source| KernelError::Netlink { action: "remember connections that stand".to_owned(), source };
     let mut left: Vec<Accepted> = connections.to_vec();

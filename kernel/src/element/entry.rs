@@ -32,8 +32,8 @@ fn protocol_family(family: Family) -> u8 {
 }
 
 impl Entry {
-    /// The entries of an element: one, or for a published port the address and the port that it leads to, and for a gateway
-    /// that it is one and its bridge.
+    /// The entries of an element: one, or for a published port the address and the port that it leads to, and for a
+    /// gateway that it is one and its bridge.
     pub(super) fn of(element: &Element) -> Vec<Self> {
         let member = |set, key| vec![Self { set, key, key_end: None, value: None }];
         match element {
@@ -219,8 +219,8 @@ impl Contents {
     }
 
     /// The elements. Where a published port lacks its address or its port, it leads to `0.0.0.0`, `::` or port 0: that
-    /// is no endpoint's, so that it differs from whatever is desired, and is removed. So does a gateway of which one half is
-    /// missing: it is one of `lo`, which is no network's bridge.
+    /// is no endpoint's, so that it differs from whatever is desired, and is removed. So does a gateway of which one
+    /// half is missing: it is one of `lo`, which is no network's bridge.
     pub(super) fn into_elements(self) -> BTreeSet<Element> {
         let gateways = self.gateways.into_iter().map(|(address, Gateway { is_listed, bridge })| {
             let bridge = bridge.filter(|_| is_listed);

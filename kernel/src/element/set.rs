@@ -6,7 +6,8 @@ use model::{Family, Published};
 
 use super::TableFamily;
 
-/// A set or map of `table inet fabric` or `table bridge fabric`. Those of published ports are there once for each family.
+/// A set or map of `table inet fabric` or `table bridge fabric`. Those of published ports are there once for each
+/// family.
 ///
 /// One port is found by a hash of protocol and port, with the host's address or without. What it leads to are two
 /// entries under one key, the address and the port, because nft 1.0.6 takes no map to both in JSON. A range of ports

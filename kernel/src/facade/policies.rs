@@ -9,8 +9,8 @@ use super::{Kernel, ask};
 use crate::{KernelError, conntrack, policing};
 
 impl Kernel {
-    /// Whether the kernel would take this as its table of policies, where `bridged` with what passes from port to port of a
-    /// bridge. Nothing is changed. Does not wait for a running reconcile.
+    /// Whether the kernel would take this as its table of policies, where `bridged` with what passes from port to port
+    /// of a bridge. Nothing is changed. Does not wait for a running reconcile.
     ///
     /// # Errors
     /// When it would not, or `nft` cannot be run.
@@ -29,8 +29,8 @@ impl Kernel {
         self.run(move |worker, _| conntrack::forget_denied(&mut worker.netfilter, &is_denied)).await
     }
 
-    /// Has conntrack know the connections of TCP that were opened to programs in these namespaces and of which this is true.
-    /// What goes past the bridges it does not hear of. A namespace that cannot be looked into is passed over.
+    /// Has conntrack know the connections of TCP that were opened to programs in these namespaces and of which this is
+    /// true. What goes past the bridges it does not hear of. A namespace that cannot be looked into is passed over.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -39,8 +39,9 @@ pub(super) fn loopback_routing(spec: &[u8]) -> Switch {
     if entry(settings, ROUTE_LOCALNET).is_some_and(|value| value != 0) { Switch::On } else { Switch::Off }
 }
 
-/// The interface is to have no IPv6 address but those it is given: it makes itself none when it comes up. A kernel without
-/// IPv6 refuses with `EAFNOSUPPORT`. To be sent once the interface is there: no message that makes one may say so.
+/// The interface is to have no IPv6 address but those it is given: it makes itself none when it comes up. A kernel
+/// without IPv6 refuses with `EAFNOSUPPORT`. To be sent once the interface is there: no message that makes one may say
+/// so.
 pub(super) fn without_own_address(index: u32) -> Request {
     let mut message = LinkUnspec::new_with_index(index).build();
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);

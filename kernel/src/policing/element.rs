@@ -41,13 +41,14 @@ pub(super) fn of(name: &SetName, key: &Key, verdict: Option<&PacketVerdict>) -> 
     list(name, vec![ListAttribute::Element(parts)])
 }
 
-/// Whether elements of such sets are added and deleted here. Ranges of addresses are two for the kernel, of which one may
-/// be another's, too: what that comes to is known to `nft`.
+/// Whether elements of such sets are added and deleted here. Ranges of addresses are two for the kernel, of which one
+/// may be another's, too: what that comes to is known to `nft`.
 pub(super) fn are_simple(kind: SetKind) -> bool {
     !matches!(kind, SetKind::RangeMap(_))
 }
 
-/// Elements of a set whose elements are simple, as the kernel has them; none if one of them is not such as are put there.
+/// Elements of a set whose elements are simple, as the kernel has them; none if one of them is not such as are put
+/// there.
 pub(super) fn read(name: &SetName, raw: &[Vec<u8>]) -> Option<Elements> {
     let element = |element: &Vec<u8>| {
         let first = attribute(attribute(element, ELEMENT_KEY)?, DATA_VALUE)?;
@@ -82,7 +83,8 @@ fn list(name: &SetName, elements: Vec<ListAttribute<SetElementAttribute>>) -> Se
     SetElementMessage { attributes }
 }
 
-/// The parts of a key one after the other, each padded to 4 octets (`NFT_REG32_SIZE`); and those of its end where it has one.
+/// The parts of a key one after the other, each padded to 4 octets (`NFT_REG32_SIZE`); and those of its end where it
+/// has one.
 fn octets(key: &Key) -> (Vec<u8>, Option<Vec<u8>>) {
     let of_port = |protocol: &Protocol, port: u16| {
         let [high, low] = port.to_be_bytes();

@@ -147,7 +147,8 @@ fn information(file: &OwnedFd, maps: &mut [u32]) -> io::Result<[u8; INFORMATION_
         told[MAP_IDENTIFIERS..].copy_from_slice(&(maps.as_mut_ptr() as u64).to_ne_bytes());
     }
     let mut attributes = Attributes::new().number(descriptor(file)).number(length(&told)).address(told.as_mut_ptr());
-    // SAFETY: as much is written to `told` as is told, and as many numbers to `maps`; both are borrowed until after the call.
+    // SAFETY: as much is written to `told` as is told, and as many numbers to `maps`; both are borrowed until after the
+    // call.
     #[expect(unsafe_code, reason = "see `Attributes::call`")]
     unsafe { attributes.call(INFORMATION) }.map(|_| told)
 }
@@ -254,7 +255,8 @@ impl Map {
             let after = last.as_ref().map_or(ptr::null(), |key| key.as_ptr());
             let mut attributes =
                 Attributes::new().number(descriptor(&self.file)).address(after).address(next.as_mut_ptr());
-            // SAFETY: both are borrowed until after the call, and as long as the map was made for; none is for the first.
+            // SAFETY: both are borrowed until after the call, and as long as the map was made for; none is for the
+            // first.
             #[expect(unsafe_code, reason = "see `Attributes::call`")]
             let Some(_) = unless_missing(unsafe { attributes.call(MAP_NEXT_KEY) })? else { break };
             if let Some(value) = self.value(&next)? {
@@ -270,8 +272,8 @@ impl Program {
     /// Has the kernel verify a program.
     pub(super) fn load(instructions: &[u8], name: &CStr) -> io::Result<Self> {
         let licence = c"GPL";
-        // Name and instructions are told apart by their places; between them are a log, which is not wanted, the kernel's
-        // version, and flags.
+        // Name and instructions are told apart by their places; between them are a log, which is not wanted, the
+        // kernel's version, and flags.
         let mut attributes = Attributes::new()
             .number(CLASSIFIER)
             .number(length(instructions) / 8)
@@ -283,7 +285,8 @@ impl Program {
             .number(0)
             .number(0);
         attributes.octets.extend(name.to_bytes().iter().take(15));
-        // SAFETY: the instructions are borrowed until after the call, and as long as is told; the licence ends with NUL.
+        // SAFETY: the instructions are borrowed until after the call, and as long as is told; the licence ends with
+        // NUL.
         #[expect(unsafe_code, reason = "see `Attributes::open`")]
         let file = unsafe { attributes.open(PROGRAM_LOAD)? };
         let id = word(&information(&file, &mut [])?, IDENTIFIER);

@@ -1,8 +1,8 @@
 //! How the program comes to stand in front of ports: a queueing discipline at each, which shares its filters with all
 //! others of one block (`clsact` with `ingress_block`), and in the block one filter, which is the program.
 //!
-//! The ports keep the block, the block keeps the filter, and the filter keeps the program with its maps: no file needs to,
-//! and with the last port all are gone.
+//! The ports keep the block, the block keeps the filter, and the filter keeps the program with its maps: no file needs
+//! to, and with the last port all are gone.
 
 use std::collections::BTreeMap;
 

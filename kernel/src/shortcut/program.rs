@@ -153,8 +153,8 @@ pub(super) fn program(maps: Maps) -> Vec<u8> {
     // A bridge sends nothing back.
     it.load(Four, R2, R6, INTERFACE);
     it.jump(When::Equal, R8, R2, bridge);
-    // It is not for the port, which the kernel remembers. Before Linux 6.16 nothing made the container forget it, and it would
-    // not take it.
+    // It is not for the port, which the kernel remembers. Before Linux 6.16 nothing made the container forget it, and
+    // it would not take it.
     it.set(R1, R6);
     it.set(R2, PACKET_HOST);
     it.call(Helper::ChangeType);

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{KernelError, netlink::Socket};
 
-/// The first version of Linux that it was tried on with real packets. Older ones may hand over a frame that the other container
-/// then throws away.
+/// The first version of Linux that it was tried on with real packets. Older ones may hand over a frame that the other
+/// container then throws away.
 const TRIED: (u32, u32) = (6, 18);
 
 /// What all threads of a [`crate::Kernel`] know of the shortcut besides what they see.
@@ -40,8 +40,8 @@ impl Terms {
         Self { wanted, lack, postponed: Arc::default(), known: Arc::default(), names: Names::default() }
     }
 
-    /// Has nothing answered any more that only the process before knew, and takes its program over if that can be. Without,
-    /// nothing takes the shortcut.
+    /// Has nothing answered any more that only the process before knew, and takes its program over if that can be.
+    /// Without, nothing takes the shortcut.
     pub(crate) fn begin(&self, route: &mut Socket) {
         if let Err(error) = self.try_begin(route) {
             self.give_up(&error);
@@ -77,8 +77,8 @@ impl Terms {
         self.lack.get().cloned().map(Barrier::Unavailable)
     }
 
-    /// The kernel lacks, or does not permit, something: nothing may take the shortcut from now on; or, if that may pass by,
-    /// until the next look.
+    /// The kernel lacks, or does not permit, something: nothing may take the shortcut from now on; or, if that may pass
+    /// by, until the next look.
     pub(super) fn give_up(&self, error: &KernelError) -> Barrier {
         let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
         let reason = format!("{error}{cause}");
@@ -122,7 +122,8 @@ impl Terms {
     }
 }
 
-/// Whether what failed may succeed another time: an interface went in the middle of it, or there is too little of something.
+/// Whether what failed may succeed another time: an interface went in the middle of it, or there is too little of
+/// something.
 fn passes_by(error: &KernelError) -> bool {
     let errnos = [
         Errno::NODEV,

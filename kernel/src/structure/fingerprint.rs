@@ -32,8 +32,8 @@ impl Hash {
         bytes.iter().fold(self, |hash, byte| Self((hash.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193)))
     }
 
-    /// One hash of several things in their order. To add them up would not do: texts that differ in their last digits have
-    /// hashes that differ by the same, so two that swap what they say would have the same sum.
+    /// One hash of several things in their order. To add them up would not do: texts that differ in their last digits
+    /// have hashes that differ by the same, so two that swap what they say would have the same sum.
     pub(crate) fn then(self, other: Self) -> Self {
         self.with(&other.0.to_ne_bytes())
     }

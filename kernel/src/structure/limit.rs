@@ -14,8 +14,8 @@ use crate::{
 /// The rules, as nft reads them, for a limit that is yet to be filled in.
 const CONNECTIONS: &str = include_str!("connections.nft");
 
-/// How many connections, at least, a part of the limit is for: so few are counted in a few microseconds, and so many are
-/// spread over the parts evenly enough.
+/// How many connections, at least, a part of the limit is for: so few are counted in a few microseconds, and so many
+/// are spread over the parts evenly enough.
 const PART: u32 = 256;
 /// How many parts there are at most: with a thousand addresses at their limits, the set holds that many times more.
 const MOST_PARTS: u32 = 128;

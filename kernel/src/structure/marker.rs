@@ -1,5 +1,5 @@
-//! What a table says of itself: a map in it holds a hash of the commands it was made with, and one of what the kernel made of
-//! them. So any `netd` can check the work of any other.
+//! What a table says of itself: a map in it holds a hash of the commands it was made with, and one of what the kernel
+//! made of them. So any `netd` can check the work of any other.
 
 use std::collections::BTreeSet;
 

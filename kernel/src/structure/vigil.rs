@@ -1,11 +1,11 @@
-//! Whether anybody else has changed the tables since they were found as they should be, or anything else that the kernel
-//! tells of together with them.
+//! Whether anybody else has changed the tables since they were found as they should be, or anything else that the
+//! kernel tells of together with them.
 //!
 //! To look at every chain, rule and set costs an attach more than all else that it looks at. The kernel tells whoever
-//! listens what each transaction changed, before the one that committed it learns of its success; so as long as nothing was
-//! told, nothing has to be looked at again. What was lost counts as a change. Transactions of this process are known by the
-//! port of the socket they come from, and whoever runs `nft` reads what was told of that. Of those of other programs only
-//! what concerns these tables counts.
+//! listens what each transaction changed, before the one that committed it learns of its success; so as long as nothing
+//! was told, nothing has to be looked at again. What was lost counts as a change. Transactions of this process are
+//! known by the port of the socket they come from, and whoever runs `nft` reads what was told of that. Of those of
+//! other programs only what concerns these tables counts.
 
 use netlink_sys::constants::NETLINK_NETFILTER;
 use rustix::io::Errno;
@@ -37,7 +37,8 @@ impl Vigil {
             self.told = Some(subscribe(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES])?);
             return Ok(false);
         };
-        // Everything is taken before anything is looked at: what is told from then on may not have been seen by that look.
+        // Everything is taken before anything is looked at: what is told from then on may not have been seen by that
+        // look.
         let mut buffer = Vec::with_capacity(1 << 16);
         loop {
             buffer.clear();

@@ -167,8 +167,8 @@ pub(super) fn both_interfaces_in(set: &'static str) -> Statement<'static> {
 }
 
 /// `iif 0`: without an interface where it came in. In `postrouting` such is what the host itself sends, and what a
-/// bridge passes on. `br_nf_post_routing` in `net/bridge/br_netfilter_hooks.c`; since Linux 5.4 `net/netfilter/nft_meta.c`
-/// has 0 for what is missing.
+/// bridge passes on. `br_nf_post_routing` in `net/bridge/br_netfilter_hooks.c`; since Linux 5.4
+/// `net/netfilter/nft_meta.c` has 0 for what is missing.
 pub(super) fn iif_is_none() -> Statement<'static> {
     matches(meta(MetaKey::Iif), Operator::EQ, Expression::Number(0))
 }

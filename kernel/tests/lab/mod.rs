@@ -111,8 +111,8 @@ impl Lab {
         self.kernel = Kernel::open(Path::new(RUN), LIMIT, model::Switch::On).expect("the kernel opens");
     }
 
-    /// What is told until nothing has been for a fifth of a second, all of which this thread was awake: what is noticed only
-    /// after the machine stood still is told a little later.
+    /// What is told until nothing has been for a fifth of a second, all of which this thread was awake: what is noticed
+    /// only after the machine stood still is told a little later.
     pub(crate) fn told(&self, watch: &mut Watch) -> Vec<Notice> {
         const QUIET: Duration = Duration::from_millis(200);
         let mut notices = Vec::new();
@@ -190,7 +190,8 @@ impl Lab {
         });
     }
 
-    /// Connects from a place to such a server, which is to answer: the address that it saw, or none if it was not reached.
+    /// Connects from a place to such a server, which is to answer: the address that it saw, or none if it was not
+    /// reached.
     pub(crate) fn ask(&self, place: Place, address: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
         self.ask_within(ENOUGH, place, address, port)
     }
@@ -219,13 +220,14 @@ impl Lab {
     }
 }
 
-/// How long is waited for an answer that comes as often as `expected` says: as long as it takes, or as short as will do.
+/// How long is waited for an answer that comes as often as `expected` says: as long as it takes, or as short as will
+/// do.
 pub(crate) fn patience<T>(expected: &Option<T>) -> Duration {
     if expected.is_some() { ENOUGH } else { SILENCE }
 }
 
-/// Sends one echo request from a place, whose answer has to come however long the machine stands still. It is sent once; the
-/// question for an address, which is sent again after a second, would make up for a lost first one.
+/// Sends one echo request from a place, whose answer has to come however long the machine stands still. It is sent
+/// once; the question for an address, which is sent again after a second, would make up for a lost first one.
 pub(crate) fn ping_once(lab: &Lab, place: Place, address: Ipv4Addr) {
     let script = format!("ping -q -n -c 1 -W {} {address}", ENOUGH.as_secs());
     lab.sh_at(place, &script);
@@ -235,7 +237,8 @@ pub(crate) fn ping_once(lab: &Lab, place: Place, address: Ipv4Addr) {
 /// Makes sure that a place did not have to ask again where a neighbour is.
 pub(crate) fn assert_asked_once(lab: &Lab, place: Place, address: Ipv4Addr) {
     let neighbour = lab.sh_at(place, &format!("ip -s neigh show {address}"));
-    // Those that a neighbour is never asked alone count as asked (`__neigh_event_send`), so the first question is the fourth.
+    // Those that a neighbour is never asked alone count as asked (`__neigh_event_send`), so the first question is the
+    // fourth.
     let probes = neighbour.split("probes ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
     assert!(probes.is_some_and(|probes: u32| probes <= 4), "{place:?} had to ask again for {address}: {neighbour}");
 }

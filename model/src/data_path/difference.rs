@@ -92,8 +92,8 @@ impl Difference {
     }
 
     /// What can come ahead of the rest, because no rule asks it yet: sets of ports and messages. The kernel has their
-    /// elements a little later than the rules of one and the same transaction (`nft_set_commit_update`), and nobody would
-    /// be in them meanwhile.
+    /// elements a little later than the rules of one and the same transaction (`nft_set_commit_update`), and nobody
+    /// would be in them meanwhile.
     pub fn divided(mut self) -> (Self, Self) {
         let is_late = |name: &SetName| matches!(name.kind, SetKind::Ports | SetKind::Messages(_));
         let (new_sets, later) = self.new_sets.into_iter().partition(is_late);

@@ -57,8 +57,9 @@ pub(super) fn raise_bridge(
     silence_anew(name, (observed.mtu, desired.mtu), desired.ipv6, changes);
 }
 
-/// The bridges that stand and come back from being down or without IPv6. With that went what the host knew of who is behind
-/// them, and its first question, asked before frames pass again, is asked a second time after a second only (RFC 4861 §10).
+/// The bridges that stand and come back from being down or without IPv6. With that went what the host knew of who is
+/// behind them, and its first question, asked before frames pass again, is asked a second time after a second only (RFC
+/// 4861 §10).
 pub(super) fn returning<'a>(desired: &'a State, observed: &'a State) -> impl Iterator<Item = &'a IfName> {
     desired.bridges.iter().filter_map(|(name, bridge)| {
         let seen = observed.bridges.get(name)?;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::{Admin, Change, IfName, Inside, Place, State};
 
-/// Gives each end that is down, and under another name than it is to have, its name; returns them as they are then, by the
-/// host's ends. It comes before anything is made in a namespace, for what is made may have the name that one gives up.
+/// Gives each end that is down, and under another name than it is to have, its name; returns them as they are then, by
+/// the host's ends. It comes before anything is made in a namespace, for what is made may have the name that one gives
+/// up.
 ///
-/// An end that is up is made anew instead, because kernels before 6.2 rename none (`dev_change_name` in `net/core/dev.c`); so
-/// is one whose name another of Fabric's has, for two that had each other's would be in each other's way for ever.
+/// An end that is up is made anew instead, because kernels before 6.2 rename none (`dev_change_name` in
+/// `net/core/dev.c`); so is one whose name another of Fabric's has, for two that had each other's would be in each
+/// other's way for ever.
 pub(super) fn rename(desired: &State, observed: &State, changes: &mut Vec<Change>) -> BTreeMap<IfName, Inside> {
     let mut renamed = BTreeMap::new();
     for (name, veth) in &desired.veths {

@@ -18,8 +18,8 @@ use super::DirectoryError;
 /// The claim's file in a directory.
 const LOCK: &str = "netd.lock";
 
-/// How long a claim of another is waited for: a daemon's child holds it until it executes its program, also when the daemon
-/// was killed. That is microseconds unless the machine stands still.
+/// How long a claim of another is waited for: a daemon's child holds it until it executes its program, also when the
+/// daemon was killed. That is microseconds unless the machine stands still.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The claims, held for as long as the value lives, and what was there before them.
@@ -45,8 +45,8 @@ impl Traces {
         made.map_err(|source| DirectoryError::Prepare { path: path.into(), source })
     }
 
-    /// Makes what is missing of `path`, one by one: of a directory that another process makes first it is known that it is
-    /// not this one's.
+    /// Makes what is missing of `path`, one by one: of a directory that another process makes first it is known that it
+    /// is not this one's.
     fn make(&mut self, path: &Path) -> io::Result<()> {
         let create = || DirBuilder::new().mode(0o711).create(path);
         let created = match create() {
@@ -79,8 +79,8 @@ impl Traces {
         Ok(())
     }
 
-    /// Removes all that was not there before the claims, and gives them up. What cannot be removed stays: it is told why the
-    /// daemon does not start, and that is worth more.
+    /// Removes all that was not there before the claims, and gives them up. What cannot be removed stays: it is told
+    /// why the daemon does not start, and that is worth more.
     pub(crate) fn remove(self) {
         for claim in &self.claims {
             let entries = fs::read_dir(&claim.directory).into_iter().flatten().map_while(Result::ok);

@@ -6,8 +6,9 @@ use super::check;
 use crate::daemon::Daemon;
 
 impl Daemon {
-    /// Names that connections of containers are not limited, though they are to be; none if they are. Everything else holds
-    /// without, and a host on which containers are trusted needs no more, so it is no problem, but it should be known.
+    /// Names that connections of containers are not limited, though they are to be; none if they are. Everything else
+    /// holds without, and a host on which containers are trusted needs no more, so it is no problem, but it should be
+    /// known.
     pub(super) fn examine_connections(&self) -> Option<Check> {
         let difference = Difference {
             object: "the limit of connections that a container has open".to_owned(),

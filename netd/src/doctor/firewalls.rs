@@ -6,8 +6,8 @@ use super::{check, failed};
 use crate::daemon::Daemon;
 
 impl Daemon {
-    /// Names each chain of another program that lets nothing of Fabric's pass, and what would open it. That is the owner's
-    /// will as a rule, so it is no problem, but it should be known.
+    /// Names each chain of another program that lets nothing of Fabric's pass, and what would open it. That is the
+    /// owner's will as a rule, so it is no problem, but it should be known.
     pub(super) async fn examine_firewalls(&self) -> Check {
         const NAME: &str = "firewalls";
         let used = self.world().networks().next().is_some();

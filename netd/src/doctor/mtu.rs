@@ -7,8 +7,8 @@ use super::{check, failed};
 use crate::daemon::Daemon;
 
 impl Daemon {
-    /// Names each network that was given a larger MTU than the uplink has and sends packets there; none if there is no such
-    /// network. It can be meant, where the outside is of no concern, so it is no problem, but it should be known.
+    /// Names each network that was given a larger MTU than the uplink has and sends packets there; none if there is no
+    /// such network. It can be meant, where the outside is of no concern, so it is no problem, but it should be known.
     pub(super) async fn examine_mtu(&self) -> Option<Check> {
         const NAME: &str = "mtu";
         let uplink = match self.kernel.uplink_mtu().await {

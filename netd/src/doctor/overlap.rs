@@ -1,5 +1,5 @@
-//! Ranges of networks that the host has come to use itself: by a route of a VPN, or an address, that was not there when the
-//! network was made.
+//! Ranges of networks that the host has come to use itself: by a route of a VPN, or an address, that was not there when
+//! the network was made.
 
 use std::sync::Mutex;
 
@@ -27,8 +27,8 @@ pub(crate) struct Overlap {
 pub(crate) struct KnownOverlaps(Mutex<Vec<Overlap>>);
 
 impl Daemon {
-    /// Names each subnet that the host uses a part of; none if there is no such subnet. It can be meant, where a VPN routes
-    /// more than anybody has there, so it is no problem, but it should be known.
+    /// Names each subnet that the host uses a part of; none if there is no such subnet. It can be meant, where a VPN
+    /// routes more than anybody has there, so it is no problem, but it should be known.
     pub(super) async fn examine_overlaps(&self) -> Option<Check> {
         const NAME: &str = "overlaps";
         let overlaps = match self.overlaps().await {

@@ -56,9 +56,9 @@ impl World {
         container.endpoints.iter().map(attachment).collect()
     }
 
-    /// The routes that the container's networks give it, each with the endpoint over which it leads. Of two with one key, that
-    /// of the endpoint with the higher gateway priority is had, of equal ones that of the first. None leads to what one of
-    /// its networks has: it is there.
+    /// The routes that the container's networks give it, each with the endpoint over which it leads. Of two with one
+    /// key, that of the endpoint with the higher gateway priority is had, of equal ones that of the first. None leads
+    /// to what one of its networks has: it is there.
     fn routes(&self, container: &Container) -> Vec<(EndpointId, Route)> {
         let network = |endpoint: &Endpoint| self.networks.get(&endpoint.network).map(|entry| &entry.network);
         let is_near = |route: &Route| {
@@ -75,8 +75,8 @@ impl World {
         each.filter(|(_, route)| !is_near(route) && taken.insert(route.key())).collect()
     }
 
-    /// Whether its neighbours may believe something else than is so. One that has the MAC address of its address was made where
-    /// nobody was remembered with another, unless somebody asked for just that one.
+    /// Whether its neighbours may believe something else than is so. One that has the MAC address of its address was
+    /// made where nobody was remembered with another, unless somebody asked for just that one.
     fn announcement(&self, endpoint: &Endpoint) -> Announcement {
         let Some(mac) = endpoint.mac else { return Announcement::Needless };
         let leases = self.leases(&endpoint.network);

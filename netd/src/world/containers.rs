@@ -59,8 +59,8 @@ impl World {
         life
     }
 
-    /// The container is gone, its addresses since `freed`, or it never came to be: its name, addresses and ports are free,
-    /// and who waits for it is told.
+    /// The container is gone, its addresses since `freed`, or it never came to be: its name, addresses and ports are
+    /// free, and who waits for it is told.
     pub(crate) fn forget_container(&mut self, id: &ContainerId, freed: Option<Revision>) {
         let Some(entry) = self.containers.remove(id) else { return };
         let ContainerEntry { record, life, .. } = entry;
@@ -118,8 +118,9 @@ impl World {
         Ok(())
     }
 
-    /// A container that has ended is to come up again: it takes its host ports back. `fresh` is a namespace for one that
-    /// has a network of its own; it is spare again if the container comes back to its last one, where others wait for it.
+    /// A container that has ended is to come up again: it takes its host ports back. `fresh` is a namespace for one
+    /// that has a network of its own; it is spare again if the container comes back to its last one, where others wait
+    /// for it.
     pub(crate) fn revive_container(
         &mut self,
         id: &ContainerId,

@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl World {
-    /// Decides what the container's next endpoint is like, of all that are asked for together. Nothing is taken yet: the
-    /// caller reserves it in the same lock.
+    /// Decides what the container's next endpoint is like, of all that are asked for together. Nothing is taken yet:
+    /// the caller reserves it in the same lock.
     pub(crate) fn plan_endpoint(
         &self,
         id: EndpointId,
@@ -56,8 +56,8 @@ impl World {
         })
     }
 
-    /// The interface's name inside the container: the one asked for, or the lowest of `eth0`, `eth1` and so on that is neither
-    /// taken nor asked for by another of those that are asked for together.
+    /// The interface's name inside the container: the one asked for, or the lowest of `eth0`, `eth1` and so on that is
+    /// neither taken nor asked for by another of those that are asked for together.
     fn choose_interface(
         &self,
         container: &Container,
@@ -87,8 +87,8 @@ impl World {
         Ok(free.expect("a container has fewer endpoints than there are numbers"))
     }
 
-    /// Chooses an address of each family of the network: the one asked for, or the one that a container of that name had
-    /// last, or another that is free now.
+    /// Chooses an address of each family of the network: the one asked for, or the one that a container of that name
+    /// had last, or another that is free now.
     pub(crate) fn choose_addresses(
         &self,
         network: &Network,
@@ -122,9 +122,9 @@ impl World {
         Ok(chosen)
     }
 
-    /// The MAC address asked for, or the one that follows from the first address. If another endpoint of the network has
-    /// that, or neighbours may believe one of the addresses to be elsewhere, or another address to be there, it follows from
-    /// the endpoint's identifier. None where all have their parent's.
+    /// The MAC address asked for, or the one that follows from the first address. If another endpoint of the network
+    /// has that, or neighbours may believe one of the addresses to be elsewhere, or another address to be there, it
+    /// follows from the endpoint's identifier. None where all have their parent's.
     fn choose_mac(
         &self,
         network: &Network,
@@ -196,8 +196,8 @@ impl World {
         }
     }
 
-    /// Gives back what an endpoint had on its network. Its addresses were given back at `freed`; none if they never were
-    /// its own.
+    /// Gives back what an endpoint had on its network. Its addresses were given back at `freed`; none if they never
+    /// were its own.
     pub(super) fn free_endpoint(&mut self, endpoint: &Endpoint, container: &Container, freed: Option<Revision>) {
         self.holders.remove(&endpoint.id);
         if let Some(entry) = self.networks.get_mut(&endpoint.network) {

@@ -1,8 +1,8 @@
 //! Containers without a network of their own: those that use the host's, and those that share another container's.
 //!
-//! A namespace stands as long as anybody lives in it. When its owner ends, its endpoints go and those who joined it keep
-//! the loopback interface; when the owner is started again while one of them lives, it comes back to the same namespace,
-//! and they have its network again.
+//! A namespace stands as long as anybody lives in it. When its owner ends, its endpoints go and those who joined it
+//! keep the loopback interface; when the owner is started again while one of them lives, it comes back to the same
+//! namespace, and they have its network again.
 
 use api::{ContainerCreate, ContainerCreateError, Elsewhere, OwnThing};
 use model::{Container, ContainerId, ContainerName, ContainerState, Driver, NamespaceName, NetworkMode, NetworkName};

@@ -46,8 +46,8 @@ impl World {
         })
     }
 
-    /// The network that a person means by its name, its identifier, or an unambiguous beginning of the identifier, which
-    /// all can be read as a name.
+    /// The network that a person means by its name, its identifier, or an unambiguous beginning of the identifier,
+    /// which all can be read as a name.
     pub(crate) fn network_by_reference(&self, reference: &NetworkName) -> Result<&Network, Failure> {
         if let Some(network) = self.network_names.get(reference).and_then(|id| self.network(id)) {
             return Ok(network);

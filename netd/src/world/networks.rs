@@ -74,8 +74,8 @@ impl World {
         Ok(network)
     }
 
-    /// The same for a network that could not be made. Tells whether there was anything to retire: somebody else may have
-    /// removed it, and made another of its name.
+    /// The same for a network that could not be made. Tells whether there was anything to retire: somebody else may
+    /// have removed it, and made another of its name.
     pub(crate) fn retire_unmade(&mut self, network: &Network) -> Result<bool, Failure> {
         if self.network(&network.id).is_none() {
             return Ok(false);

@@ -6,8 +6,8 @@ use super::World;
 use crate::failure::Failure;
 
 impl World {
-    /// Whether the network can be on its parent beside the networks that are there, be anybody on them now or not: what one
-    /// of them keeps from running must not depend on who was first.
+    /// Whether the network can be on its parent beside the networks that are there, be anybody on them now or not: what
+    /// one of them keeps from running must not depend on who was first.
     pub(super) fn check_parent(&self, network: &Network) -> Result<(), Failure> {
         let Some(parent) = &network.parent else { return Ok(()) };
         for other in self.reserved_networks() {
@@ -27,8 +27,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether the container can be on the parents of its networks beside those who are there now. The kernel would refuse it
-    /// without a word of why (`macvlan_common_newlink` in `drivers/net/macvlan.c`).
+    /// Whether the container can be on the parents of its networks beside those who are there now. The kernel would
+    /// refuse it without a word of why (`macvlan_common_newlink` in `drivers/net/macvlan.c`).
     pub(crate) fn check_parents(&self, container: &Container) -> Result<(), Failure> {
         for (index, endpoint) in container.endpoints.iter().enumerate() {
             let Some((network, parent)) = self.parent_of(endpoint) else { continue };

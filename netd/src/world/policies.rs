@@ -50,8 +50,8 @@ struct Seen {
     times: u64,
     /// The moment at which that was.
     now: Timestamp,
-    /// Whether somebody goes without an address that somebody else has. Who is to have it when that one goes is for all of
-    /// them to be looked at.
+    /// Whether somebody goes without an address that somebody else has. Who is to have it when that one goes is for all
+    /// of them to be looked at.
     is_contested: bool,
     /// What those containers are called that have endpoints.
     names: BTreeMap<ContainerId, ContainerName>,
@@ -144,11 +144,11 @@ impl World {
         is_judged(&self.judgement.rulebook, network)
     }
 
-    /// What judges connections by the policies. Everybody who holds an address is in it, as long as it is held: so it is in
-    /// force before a link comes up, and until it is gone.
+    /// What judges connections by the policies. Everybody who holds an address is in it, as long as it is held: so it
+    /// is in force before a link comes up, and until it is gone.
     ///
-    /// Who comes, goes or changes is followed at a cost that does not depend on how many others there are. It is made anew
-    /// with policies, networks and the host's addresses, when a rule expires, and where chains come or go
+    /// Who comes, goes or changes is followed at a cost that does not depend on how many others there are. It is made
+    /// anew with policies, networks and the host's addresses, when a rule expires, and where chains come or go
     /// ([`Compilation::change`]).
     pub(super) fn policing(&self) -> Arc<DataPath> {
         let Judgement { rulebook, host, now, networks, compiled } = &self.judgement;
@@ -247,7 +247,8 @@ impl World {
     fn endpoint(&self, endpoint: &Endpoint, entry: &ContainerEntry) -> Option<policy::Endpoint> {
         let network = self.network(&endpoint.network)?;
         let container = &entry.record.container;
-        // With IPv6 it has another address, which it gives itself. Whoever chose one MAC address twice has given it to two.
+        // With IPv6 it has another address, which it gives itself. Whoever chose one MAC address twice has given it to
+        // two.
         let link_local = endpoint.ipv6.and(endpoint.mac).map(|mac| IpAddr::from(mac.link_local()));
         Some(policy::Endpoint {
             network: network.name.clone(),

@@ -8,8 +8,8 @@ use super::World;
 use crate::{failure::Failure, record::Record};
 
 impl World {
-    /// Lets `plan` decide what the network is to become, and checks that everybody on it can stay. Returns the network as
-    /// it is and as it is to become.
+    /// Lets `plan` decide what the network is to become, and checks that everybody on it can stay. Returns the network
+    /// as it is and as it is to become.
     ///
     /// Until the change is confirmed or withdrawn, nobody is given an address that only one of the two gives. No other
     /// change of the network may be on its way.

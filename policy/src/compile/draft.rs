@@ -80,7 +80,8 @@ impl Draft {
         }
     }
 
-    /// Where a map of a step leads whom rules of these numbers are about. Adds the chain that says it, if it is not there.
+    /// Where a map of a step leads whom rules of these numbers are about. Adds the chain that says it, if it is not
+    /// there.
     pub(super) fn lead(&mut self, rules: &Rules, numbers: &BTreeSet<usize>, then: &PacketVerdict) -> PacketVerdict {
         Compiler { rules, draft: self }.services(numbers, then)
     }

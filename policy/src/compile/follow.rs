@@ -11,8 +11,8 @@ use super::{Compilation, Side, kind};
 use crate::world::Endpoint;
 
 impl Compilation {
-    /// These containers have these endpoints now, and none besides. Elements change where that is all it takes; where chains
-    /// come or go it is made anew.
+    /// These containers have these endpoints now, and none besides. Elements change where that is all it takes; where
+    /// chains come or go it is made anew.
     ///
     /// Returns whether that can be. If an endpoint is of no network, or has an address that is somebody else's, or its
     /// container has two on one network, nothing has changed.

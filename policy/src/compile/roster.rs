@@ -112,7 +112,8 @@ impl Roster {
         names
     }
 
-    /// A map of the addresses of those whom these numbered rules are about, and the numbers of the two in which they are.
+    /// A map of the addresses of those whom these numbered rules are about, and the numbers of the two in which they
+    /// are.
     pub(super) fn map<'p>(
         &mut self,
         network: &NetworkName,
@@ -208,7 +209,8 @@ impl Roster {
         (*direction, then.clone())
     }
 
-    /// Adds the elements that these addresses of somebody are of sets by these roles, and returns those that they are of maps.
+    /// Adds the elements that these addresses of somebody are of sets by these roles, and returns those that they are
+    /// of maps.
     pub(super) fn of_roles<'a>(
         &self,
         roles: &[usize],

@@ -167,8 +167,8 @@ impl Rules {
         Some((ChainName::hashed(prefix, title), Chain { about: title.clone(), hook: None, rules }))
     }
 
-    /// What becomes of what these rules match, whatever is asked for: nothing but that if one of them is about anything,
-    /// otherwise what a chain says that asks what is asked for.
+    /// What becomes of what these rules match, whatever is asked for: nothing but that if one of them is about
+    /// anything, otherwise what a chain says that asks what is asked for.
     pub(super) fn asking(&self, numbers: &BTreeSet<usize>, then: &PacketVerdict) -> PacketVerdict {
         match numbers.iter().any(|number| self.services(*number).is_empty()) {
             true => then.clone(),

@@ -184,8 +184,8 @@ impl Compiler<'_, '_> {
     ) -> Vec<ChainRule> {
         let numbers = self.decisive(numbers);
         let services: Vec<&Service> = numbers.iter().flat_map(|number| self.rules.services(*number)).collect();
-        // Elements of some sets are there a little after the rules that ask them, so a rule that begins to say something else
-        // asks another set: nobody is judged by what it says now of the ports that it was about.
+        // Elements of some sets are there a little after the rules that ask them, so a rule that begins to say
+        // something else asks another set: nobody is judged by what it says now of the ports that it was about.
         let about = self.rules.meaning(&numbers);
         let rule = |only: Option<Match>, found: Option<Match>| {
             ChainRule::new(only.into_iter().chain(found), Then::Verdict(then.clone()))

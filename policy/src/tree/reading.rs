@@ -1,4 +1,5 @@
-//! From a tree to types, through serde: whatever a type says it has no field for is an error, and every error has a place.
+//! From a tree to types, through serde: whatever a type says it has no field for is an error, and every error has a
+//! place.
 
 use std::fmt;
 
@@ -62,8 +63,8 @@ impl de::Error for Defect {
     }
 }
 
-/// What a person is told, of which libraries made parts with text of the document in them: without characters that act on a
-/// terminal, and not all of what is long.
+/// What a person is told, of which libraries made parts with text of the document in them: without characters that act
+/// on a terminal, and not all of what is long.
 fn printable(told: &str) -> String {
     const SHOWN: usize = 600;
     let mut text = String::new();

@@ -12,8 +12,8 @@ use crate::{
     selector::{Identity, Requirement},
 };
 
-/// The labels of the ends that no policy asks for: an end is described by them, so they may be misspelt. A value is told of
-/// where it is nearly one that is asked for: most endpoints have values that no policy is about.
+/// The labels of the ends that no policy asks for: an end is described by them, so they may be misspelt. A value is
+/// told of where it is nearly one that is asked for: most endpoints have values that no policy is about.
 pub fn doubts(policies: &Policies, question: &Question) -> Vec<String> {
     let asked = asked_for(policies);
     let labels = [&question.from, &question.to].into_iter().filter_map(|end| match end {

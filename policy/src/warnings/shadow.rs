@@ -1,8 +1,9 @@
 //! Rules of tiers that never decide, because an earlier one always does.
 //!
-//! Whether one rule hides another is told from the two alone ([`hides`]). Asking that of all pairs would take the square of the
-//! rules, so each rule that can hide others is filed under something that whatever it hides must have as well: a network, a label,
-//! an address range, a port. Of what it could be filed under it is what the fewest rules have.
+//! Whether one rule hides another is told from the two alone ([`hides`]). Asking that of all pairs would take the
+//! square of the rules, so each rule that can hide others is filed under something that whatever it hides must have as
+//! well: a network, a label, an address range, a port. Of what it could be filed under it is what the fewest rules
+//! have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,8 @@ use crate::{
 /// How many peers, or services, of two rules are held against each other: with more, nothing is told of the two.
 const COMPARED: usize = 10_000;
 
-/// Of rules in the order in which they are asked: each one that never decides, and the first that always comes before it.
+/// Of rules in the order in which they are asked: each one that never decides, and the first that always comes before
+/// it.
 pub(super) fn shadowed<'p>(rules: &[RuleOf<'p>]) -> Vec<(RuleOf<'p>, RuleOf<'p>)> {
     shadowed_by(rules, hides)
 }
@@ -104,8 +106,8 @@ enum Mark<'p> {
     World,
     Dns(&'p DnsPattern),
     AllPorts(Protocol),
-    /// Of the blocks of ports of one size, a power of two, the one that has all of a range: its number, and the logarithm of the
-    /// size.
+    /// Of the blocks of ports of one size, a power of two, the one that has all of a range: its number, and the
+    /// logarithm of the size.
     PortBlock(Protocol, u32, u32),
     PortName(Protocol, &'p PortName),
     Icmp(model::Family, IcmpMessages),
@@ -153,8 +155,8 @@ fn filings<'p>(RuleOf { policy, rule }: RuleOf<'p>) -> Vec<Filing<'p>> {
     filings
 }
 
-/// All that the rules must be filed under that can hide this one. Of several peers, or services, each must be covered, and so
-/// must the first.
+/// All that the rules must be filed under that can hide this one. Of several peers, or services, each must be covered,
+/// and so must the first.
 fn marks<'p>(RuleOf { policy, rule }: RuleOf<'p>, lengths: &BTreeSet<u8>) -> Vec<Mark<'p>> {
     let mut marks = vec![Mark::Any];
     match &policy.networks {

@@ -1,4 +1,5 @@
-//! What the API reference of Kubernetes says of `NetworkPolicy`, sentence by sentence, and the recipes everybody starts with.
+//! What the API reference of Kubernetes says of `NetworkPolicy`, sentence by sentence, and the recipes everybody starts
+//! with.
 
 use crate::rig::assert_verdicts;
 

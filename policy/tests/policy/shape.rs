@@ -105,8 +105,8 @@ fn one_more_endpoint_is_as_many_elements_with_ten_as_with_a_thousand() {
     };
     let (few, many) = (come(10), come(1_000));
     assert_eq!(few, many);
-    // Of each family: its class in egress, that it has one there and in any direction, who may come to the database and is denied the web,
-    // its named port, the pair with itself, and that it is not the world.
+    // Of each family: its class in egress, that it has one there and in any direction, who may come to the database and
+    // is denied the web, its named port, the pair with itself, and that it is not the world.
     assert_eq!(few.len(), 14, "{few:?}");
 }
 

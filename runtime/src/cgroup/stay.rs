@@ -1,12 +1,12 @@
 //! Being in a container's cgroups while its first process is made, in the legacy layout.
 //!
-//! To write a process's number into `cgroup.procs` takes a lock for which the kernel waits 10 to 20 ms, an RCU grace period
-//! (`cgroup_threadgroup_rwsem`). A thread that moves itself, by a 0 in `tasks`, waits for nothing (`cgroup_procs_write_start`
-//! in `kernel/cgroup/cgroup.c`), and what it forks is born where it is then. So the shim, which has one thread, goes into the
-//! cgroups itself, and leaves them when the container's first process is born.
+//! To write a process's number into `cgroup.procs` takes a lock for which the kernel waits 10 to 20 ms, an RCU grace
+//! period (`cgroup_threadgroup_rwsem`). A thread that moves itself, by a 0 in `tasks`, waits for nothing
+//! (`cgroup_procs_write_start` in `kernel/cgroup/cgroup.c`), and what it forks is born where it is then. So the shim,
+//! which has one thread, goes into the cgroups itself, and leaves them when the container's first process is born.
 //!
-//! Meanwhile its mount namespace shows no hierarchy: libcontainer would move its processes to where they are already, and
-//! wait for that.
+//! Meanwhile its mount namespace shows no hierarchy: libcontainer would move its processes to where they are already,
+//! and wait for that.
 
 use std::{
     fs::{self, File},

@@ -20,8 +20,8 @@ pub struct LogReader {
     file: Option<File>,
     position: u64,
     rest: Vec<u8>,
-    /// What is still to be read of what was there at first: the octets of `file`, and behind it files with theirs, oldest
-    /// first. None before the first look.
+    /// What is still to be read of what was there at first: the octets of `file`, and behind it files with theirs,
+    /// oldest first. None before the first look.
     backlog: Option<(u64, VecDeque<(File, u64)>)>,
 }
 
@@ -42,8 +42,8 @@ impl LogReader {
         self.read_step().map_err(|source| RuntimeError::path("read", &self.path, source))
     }
 
-    /// Whether all has been read that was there when reading began: of a log that is written faster than it is read, there
-    /// would be no other end.
+    /// Whether all has been read that was there when reading began: of a log that is written faster than it is read,
+    /// there would be no other end.
     pub fn has_caught_up(&self) -> bool {
         matches!(&self.backlog, Some((0, files)) if files.is_empty())
     }

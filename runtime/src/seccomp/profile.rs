@@ -1,7 +1,7 @@
 //! Which system calls a container may use: what Docker permits to a container with its default capabilities.
 //!
-//! Source: the moby project's default profile, as of 2026, resolved for the capabilities in [`crate::capabilities`] and for
-//! kernels from 4.8 on. Names that a libseccomp or an architecture does not know are passed over.
+//! Source: the moby project's default profile, as of 2026, resolved for the capabilities in [`crate::capabilities`] and
+//! for kernels from 4.8 on. Names that a libseccomp or an architecture does not know are passed over.
 
 use rustix::thread::CapabilitySet;
 
@@ -72,8 +72,8 @@ pub(super) const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff
 /// The `CLONE_NEW*` flags but for the time namespace, whose bit is part of the old `clone`'s exit signal.
 pub(super) const CLONE_NAMESPACES: u64 = 0x7e02_0000;
 
-/// The address families (`include/linux/socket.h`) of `socket`: all below 12, and these. Not among them are AF_VSOCK, which
-/// reaches the hypervisor around every network namespace and policy, AF_ALG, and families nobody maintains.
+/// The address families (`include/linux/socket.h`) of `socket`: all below 12, and these. Not among them are AF_VSOCK,
+/// which reaches the hypervisor around every network namespace and policy, AF_ALG, and families nobody maintains.
 pub(super) const FAMILIES_BELOW: u64 = 12;
 pub(super) const FAMILIES: [u64; 25] =
     [13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45];

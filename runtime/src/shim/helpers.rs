@@ -9,7 +9,8 @@ use rustix::process::{Pid, Signal};
 
 use crate::system;
 
-/// How long they may take, from the request that ends the container on, to reap their programs and to tell their clients.
+/// How long they may take, from the request that ends the container on, to reap their programs and to tell their
+/// clients.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A process that runs a program for `exec`.
@@ -48,8 +49,8 @@ impl Helpers {
         self.until.filter(|_| self.hold())
     }
 
-    /// Kills those that have something of the container although they had their time. Whoever comes after them reaps their
-    /// programs.
+    /// Kills those that have something of the container although they had their time. Whoever comes after them reaps
+    /// their programs.
     pub(super) fn end_overdue(&mut self, now: Instant) {
         if self.deadline().is_some_and(|until| until <= now) {
             for helper in self.all.extract_if(.., |helper| helper.holds.is_some()) {

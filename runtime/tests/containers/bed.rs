@@ -304,8 +304,8 @@ fn cgroups_named(name: &str) -> Vec<PathBuf> {
     String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect()
 }
 
-/// Processes whose mounts mention this; a shim and a container's processes do. One that is ending does nothing any more, and
-/// its descriptors, whose end is waited for, are closed before its mounts.
+/// Processes whose mounts mention this; a shim and a container's processes do. One that is ending does nothing any
+/// more, and its descriptors, whose end is waited for, are closed before its mounts.
 fn processes_that_mention(text: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("has /proc").filter_map(Result::ok);
     processes
@@ -319,8 +319,8 @@ fn processes_that_mention(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a process has begun to end (PF_EXITING of `include/linux/sched.h`, in the ninth field of proc_pid_stat(5)), or
-/// has ended.
+/// Whether a process has begun to end (PF_EXITING of `include/linux/sched.h`, in the ninth field of proc_pid_stat(5)),
+/// or has ended.
 fn is_ending(process: &Path) -> bool {
     let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
     let flags = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(6)?.parse::<u32>().ok());

@@ -19,7 +19,8 @@ fn with_init(bed: &Bed, arguments: &[&str]) -> ContainerSpec {
 async fn an_init_passes_signals_on_and_ends_as_its_program_does(bed: &Bed) {
     const TERM: i32 = 15;
     const KILL: i32 = 9;
-    // SIGRTMIN+3 is what asks systemd to stop; without a handler it ends a process, unless that is the first of its namespace.
+    // SIGRTMIN+3 is what asks systemd to stop; without a handler it ends a process, unless that is the first of its
+    // namespace.
     const REAL_TIME: i32 = 37;
     let waits = "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done";
     for (script, signal, expected) in

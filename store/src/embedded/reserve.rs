@@ -1,7 +1,7 @@
 //! Space set aside beside the state file, so that what makes room can be committed on a full disk.
 //!
-//! The file is copy-on-write: even a deletion needs pages before it gives any back. The reserve is a file of octets nobody
-//! reads. It is removed when a commit that makes room finds the disk full, and written anew once there is space.
+//! The file is copy-on-write: even a deletion needs pages before it gives any back. The reserve is a file of octets
+//! nobody reads. It is removed when a commit that makes room finds the disk full, and written anew once there is space.
 
 use std::{
     fs::{self, OpenOptions},

@@ -23,8 +23,8 @@ fn directory() -> TempDir {
 /// How long what has to happen may take: a machine that stands still for seconds changes nothing about it.
 const ENOUGH: Duration = Duration::from_secs(60);
 
-/// Opens a store that this process alone uses. A child of another test that has not executed its program yet holds every
-/// descriptor of this process, locks included.
+/// Opens a store that this process alone uses. A child of another test that has not executed its program yet holds
+/// every descriptor of this process, locks included.
 fn open(directory: &TempDir) -> Embedded {
     let begin = Instant::now();
     loop {

@@ -1,9 +1,9 @@
 //! The thread that commits: it alone writes the file and changes the image.
 //!
-//! While one durable commit waits for the disk, the transactions that arrive meanwhile queue up and share the next wait.
-//! Keys changed by relaxed commits are remembered as dirty and written along with the next durable one,
-//! or by themselves after [`FLUSH_AFTER`].
-//! On a full disk, a transaction that makes room, and what relaxed commits left behind, may use the space set aside.
+//! While one durable commit waits for the disk, the transactions that arrive meanwhile queue up and share the next
+//! wait. Keys changed by relaxed commits are remembered as dirty and written along with the next durable one, or by
+//! themselves after [`FLUSH_AFTER`]. On a full disk, a transaction that makes room, and what relaxed commits left
+//! behind, may use the space set aside.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -81,8 +81,8 @@ echo "{END}$(cat /guest/code)"
 }
 
 impl Guest {
-    /// The same, booted by systemd, with its journal. The script is run by a unit, and when it has ended the guest is shut
-    /// down as a host is; what it left in `/guest/last` is run at the very end, when nobody else runs any more.
+    /// The same, booted by systemd, with its journal. The script is run by a unit, and when it has ended the guest is
+    /// shut down as a host is; what it left in `/guest/last` is run at the very end, when nobody else runs any more.
     ///
     /// Fabric's package is unpacked; its scripts are in `/guest/package`, and what they do is not done.
     pub fn with_systemd(self) -> Self {

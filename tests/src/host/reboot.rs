@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl Host {
-    /// As a reboot does: every process of the daemon's and of its containers ends at once, the run directory is empty, and the daemon is started.
+    /// As a reboot does: every process of the daemon's and of its containers ends at once, the run directory is empty,
+    /// and the daemon is started.
     #[track_caller]
     pub fn reboot(&self) {
         self.kill();

@@ -92,8 +92,8 @@ impl Frame {
         Self::ipv4(to, from, addresses, 1, &message)
     }
 
-    /// The same IPv4 packet as a fragment (RFC 791 §3.2): where its part begins, in units of eight octets, and whether more
-    /// follow.
+    /// The same IPv4 packet as a fragment (RFC 791 §3.2): where its part begins, in units of eight octets, and whether
+    /// more follow.
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
         let header = &mut self.0[14..34];
         header[6..8].copy_from_slice(&(u16::from(more) << 13 | offset).to_be_bytes());

@@ -1,4 +1,5 @@
-//! The host's own firewall is asked, never bypassed: with plain nftables, ufw and firewalld, as `docs/firewalls.md` says.
+//! The host's own firewall is asked, never bypassed: with plain nftables, ufw and firewalld, as `docs/firewalls.md`
+//! says.
 //!
 //! ufw and firewalld are Debian's, unpacked by `scripts/install-dependencies` and laid over `/usr` and `/etc` in mount
 //! namespaces of their own: they are not installed, and the machine's own firewall never hears of them.

@@ -54,7 +54,8 @@ pub(crate) fn container(draw: &mut Draw, name: String) -> Container {
     Container { name, labels, networks: networks.to_vec() }
 }
 
-/// Policies of both forms and a stance. Their names are always the same, so each draw takes the place of the one before.
+/// Policies of both forms and a stance. Their names are always the same, so each draw takes the place of the one
+/// before.
 pub(crate) fn policies(draw: &mut Draw, parties: &[Party]) -> String {
     let mut text = String::new();
     for number in 0..3 {

@@ -1,7 +1,8 @@
-//! The kernel judges as the evaluator does: random containers and policies, applied by the daemon, and real packets of TCP, UDP
-//! and SCTP from everybody to everybody, at all ports, over IPv4 and IPv6.
+//! The kernel judges as the evaluator does: random containers and policies, applied by the daemon, and real packets of
+//! TCP, UDP and SCTP from everybody to everybody, at all ports, over IPv4 and IPv6.
 //!
-//! `FABRIC_TOPOLOGIES=200` tries as many as that instead of a few, from the same numbers on; `FABRIC_TOPOLOGY=17` tries that one.
+//! `FABRIC_TOPOLOGIES=200` tries as many as that instead of a few, from the same numbers on; `FABRIC_TOPOLOGY=17` tries
+//! that one.
 
 mod drawn;
 mod probe;

@@ -124,8 +124,8 @@ impl Stations {
         self.0.iter().find(|station| station.address == address).expect("everybody has one")
     }
 
-    /// Opens all of these connections, and returns those that came about: all that were expected, unless one does not within
-    /// a long time, and every other one that does meanwhile and a little longer.
+    /// Opens all of these connections, and returns those that came about: all that were expected, unless one does not
+    /// within a long time, and every other one that does meanwhile and a little longer.
     pub(crate) fn try_all(&self, parties: &[Party], probes: &[Probe], expected: &BTreeSet<usize>) -> BTreeSet<usize> {
         let mut attempts = self.connect(parties, probes);
         let mut arrived = BTreeSet::new();
@@ -197,7 +197,8 @@ impl Stations {
     }
 }
 
-/// What the host drops as it leaves it, who sends is told; and what was told by ICMP of a packet before, the next call is.
+/// What the host drops as it leaves it, who sends is told; and what was told by ICMP of a packet before, the next call
+/// is.
 fn tolerate(sent: std::io::Result<usize>, probe: &Probe) {
     use std::io::ErrorKind::{ConnectionRefused, PermissionDenied};
     if let Err(error) = sent {

@@ -321,7 +321,8 @@ fn forged_advertisements_and_solicitations_change_no_neighbours_cache() {
     ]);
 }
 
-/// Where bridges call iptables the host puts fragments together, and who ignores what comes in fragments (RFC 6980) sees none.
+/// Where bridges call iptables the host puts fragments together, and who ignores what comes in fragments (RFC 6980)
+/// sees none.
 #[test]
 fn what_the_host_puts_together_changes_no_neighbours_cache() {
     let scene = scene();
@@ -344,7 +345,8 @@ fn what_the_host_puts_together_changes_no_neighbours_cache() {
     forging.assert_none_is_believed(&[("its target in the second", parts(8)), ("its target in the first", parts(24))]);
 }
 
-/// The container itself is told to heed nobody; so that the rules alone are tried, the victim is told to heed everybody.
+/// The container itself is told to heed nobody; so that the rules alone are tried, the victim is told to heed
+/// everybody.
 #[test]
 fn no_router_is_believed_by_a_container_that_would_believe_one() {
     let scene = scene();

@@ -1,7 +1,7 @@
 //! A container cannot speak as another, as a router, as a DHCP server or as a switch.
 //!
-//! Containers have `CAP_NET_RAW`, so each attack is a frame made octet by octet and sent from inside one. The control of
-//! all is the same frame where the rules are gone.
+//! Containers have `CAP_NET_RAW`, so each attack is a frame made octet by octet and sent from inside one. The control
+//! of all is the same frame where the rules are gone.
 
 mod ipv4;
 mod ipv6;
@@ -90,7 +90,8 @@ struct Arrivals {
     host: BTreeSet<&'static str>,
 }
 
-/// Sends every frame. What the bridge passes up to the host is seen on the bridge itself, whatever the host makes of it.
+/// Sends every frame. What the bridge passes up to the host is seen on the bridge itself, whatever the host makes of
+/// it.
 fn arrivals(scene: &Scene, frames: &[(&'static str, Heard, Frame)]) -> Arrivals {
     let bridges = scene.host.namespace().run(&["ip", "-o", "link", "show", "type", "bridge"]);
     let bridge = bridges.split(": ").nth(1).expect("the network's bridge").to_owned();

@@ -24,8 +24,8 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// What is in force, and what these files would change of it: their policies take the place of those of their names, as with
-    /// `apply`.
+    /// What is in force, and what these files would change of it: their policies take the place of those of their
+    /// names, as with `apply`.
     pub(super) async fn of(client: &Client, files: &[PathBuf], network: Option<&NetworkName>) -> Result<Self, Failure> {
         let given = policy_files::documents(files, network)?;
         let asked = client.policy_world().await?;
@@ -99,8 +99,8 @@ async fn addresses(client: &Client, name: &DnsName, viewer: Option<Reference>) -
     Ok(found)
 }
 
-/// The same question with containers by their names, however they were named: by the beginning of an id, or as one that shares
-/// another's network or the host's.
+/// The same question with containers by their names, however they were named: by the beginning of an id, or as one that
+/// shares another's network or the host's.
 pub(super) async fn resolved(client: &Client, question: Question) -> Result<Question, Failure> {
     let containers = client.containers(ContainersQuery { all: true }).await?;
     let resolve = |mention| resolve(&containers, mention);

@@ -1,6 +1,7 @@
 use super::*;
 
-/// The names that a container's interfaces get when it asks for these, one on each of as many networks, or what is wrong.
+/// The names that a container's interfaces get when it asks for these, one on each of as many networks, or what is
+/// wrong.
 fn names(asked: &[&str]) -> Result<Vec<String>, String> {
     let mut world = World::default();
     let networks: Vec<_> = (1..).zip(asked).map(|(number, _)| network(number, &format!("net{number}"))).collect();
