@@ -3,6 +3,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 mod names;
+mod packet;
 mod presence;
 mod speed;
 
