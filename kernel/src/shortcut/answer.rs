@@ -5,6 +5,8 @@
 //! without EDNS. What is answered is what the DNS server would answer, flags and case of letters included. All else
 //! goes to the server.
 
+use std::os::fd::RawFd;
+
 use super::{
     assembler::{
         Assembler, Helper, Label,
@@ -56,7 +58,7 @@ const RECURSION_AVAILABLE: i32 = 0x80;
 /// Answers a datagram for port 53 if it can: R0 is who sends by the port, R6 the packet, R7 its first octet, R8 the
 /// octet behind those that can be read. One that is not for the gateway goes on at `elsewhere`, with the same registers
 /// but R8; one that cannot be answered at `server`.
-pub(super) fn answer(it: &mut Assembler, maps: Maps, server: Label, elsewhere: Label) {
+pub(super) fn answer(it: &mut Assembler, maps: Maps<RawFd>, server: Label, elsewhere: Label) {
     let other = Label("not for the gateway");
     readable(it, QUESTION, elsewhere);
     same(it, (Four, IP + 12), (R0, ADDRESS4), server);
@@ -98,7 +100,7 @@ pub(super) fn answer(it: &mut Assembler, maps: Maps, server: Label, elsewhere: L
 }
 
 /// Reads the question, and copies its answer to the stack. R8 is the length of the name from here on.
-fn ask(it: &mut Assembler, maps: Maps, server: Label) {
+fn ask(it: &mut Assembler, maps: Maps<RawFd>, server: Label) {
     it.load(One, R1, R7, DNS + 2);
     it.jump(When::AnyOf, R1, 0xff ^ RECURSION_DESIRED, server);
     it.load(One, R1, R7, DNS + 3);

@@ -306,12 +306,15 @@ impl Program {
         descriptor(&self.file)
     }
 
-    /// The first four of its maps, in the order in which it names them.
-    pub(super) fn maps(&self) -> io::Result<Vec<Map>> {
-        let mut maps = [0_u32; 4];
+    /// Its maps, in the order in which it names them; none if they are not as many.
+    pub(super) fn maps<const COUNT: usize>(&self) -> io::Result<Option<[Map; COUNT]>> {
+        let mut maps = [0_u32; COUNT];
         let told = information(&self.file, &mut maps)?;
-        let count = usize::try_from(word(&told, MAP_COUNT)).expect("few");
-        maps.iter().take(count).map(|id| Map::with_id(*id)).collect()
+        if usize::try_from(word(&told, MAP_COUNT)).expect("few") != COUNT {
+            return Ok(None);
+        }
+        let maps: Vec<Map> = maps.iter().map(|id| Map::with_id(*id)).collect::<io::Result<_>>()?;
+        Ok(maps.try_into().ok())
     }
 
     /// What it returns for a frame that comes in by an interface.

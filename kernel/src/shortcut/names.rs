@@ -16,6 +16,7 @@ use model::{MacAddress, NetworkId};
 use super::{
     bpf::{Map, Program},
     entry::{self, FACT_KEY_LENGTH, FACT_LENGTH},
+    program::Maps,
 };
 
 /// Something that the program at the ports may know.
@@ -56,13 +57,13 @@ pub struct Withheld(Names);
 
 #[derive(Debug, Default)]
 struct Shared {
-    maps: OnceLock<Maps>,
+    maps: OnceLock<Known>,
     state: Mutex<State>,
 }
 
 /// The maps that are about names.
 #[derive(Debug)]
-pub(super) struct Maps {
+pub(super) struct Known {
     pub(super) names: Map,
     pub(super) counts: Map,
     /// What had been counted before.
@@ -86,7 +87,7 @@ impl State {
         self.withheld == 0 && !self.judged
     }
 
-    fn insert(&mut self, maps: &Maps, key: [u8; FACT_KEY_LENGTH], value: [u8; FACT_LENGTH]) {
+    fn insert(&mut self, maps: &Known, key: [u8; FACT_KEY_LENGTH], value: [u8; FACT_LENGTH]) {
         if let Err(error) = maps.names.insert(&key, &value) {
             if self.waiting.is_empty() {
                 tracing::warn!(%error, "netd answers for names that the kernel has no room for");
@@ -95,7 +96,7 @@ impl State {
         }
     }
 
-    fn remove(&mut self, maps: &Maps, key: &[u8; FACT_KEY_LENGTH]) {
+    fn remove(&mut self, maps: &Known, key: &[u8; FACT_KEY_LENGTH]) {
         self.waiting.remove(key);
         if let Err(error) = maps.names.remove(key) {
             tracing::error!(%error, "the kernel goes on answering for a name");
@@ -103,7 +104,7 @@ impl State {
     }
 
     /// Lets in what waits, as far as there is room.
-    fn fill(&mut self, maps: &Maps) {
+    fn fill(&mut self, maps: &Known) {
         while let Some((key, value)) = self.waiting.pop_first() {
             if maps.names.insert(&key, &value).is_err() {
                 self.waiting.insert(key, value);
@@ -116,7 +117,7 @@ impl State {
 impl Names {
     /// Has the map of the program that the kernel calls so, with nothing in it; says whether that can be.
     pub(super) fn take_over(&self, id: u32) -> bool {
-        match Maps::take_over(id) {
+        match Known::take_over(id) {
             Ok(Some(maps)) => self.0.maps.set(maps).is_ok(),
             Ok(None) => false,
             Err(error) => {
@@ -128,11 +129,11 @@ impl Names {
 
     /// Has a map of its own.
     pub(super) fn open(&self) -> io::Result<()> {
-        let _ = self.0.maps.set(Maps::new()?);
+        let _ = self.0.maps.set(Known::new()?);
         Ok(())
     }
 
-    pub(super) fn maps(&self) -> Option<&Maps> {
+    pub(super) fn maps(&self) -> Option<&Known> {
         self.0.maps.get()
     }
 
@@ -218,18 +219,14 @@ impl Drop for Withheld {
     }
 }
 
-impl Maps {
+impl Known {
     fn new() -> io::Result<Self> {
         Ok(Self { names: Map::new(FACT_KEY_LENGTH, FACT_LENGTH)?, counts: Map::counter()?, base: 0 })
     }
 
-    /// Those of the program that the kernel calls so, with nothing in them; none if it has no such maps.
+    /// Those of the program that the kernel calls so, with nothing in them; none if it has other maps.
     fn take_over(id: u32) -> io::Result<Option<Self>> {
-        let mut maps = Program::with_id(id)?.maps()?.into_iter().skip(1);
-        let (Some(names), Some(counts)) = (maps.next(), maps.next()) else { return Ok(None) };
-        if names.shape() != (FACT_KEY_LENGTH, FACT_LENGTH) || counts.shape() != Map::COUNTER {
-            return Ok(None);
-        }
+        let Some(Maps { names, counts, .. }) = Maps::of(&Program::with_id(id)?)? else { return Ok(None) };
         for (key, _) in names.entries()? {
             names.remove(&key)?;
         }

@@ -5,7 +5,7 @@
 //!
 //! It never drops: what it is not sure of, it does not touch.
 
-use std::os::fd::RawFd;
+use std::{io, os::fd::RawFd};
 
 use super::{
     answer::answer,
@@ -15,7 +15,11 @@ use super::{
         When,
         Width::{self, Four, One, Two},
     },
-    entry::{ADDRESS4, ADDRESS6, HOLDER_PORT, LONGEST, MAC, NETWORK},
+    bpf::{Map, Program},
+    entry::{
+        ADDRESS4, ADDRESS6, FACT_KEY_LENGTH, FACT_LENGTH, HOLDER_KEY_LENGTH, HOLDER_LENGTH, HOLDER_PORT, LONGEST, MAC,
+        NETWORK, PORT_KEY_LENGTH, SENDER_LENGTH,
+    },
 };
 
 /// What the program returns for what it leaves to the bridge, and to whoever else is asked (`TC_ACT_UNSPEC`).
@@ -51,21 +55,33 @@ const HOLDER_KEY: i16 = -32;
 const HOLDER_NETWORK: i16 = HOLDER_KEY;
 const HOLDER_ADDRESS: i16 = HOLDER_KEY + 8;
 
-/// The descriptors of the program's maps, in the order in which it names them.
+/// Something of each of the program's maps, in the order in which it names them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Maps {
+pub(super) struct Maps<T> {
     /// Who may send what by which port.
-    pub(super) ports: RawFd,
+    pub(super) ports: T,
     /// What is known of names.
-    pub(super) names: RawFd,
+    pub(super) names: T,
     /// How many questions for names were answered.
-    pub(super) counts: RawFd,
+    pub(super) counts: T,
     /// Who has which address.
-    pub(super) holders: RawFd,
+    pub(super) holders: T,
 }
 
-/// The program, for these maps.
-pub(super) fn program(maps: Maps) -> Vec<u8> {
+impl Maps<Map> {
+    /// Those of a program; none if it is another's, whose maps are others.
+    pub(super) fn of(program: &Program) -> io::Result<Option<Self>> {
+        let Some([ports, names, counts, holders]) = program.maps()? else { return Ok(None) };
+        let is_so = ports.shape() == (PORT_KEY_LENGTH, SENDER_LENGTH)
+            && names.shape() == (FACT_KEY_LENGTH, FACT_LENGTH)
+            && counts.shape() == Map::COUNTER
+            && holders.shape() == (HOLDER_KEY_LENGTH, HOLDER_LENGTH);
+        Ok(is_so.then_some(Self { ports, names, counts, holders }))
+    }
+}
+
+/// The program, for maps with these descriptors.
+pub(super) fn program(maps: Maps<RawFd>) -> Vec<u8> {
     let [bridge, ipv6, own, target] = ["bridge", "IPv6", "the port's own", "target"].map(Label);
     let mut it = Assembler::default();
     // R6 is the packet, R7 its first octet, R8 the octet behind those that can be read here.

@@ -52,22 +52,15 @@ impl Standing {
 
     /// The program that the kernel calls so, unless it is another, or one that knows other names.
     pub(super) fn with_id(id: u32, names: &Names) -> Result<Option<Self>, KernelError> {
-        let (program, maps) = match Program::with_id(id).and_then(|program| Ok((program.maps()?, program))) {
-            Ok((maps, program)) => (program, maps),
+        let (program, maps) = match Program::with_id(id).and_then(|program| Ok((Maps::of(&program)?, program))) {
+            Ok((Some(maps), program)) => (program, maps),
+            Ok((None, _)) => return Ok(None),
             // Somebody took it away meanwhile.
             Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => return Ok(None),
             Err(error) => return Err(failed("look at the program of the shortcut")(error)),
         };
-        let mut maps = maps.into_iter();
-        let (Some(ports), Some(known), Some(_), Some(holders)) = (maps.next(), maps.next(), maps.next(), maps.next())
-        else {
-            return Ok(None);
-        };
-        if names.maps().is_none_or(|own| own.names.id != known.id) {
-            return Ok(None);
-        }
-        let shapes = [(entry::PORT_KEY_LENGTH, entry::SENDER_LENGTH), (entry::HOLDER_KEY_LENGTH, entry::HOLDER_LENGTH)];
-        Ok(([ports.shape(), holders.shape()] == shapes).then_some(Self { program, ports, holders }))
+        let is_own = names.maps().is_some_and(|own| own.names.id == maps.names.id);
+        Ok(is_own.then_some(Self { program, ports: maps.ports, holders: maps.holders }))
     }
 
     pub(super) fn sender(&self, port: u32) -> Result<Option<Sender>, KernelError> {
