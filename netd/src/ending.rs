@@ -39,11 +39,18 @@ impl Daemon {
         let ended = || life.wait(|seen| matches!(seen.state, ContainerState::Exited { .. }));
         match life.state() {
             ContainerState::Exited { .. } => return Ok(()),
-            ContainerState::Running { .. } => self.ask_to_end(id, reference, policy.signal.number().into()).await?,
+            ContainerState::Running { .. } => {
+                self.ask_to_end(id, reference, policy.signal.number().into()).await?;
+            }
             // One that ran before is made ready again with its network, and whoever wanted to start it may be gone.
             ContainerState::Created if !record.has_begun() && record.last_exit.is_none() => return Ok(()),
             // Its first process has not executed anything that could understand a signal.
-            ContainerState::Created => self.ask_to_end(id, reference, SIGKILL).await?,
+            ContainerState::Created => {
+                // One that could not be made again has no end to wait for.
+                if !self.ask_to_end(id, reference, SIGKILL).await? {
+                    return Ok(());
+                }
+            }
         }
         if tokio::time::timeout(patience, ended()).await.is_err() {
             self.ask_to_end(id, reference, SIGKILL).await?;
@@ -52,11 +59,12 @@ impl Daemon {
         Ok(())
     }
 
-    /// Sends a signal; that the container has ended meanwhile is success.
-    async fn ask_to_end(&self, id: &ContainerId, reference: &str, signal: i32) -> Result<(), Failure> {
+    /// Sends a signal; returns whether there was anybody to hear it. That the container has ended meanwhile is success.
+    async fn ask_to_end(&self, id: &ContainerId, reference: &str, signal: i32) -> Result<bool, Failure> {
         match self.signal(id, reference, signal).await {
-            Err(Failure::NotRunning { .. }) => Ok(()),
-            result => result,
+            Ok(()) => Ok(true),
+            Err(Failure::NotRunning { .. }) => Ok(false),
+            Err(failure) => Err(failure),
         }
     }
 

@@ -207,6 +207,8 @@ pub(crate) enum Failure {
     NotRunning { name: String },
     #[error("container `{name}` was not started")]
     NotStarted { name: String },
+    #[error("container `{name}` cannot be started: the host is being shut down")]
+    HostEnds { name: String },
     #[error("container `{name}` is already running")]
     AlreadyRunning { name: String },
     #[error("container `{name}` cannot be restarted: it is removed when it ends")]

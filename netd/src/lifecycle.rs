@@ -8,7 +8,10 @@
 //!
 //! Each step may be repeated. Whoever calls holds the container's work lock ([`crate::life::Life::work`]).
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use api::EventAction;
 use jiff::Timestamp;
@@ -157,8 +160,12 @@ impl Daemon {
         Ok(())
     }
 
-    /// Executes the container's program.
+    /// Executes the container's program, unless the host is being shut down: whoever ends all containers then has seen
+    /// by now that this one is being started, or it is not.
     pub(crate) async fn launch(self: &Arc<Self>, container: &Container) -> Result<(), Failure> {
+        if self.host_ends.load(Ordering::SeqCst) {
+            return Err(Failure::HostEnds { name: container.name.to_string() });
+        }
         let started = self.runtime.start(&container.id).await;
         started.map_err(|source| runtime_failure("start", container, source))?;
         self.steps.after("container started");

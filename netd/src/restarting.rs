@@ -62,7 +62,7 @@ impl Daemon {
 
     async fn restart_as_planned(self: &Arc<Self>, id: &ContainerId, life: &Life) {
         // The next boot does it.
-        if self.host_ends.load(Ordering::Relaxed) {
+        if self.host_ends.load(Ordering::SeqCst) {
             return;
         }
         let Some(record) = self.world().record(id).filter(|record| record.awaits_restart()).cloned() else { return };

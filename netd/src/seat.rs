@@ -7,7 +7,7 @@ use crate::{daemon::Daemon, failure::Failure};
 
 impl Daemon {
     /// Looks whether a network that is to be created can sit on its parent. Returns how large its packets may be there,
-    /// in octets, and the VLAN that an interface is made for if there is none of the parent's name.
+    /// in octets, and the VLAN that the parent's interface is made for, if Fabric makes it.
     pub(crate) async fn seat(
         &self,
         network: &NetworkName,
@@ -16,7 +16,8 @@ impl Daemon {
     ) -> Result<(u32, Option<Vlan>), Failure> {
         let known = self.kernel.interfaces().await.map_err(unasked("list the host's interfaces"))?;
         let (mtu, vlan) = match find(&known, &parent.interface) {
-            Some(interface) => (interface.mtu, None),
+            // Another network may have had it made: it goes with the last one that sits on it.
+            Some(interface) => (interface.mtu, self.world().vlan_of(&parent.interface)),
             None => {
                 let (vlan, link) = self.missing_vlan(network, &parent.interface, &known)?;
                 (link.mtu, Some(vlan))
@@ -30,7 +31,9 @@ impl Daemon {
         if !self.kernel.knows(parent.kind).await.map_err(unasked("ask the kernel for a driver"))? {
             return Err(Failure::NoFacility { network: network.clone(), driver });
         }
-        if vlan.is_some() && !self.kernel.knows_vlans().await.map_err(unasked("ask the kernel for VLANs"))? {
+        if find(&known, &parent.interface).is_none()
+            && !self.kernel.knows_vlans().await.map_err(unasked("ask the kernel for VLANs"))?
+        {
             return Err(Failure::NoVlans { network: network.clone(), parent: parent.interface.clone() });
         }
         Ok((mtu, vlan))

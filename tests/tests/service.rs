@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tests::{Host, PATIENCE, eventually};
 
 fn heard(socket: &UnixDatagram) -> Option<String> {
@@ -85,5 +86,53 @@ fn containers_end_well_before_the_host_does_and_by_themselves_nobody_else() {
     assert_eq!((&deaf["state"], &deaf["exit_code"]), (&"exited".into(), &137.into()));
     assert_eq!(host.json(&["inspect", "waiting"])["state"], "created");
     fs::write(&state, "running\n").expect("the directory is ours");
+    host.assert_healthy();
+}
+
+/// The process that looks after a container stands still until this is dropped, so that nobody can end the container.
+struct Deaf(Pid);
+
+impl Deaf {
+    fn new(container: i64) -> Self {
+        let status = fs::read_to_string(format!("/proc/{container}/status")).expect("it runs");
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");
+        let shim = Pid::from_raw(parent.trim().parse().expect("a number")).expect("it is not 0");
+        kill_process(shim, Signal::STOP).expect("it is ours");
+        Self(shim)
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[test]
+fn who_cannot_be_ended_does_not_keep_the_host_from_ending() {
+    let host = Host::stopped("");
+    let (state, notify) = (host.path("state"), host.path("notify"));
+    let _socket = UnixDatagram::bind(&notify).expect("the directory is ours");
+    let path = path_with_systemctl(&host, &state);
+    fs::write(&state, "stopping\n").expect("the directory is ours");
+    let start = || {
+        host.spawn(host.netd_command().env("NOTIFY_SOCKET", &notify).env("PATH", &path));
+        host.wait_until_ready();
+    };
+    start();
+    host.import_busybox();
+    host.ok(&["run", "-d", "--name", "lost", "--stop-timeout", "1", "busybox", "sleep", "10000"]);
+    host.ok(&["run", "-d", "--name", "db", "--stop-timeout", "1", "busybox", "sleep", "10000"]);
+    let pid = |name: &str| host.json(&["inspect", name])["pid"].as_i64().expect("it runs");
+    let (lost, db) = (pid("lost"), pid("db"));
+    let runs = |pid: i64| Path::new("/proc").join(pid.to_string()).exists();
+    let deaf = Deaf::new(lost);
+    host.terminate();
+    assert!(runs(lost) && !runs(db), "{}", host.log_tail());
+    assert!(host.log_tail().contains("left to the end of the host"), "{}", host.log_tail());
+    drop(deaf);
+    fs::write(&state, "running\n").expect("the directory is ours");
+    start();
+    assert_eq!(host.json(&["inspect", "lost"])["state"], "running");
     host.assert_healthy();
 }

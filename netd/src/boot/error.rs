@@ -53,7 +53,7 @@ pub(crate) enum StartError {
 impl StartError {
     /// What the daemon ends with: 2 where it was told something that makes no sense, so that to try again is of no use.
     pub(crate) fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Config(_)) { 2 } else { 1 }
+        if matches!(self, Self::Config(ConfigError::Parse { .. })) { 2 } else { 1 }
     }
 
     /// What to do about it, where that is not said already.

@@ -36,6 +36,7 @@ impl Failure {
             | Self::Restarting { .. }
             | Self::NotRunning { .. }
             | Self::NotStarted { .. }
+            | Self::HostEnds { .. }
             | Self::AlreadyRunning { .. }
             | Self::EndsOnce { .. }
             | Self::StoppedMeanwhile { .. }

@@ -194,6 +194,7 @@ impl Failure {
             }
             Self::NotRunning { .. } => "`fabric ps -a` shows what its state is, `fabric logs` what it wrote".into(),
             Self::NotStarted { name } => format!("start it: `fabric start {name}`"),
+            Self::HostEnds { .. } => "start it when the host is up again".into(),
             Self::AlreadyRunning { name } => format!("`fabric restart {name}` ends it first and starts it anew"),
             Self::BeingRemoved { .. } => "wait until `fabric ps -a` shows it no more; its name is free then".into(),
             Self::StoppedMeanwhile { name } => format!("`fabric start {name}` starts it nevertheless"),

@@ -129,6 +129,7 @@ every! {
     StillRunning { name: "api".into() }
     Restarting { name: "api".into() }
     NotRunning { name: "api".into() }
+    HostEnds { name: "api".into() }
     NotStarted { name: "api".into() }
     AlreadyRunning { name: "api".into() }
     EndsOnce { name: "api".into() }

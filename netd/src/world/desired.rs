@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::{Intent, Segment};
-use model::{Attachment, IfName, NamespaceName, Network, NetworkId, Policing, Scope, Spare, State};
+use model::{Attachment, IfName, NamespaceName, Network, NetworkId, Policing, Scope, Spare, State, Vlan};
 
 use super::World;
 
@@ -57,6 +57,12 @@ impl World {
         let inhabited = records.filter_map(|record| record.container.mode.namespace());
         let namespaces = inhabited.chain(self.namespaces.reserved()).cloned().collect();
         Intent { segments, namespaces, spares: self.namespaces.spares().collect() }
+    }
+
+    /// The VLAN that this interface is made for, if it is made for a network.
+    pub(crate) fn vlan_of(&self, interface: &IfName) -> Option<Vlan> {
+        let mut vlans = self.reserved_networks().filter_map(|network| network.vlan.as_ref());
+        vlans.find(|vlan| vlan.interface() == interface).cloned()
     }
 
     /// The networks that sit on this interface and have it made.
