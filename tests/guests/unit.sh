@@ -174,7 +174,9 @@ go_on settings
 systemctl start netd
 are_managed mended
 
-! said "left-over process" || fail "systemd finds processes in the unit that are not netd's"
+# What netd has run itself may be about to end when it is started again; whoever looks after containers never is.
+journalctl --unit netd --output cat --no-pager | grep "left-over process" || true
+! said "left-over process.*shim" || fail "systemd finds processes in the unit that look after containers"
 
 part end
 fabric stop -t 1 web

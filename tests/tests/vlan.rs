@@ -26,9 +26,9 @@ error: network `wire` cannot have MTU 9000: its parent `lan0.10` has 1500
 hint: leave the MTU out, or give 1500 or less
 error: network `wire` cannot sit on `lan0.10`: interface `blue` is for that VLAN already
 hint: use it: `--opt parent=blue`
-error: network `other` cannot sit on `lan0.10` as ipvlan mode l2 flag bridge: network `wire` is there as macvlan mode bridge
+error: network `other` cannot sit on `lan0.10` as ipvlan mode l2 flag bridge: network `more` is there as macvlan mode bridge
 hint: an interface of the host carries macvlan or ipvlan, and ipvlan in one mode and with one flag: choose another interface, \
-or what network `wire` has; `fabric network rm wire` frees it";
+or what network `more` has; `fabric network rm more` frees it";
     assert_eq!(refused, expected.lines().collect::<Vec<_>>());
 }
 

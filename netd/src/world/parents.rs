@@ -10,21 +10,19 @@ impl World {
     /// one of them keeps from running must not depend on who was first.
     pub(super) fn check_parent(&self, network: &Network) -> Result<(), Failure> {
         let Some(parent) = &network.parent else { return Ok(()) };
-        for other in self.reserved_networks() {
-            let Some(theirs) = other.parent.as_ref().filter(|theirs| theirs.interface == parent.interface) else {
-                continue;
-            };
-            if !parent.kind.goes_with(theirs.kind) {
-                return Err(Failure::ParentHeld {
-                    network: network.name.clone(),
-                    parent: parent.interface.clone(),
-                    asked: parent.kind,
-                    holder: other.name.clone(),
-                    theirs: theirs.kind,
-                });
-            }
-        }
-        Ok(())
+        let held = self.reserved_networks().filter_map(|other| {
+            let theirs = other.parent.as_ref().filter(|theirs| theirs.interface == parent.interface)?;
+            (!parent.kind.goes_with(theirs.kind)).then_some((&other.name, theirs.kind))
+        });
+        // Of several always the same one is told.
+        let Some((holder, theirs)) = held.min_by_key(|(name, _)| *name) else { return Ok(()) };
+        Err(Failure::ParentHeld {
+            network: network.name.clone(),
+            parent: parent.interface.clone(),
+            asked: parent.kind,
+            holder: holder.clone(),
+            theirs,
+        })
     }
 
     /// Whether the container can be on the parents of its networks beside those who are there now. The kernel would
