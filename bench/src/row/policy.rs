@@ -143,7 +143,7 @@ fn load_nft(host: &Place, size: usize) -> Result<(), Absence> {
         let (address, port) = rule(number);
         let _ = writeln!(text, "ip saddr {address} tcp dport {port} drop");
     }
-    text.push_str("} }\n");
+    text.push_str("}\n}\n");
     feed(host.command("nft").args(["-f", "-"]), &text).map(drop)
 }
 
