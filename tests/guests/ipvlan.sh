@@ -2,10 +2,7 @@
 #
 # lan0 is the host's interface, on whose wire 192.0.2.10 and 2001:db8::10 are somebody else's.
 
-# Busybox's shell would take its own.
-ip() {
-    /usr/sbin/ip "$@"
-}
+. /guest/lib.sh
 for module in veth bridge br_netfilter overlay macvlan nf_tables nf_conntrack; do modprobe $module; done
 ip netns add far
 ip link add lan0 type veth peer name far0 netns far
@@ -18,47 +15,8 @@ ip -n far address add 2001:db8::10/64 dev far0 nodad
 export FABRIC_SOCKET=/run/fabric/netd.sock
 netd >/guest/netd.log 2>&1 &
 trap '[ $? -eq 0 ] || cat /guest/netd.log' EXIT
-# All that fails is told, not the first of it only.
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
-# Until it succeeds, half a minute at most: the emulator is slow where others are busy.
-soon() {
-    deadline=$(($(cut -d. -f1 /proc/uptime) + 30))
-    until "$@" >/dev/null 2>&1; do
-        if [ "$(cut -d. -f1 /proc/uptime)" -ge $deadline ]; then
-            fail "$*"
-            return
-        fi
-        sleep 0.2
-    done
-}
-# It is refused with this status, and changes nothing.
-refused() {
-    code=$1
-    shift
-    before=$(ip -o link; fabric network ls -q; fabric ps -aq)
-    echo "\$ $*"
-    status=0
-    "$@" 2>&1 || status=$?
-    [ $status -eq "$code" ] || fail "it ended with $status"
-    [ "$before" = "$(ip -o link; fabric network ls -q; fabric ps -aq)" ] || fail "it changed something"
-}
-same() {
-    [ "$1" = "$2" ] || fail "\`$1\` is not \`$2\`"
-}
-from_far() {
-    ip netns exec far ping -c 1 -W 1 "$1"
-}
-address() {
-    fabric inspect "$1" --format json | sed -n "s/^ *\"$2\": \"\(.*\)\",*$/\1/p" | head -n 1
-}
-inside() {
-    container=$1
-    shift
-    fabric exec "$container" "$@"
+links() {
+    ip -o link
 }
 
 soon fabric network ls
@@ -68,7 +26,7 @@ spares() {
     [ "$(ip -o link | grep -c ': fe-')" -eq 2 ]
 }
 soon spares
-clean=$(ip -o link)
+clean=$(links)
 
 lan="--opt parent=lan0 --subnet 192.0.2.0/24 --ip-range 192.0.2.128/25 --subnet 2001:db8::/64"
 gateways="--gateway 192.0.2.10 --gateway 2001:db8::10"
@@ -78,7 +36,7 @@ refused 1 fabric network create wire --driver ipvlan $lan $gateways
 insmod /guest/ipvlan.ko
 
 for mode in l3 l3s; do
-    echo "== $mode $(cut -d. -f1 /proc/uptime)"
+    part $mode
     fabric network create wire --driver ipvlan --opt mode=$mode --opt parent=lan0 --subnet 198.51.100.0/24 \
         --subnet 2001:db8:1::/64
     ip address add 192.0.2.1/24 dev lan0
@@ -97,7 +55,7 @@ for mode in l3 l3s; do
     soon inside web wget -q -O - http://api/hostname
     soon inside api ping -c 1 -W 1 192.0.2.10
     soon from_far "$api4"
-    fabric doctor >/guest/doctor 2>&1 || fail "the doctor complains: $(cat /guest/doctor)"
+    healthy
     fabric rm -f api web
     fabric network rm wire
     ip address flush dev lan0
@@ -105,9 +63,9 @@ for mode in l3 l3s; do
     ip -n far -6 route flush via 2001:db8::1
 done
 
-echo "== l2 $(cut -d. -f1 /proc/uptime)"
+part l2
 fabric network create wire --driver ipvlan $lan $gateways
-same "$clean" "$(ip -o link)"
+same "$clean" "$(links)"
 refused 1 fabric network create other --driver macvlan --opt parent=lan0 --subnet 198.51.100.0/24
 refused 1 fabric network create other --driver ipvlan --opt parent=lan0 --opt mode=l3 --subnet 198.51.100.0/24
 refused 125 fabric run --network wire:mac=02:00:00:00:00:01 busybox true
@@ -129,7 +87,7 @@ soon from_far "$api4"
 soon from_far "$api6"
 soon inside api ping -c 1 -W 1 192.0.2.10
 soon inside api ping -6 -c 1 -W 1 2001:db8::10
-fabric doctor >/guest/doctor 2>&1 || fail "the doctor complains: $(cat /guest/doctor)"
+healthy
 # What is damaged is found and mended, and nothing of it depends on the daemon that made it.
 pid=$(fabric inspect api --format json | sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' | head -n 1)
 nsenter -t "$pid" -n ip link del eth0
@@ -139,9 +97,9 @@ fabric restart -t 0 web
 soon inside web wget -q -O - http://api/hostname
 fabric rm -f api web
 fabric network rm wire
-same "$clean" "$(ip -o link)"
+same "$clean" "$(links)"
 
-echo "== private $(cut -d. -f1 /proc/uptime)"
+part private
 fabric network create wire --driver ipvlan --opt flag=private $lan $gateways
 same "l2, private" "$(fabric network inspect wire | sed -n 's/^mode  *//p')"
 fabric run -d --name api --network wire busybox sleep 1000
@@ -152,6 +110,6 @@ if inside web ping -c 1 -W 2 "$(address api ipv4)" >/dev/null; then fail "they r
 fabric rm -f api web
 fabric network rm wire
 
-same "$clean" "$(ip -o link)"
-echo "== over $(cut -d. -f1 /proc/uptime)"
+same "$clean" "$(links)"
+part over
 exit $((failures > 0))

@@ -2,10 +2,7 @@
 #
 # lan0 is the host's interface, on whose wire 192.0.2.10 is somebody else's. Perl has sockets of any protocol by itself.
 
-# Busybox's shell would take its own.
-ip() {
-    /usr/sbin/ip "$@"
-}
+. /guest/lib.sh
 for module in veth bridge br_netfilter overlay nf_tables nf_conntrack sctp; do modprobe $module; done
 ip netns add far
 ip link add lan0 type veth peer name far0 netns far
@@ -19,14 +16,6 @@ ip -n far route add default via 192.0.2.1
 export FABRIC_SOCKET=/run/fabric/netd.sock
 netd >/guest/netd.log 2>&1 &
 trap '[ $? -eq 0 ] || cat /guest/netd.log' EXIT
-# Until it succeeds, half a minute at most: the emulator is slow where others are busy.
-soon() {
-    deadline=$(($(cut -d. -f1 /proc/uptime) + 30))
-    until "$@" >/dev/null 2>&1; do
-        [ "$(cut -d. -f1 /proc/uptime)" -lt $deadline ] || { echo "FAILED: $*" && exit 1; }
-        sleep 0.2
-    done
-}
 
 # Addresses are `struct sockaddr_in` of ip(7); a stream socket of protocol 132 is SCTP's one-to-one style (RFC 6458 §4).
 cat >/guest/server.pl <<'END'

@@ -1,33 +1,12 @@
 # What systemd does with Fabric's unit: run by tests/tests/unit.rs as `sh -eu` in a guest whose first process is systemd, and
 # on which the package is unpacked.
 
+. /guest/lib.sh
 for module in veth bridge br_netfilter overlay nf_tables nf_conntrack; do modprobe $module; done
 
-# All that fails is told, not the first of it only.
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
-same() {
-    [ "$2" = "$3" ] || fail "$1: \`$2\` is not \`$3\`"
-}
-now() {
-    cut -d. -f1 /proc/uptime
-}
-# Until it succeeds, a minute at most: the emulator is slow where others are busy.
-soon() {
-    deadline=$(($(now) + 60))
-    until "$@" >/dev/null 2>&1; do
-        if [ "$(now)" -ge $deadline ]; then
-            fail "$*"
-            return
-        fi
-        sleep 0.2
-    done
-}
-part() {
-    echo "== $* (after $(now) s)"
+# The same, with what it is that is to be the same.
+same_of() {
+    same "$1: $2" "$1: $3"
 }
 # What systemd says of the unit.
 of_unit() {
@@ -57,17 +36,17 @@ more_answers_than() {
 }
 # The containers run on as the processes that they were, in the groups that they were in, over the connection that they had.
 go_on() {
-    same "$1: since when api runs" "$(since $api)" "$api_since"
-    same "$1: since when web runs" "$(since $web)" "$web_since"
-    same "$1: the group of api" "$(sed -n 's/^0:://p' /proc/$api/cgroup)" "$group"
-    same "$1: its limits" "$(limits)" "$limits"
+    same_of "$1: since when api runs" "$(since $api)" "$api_since"
+    same_of "$1: since when web runs" "$(since $web)" "$web_since"
+    same_of "$1: the group of api" "$(sed -n 's/^0:://p' /proc/$api/cgroup)" "$group"
+    same_of "$1: its limits" "$(limits)" "$limits"
     soon more_answers_than "$(answers)"
 }
 # And netd knows them, and can do something about them.
 are_managed() {
-    same "$1: state" "$(of_unit ActiveState) $(of_unit SubState)" "active running"
-    same "$1: pid of api" "$(fabric inspect api --format '{{.pid}}')" "$api"
-    same "$1: exec" "$(fabric exec api echo inside)" inside
+    same_of "$1: state" "$(of_unit ActiveState) $(of_unit SubState)" "active running"
+    same_of "$1: pid of api" "$(fabric inspect api --format '{{.pid}}')" "$api"
+    same_of "$1: exec" "$(fabric exec api echo inside)" inside
     go_on "$1"
 }
 
@@ -78,9 +57,9 @@ printf '[Service]\nWatchdogSec=10\n' >/etc/systemd/system/netd.service.d/test.co
 sh /guest/package/postinst configure ""
 # It answers once systemctl has returned: nobody waits.
 fabric network create web
-same "the unit" "$(of_unit ActiveState) $(of_unit SubState) $(of_unit Type) $(of_unit UnitFileState)" \
+same_of "the unit" "$(of_unit ActiveState) $(of_unit SubState) $(of_unit Type) $(of_unit UnitFileState)" \
     "active running notify enabled"
-same "who may use the socket" "$(stat -c '%G %a' /run/fabric/netd.sock)" "fabric 660"
+same_of "who may use the socket" "$(stat -c '%G %a' /run/fabric/netd.sock)" "fabric 660"
 systemctl status --no-pager netd | grep -q 'Status: "Answering requests"' || fail "its status"
 fabric image import /guest/busybox.tar busybox
 fabric run -d --name api --network web --memory 64m --cpus 0.5 --pids-limit 50 busybox nc -ll -p 7 -e cat
@@ -92,12 +71,12 @@ web=$(fabric inspect web --format '{{.pid}}')
 api_since=$(since "$api") web_since=$(since "$web")
 group=$(sed -n 's/^0:://p' "/proc/$api/cgroup")
 limits=$(limits)
-same limits "$limits" "67108864 50000 100000 50 "
+same_of limits "$limits" "67108864 50000 100000 50 "
 soon more_answers_than 0
 are_managed install
 # Below no unit's group: what systemd does to those, and to what it does not know in them, is none of the containers' affair.
 case "$group" in /fabric-*/*) ;; *) fail "api is in $group" ;; esac
-same "shims outside of the unit" "$(wc -l <"/sys/fs/cgroup${group%/*}/shims/cgroup.procs")" 2
+same_of "shims outside of the unit" "$(wc -l <"/sys/fs/cgroup${group%/*}/shims/cgroup.procs")" 2
 
 part restart
 main=$(of_unit MainPID)
@@ -115,7 +94,7 @@ part stop
 before=$(now)
 systemctl stop netd
 [ $(($(now) - before)) -lt 20 ] || fail "it took $(($(now) - before)) s to stop"
-same "the unit" "$(of_unit ActiveState) $(of_unit SubState) $(of_unit Result)" "inactive dead success"
+same_of "the unit" "$(of_unit ActiveState) $(of_unit SubState) $(of_unit Result)" "inactive dead success"
 ! fabric ps 2>/dev/null || fail "somebody answers"
 go_on stop
 # Whatever makes systemd look at all groups again: a new manager, units that need controllers and need them no more.
@@ -134,11 +113,11 @@ are_managed daemon-reload
 
 part watchdog
 # It gives signs of life in time, or systemd would have replaced it by now.
-same "restarts by systemd" "$(of_unit NRestarts)" 0
+same_of "restarts by systemd" "$(of_unit NRestarts)" 0
 kill -STOP "$main"
 soon is_replaced "$main"
 soon said "Watchdog timeout"
-same "restarts by systemd" "$(of_unit NRestarts)" 1
+same_of "restarts by systemd" "$(of_unit NRestarts)" 1
 are_managed watchdog
 
 part zygote
@@ -167,8 +146,8 @@ is_failed() {
 }
 soon is_failed
 soon said 'unknown field `colour`'
-same "how it ended" "$(of_unit Result) $(of_unit ExecMainStatus)" "exit-code 2"
-same "how often it was tried" "$(times_said 'unknown field')" 1
+same_of "how it ended" "$(of_unit Result) $(of_unit ExecMainStatus)" "exit-code 2"
+same_of "how often it was tried" "$(times_said 'unknown field')" 1
 go_on settings
 : >/etc/fabric/netd.toml
 systemctl start netd
@@ -184,7 +163,7 @@ fabric rm web
 fabric rm -f api
 [ -z "$(since "$api")$(since "$web")" ] || fail "they still run"
 [ ! -e "/sys/fs/cgroup$group" ] || fail "$group is left"
-fabric doctor >/guest/doctor || fail "the doctor complains: $(cat /guest/doctor)"
+healthy
 
 # The host is shut down: who wants to end well can do so, also beyond the time that systemd gives netd by itself, who does not
 # is not waited for beyond its time, and nobody is started.

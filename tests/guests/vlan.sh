@@ -3,10 +3,7 @@
 # lan0 is the host's interface. On its wire 192.0.2.10 and 2001:db8::10 are somebody else's by frames of VLAN 10,
 # 192.0.2.11 by frames without a tag, and 192.0.2.12 by those of VLAN 11.
 
-# Busybox's shell would take its own.
-ip() {
-    /usr/sbin/ip "$@"
-}
+. /guest/lib.sh
 for module in veth bridge br_netfilter overlay macvlan ipvlan nf_tables nf_conntrack garp mrp; do modprobe $module; done
 ip netns add far
 # Nobody answers for an address of another interface.
@@ -31,50 +28,8 @@ cable
 
 export FABRIC_SOCKET=/run/fabric/netd.sock
 trap '[ $? -eq 0 ] || cat /guest/netd.log' EXIT
-# All that fails is told, not the first of it only.
-failures=0
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
-# Until it succeeds, half a minute at most: the emulator is slow where others are busy.
-soon() {
-    deadline=$(($(cut -d. -f1 /proc/uptime) + 30))
-    until "$@" >/dev/null 2>&1; do
-        if [ "$(cut -d. -f1 /proc/uptime)" -ge $deadline ]; then
-            fail "$*"
-            return
-        fi
-        sleep 0.2
-    done
-}
 links() {
     ip -o link | grep -v ': fe-' | cut -d: -f2 | cut -d@ -f1 | sort
-}
-# It is refused with this status, and changes nothing.
-refused() {
-    code=$1
-    shift
-    before=$(links; fabric network ls -q; fabric ps -aq)
-    echo "\$ $*"
-    status=0
-    "$@" 2>&1 || status=$?
-    [ $status -eq "$code" ] || fail "it ended with $status"
-    [ "$before" = "$(links; fabric network ls -q; fabric ps -aq)" ] || fail "it changed something"
-}
-same() {
-    [ "$1" = "$2" ] || fail "\`$1\` is not \`$2\`"
-}
-from_far() {
-    ip netns exec far ping -c 1 -W 1 "$1"
-}
-address() {
-    fabric inspect "$1" --format json | sed -n "s/^ *\"$2\": \"\(.*\)\",*$/\1/p" | head -n 1
-}
-inside() {
-    container=$1
-    shift
-    fabric exec "$container" "$@"
 }
 # netd, with these settings of the environment.
 start() {
@@ -98,12 +53,6 @@ is_up() {
 has_mtu() {
     ip -o link show "$1" | grep -q " mtu $2 "
 }
-healthy() {
-    fabric doctor >/guest/doctor 2>&1 || fail "the doctor complains: $(cat /guest/doctor)"
-}
-stage() {
-    echo "== $* $(cut -d. -f1 /proc/uptime)"
-}
 
 start
 fabric image import /guest/busybox.tar busybox
@@ -112,7 +61,7 @@ lan="--subnet 192.0.2.0/24 --ip-range 192.0.2.128/25 --subnet 2001:db8::/64"
 gateways="--gateway 192.0.2.10 --gateway 2001:db8::10"
 tagged="--driver macvlan --opt parent=lan0.10 $lan $gateways"
 
-stage refusals
+part refusals
 # The module is not there yet.
 refused 1 fabric network create wire $tagged
 insmod /guest/8021q.ko
@@ -124,7 +73,7 @@ refused 1 fabric network create wire $tagged
 ip link del blue
 answer_by_vlans
 
-stage macvlan
+part macvlan
 fabric network create wire $tagged
 made=$(ip -d -o link show lan0.10)
 echo "$made" | grep 'vlan protocol 802.1Q id 10 ' | grep -q LOOSE_BINDING || fail "it is not for VLAN 10: $made"
@@ -146,7 +95,7 @@ for other in 192.0.2.11 192.0.2.12; do
 done
 healthy
 
-stage shared
+part shared
 index=$(cat /sys/class/net/lan0.10/ifindex)
 fabric network create more --driver macvlan --opt parent=lan0.10 --subnet 198.51.100.0/24
 same "$index" "$(cat /sys/class/net/lan0.10/ifindex)"
@@ -156,7 +105,7 @@ from_far "$api4" >/dev/null || fail "the other network took it along"
 fabric network create more --driver macvlan --opt parent=lan0.10 --subnet 198.51.100.0/24
 refused 1 fabric network create other --driver ipvlan --opt parent=lan0.10 --subnet 203.0.113.0/24
 
-stage damage
+part damage
 ip link del lan0.10
 soon from_far "$api4"
 ip link set lan0.10 down
@@ -225,7 +174,7 @@ is_up lan0.10 || fail "it went with the first of two networks"
 fabric network rm more
 same "$clean" "$(links)"
 
-stage crashes
+part crashes
 has_died() {
     [ ! -e /proc/$netd ] || grep -q '^State:[[:space:]]*Z' /proc/$netd/status
 }
@@ -257,7 +206,7 @@ for step in "network no longer intended" "kernel: set lan0.10 down" "kernel: rem
 done
 same "$clean" "$(links)"
 
-stage others
+part others
 # What was there before is used as it is, whatever it is, and stays.
 ip link add link lan0 name lan0.10 type vlan id 10
 ip link set lan0.10 up
@@ -275,7 +224,7 @@ fabric network rm wire
 ip link show other0 >/dev/null || fail "it took somebody else's away"
 ip link del lan0.10
 
-stage ipvlan
+part ipvlan
 fabric network create wire --driver ipvlan --opt parent=lan0.10 $lan $gateways
 fabric run -d --name api --network wire busybox sleep 1000
 soon from_far "$(address api ipv4)"
@@ -291,5 +240,5 @@ is_up lan0.10 || fail "it is not up"
 fabric network rm wire
 
 same "$clean" "$(links)"
-stage over
+part over
 exit $((failures > 0))

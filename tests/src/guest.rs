@@ -65,7 +65,7 @@ reboot -f
     )
 }
 
-/// A machine of its own, with a kernel that has all its modules.
+/// A machine of its own, with a kernel that has all its modules. What scripts have in common is its `/guest/lib.sh`.
 #[derive(Debug)]
 pub struct Guest {
     root: TempDir,
@@ -91,6 +91,7 @@ impl Guest {
         guest.modules(modules, aside);
         guest.write("init", INIT);
         guest.write("guest/stage2", &[STAGE2, MOUNTS, &script_and_end()].concat());
+        guest.write("guest/lib.sh", include_str!("../guests/lib.sh"));
         guest.write("etc/passwd", "root:x:0:0::/root:/bin/sh\n");
         guest
     }

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tests::{Host, RecordType, ask, eventually};
+use tests::{Halted, Host, RecordType, ask, eventually, shim_of};
 
 fn texts(list: &Value, field: &str) -> Vec<String> {
     let items = list.as_array().expect("a list").iter();
@@ -87,22 +87,6 @@ fn a_network_that_could_not_be_made_is_not_taken_from_who_joined_it() {
     host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
 }
 
-/// A process that does nothing until this is dropped.
-struct Halted(Pid);
-
-impl Halted {
-    fn new(pid: Pid) -> Self {
-        kill_process(pid, Signal::STOP).expect("it runs");
-        Self(pid)
-    }
-}
-
-impl Drop for Halted {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
 #[test]
 fn a_kill_is_carried_out_although_its_client_goes_away() {
     let host = Host::new();
@@ -115,10 +99,7 @@ fn a_kill_is_carried_out_although_its_client_goes_away() {
             .expect("netd reads");
         stream
     };
-    let status = std::fs::read_to_string(format!("/proc/{}/status", api.pid)).expect("it runs");
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");
-    let shim = Pid::from_raw(parent.trim().parse().expect("a number")).expect("a process");
-    let halted = Halted::new(shim);
+    let halted = Halted::new(shim_of(api.pid));
     // The container is worked on until its shim has taken this client.
     let mut attached = send("attach", "Connection: upgrade\r\nUpgrade: fabric-stream\r\n");
     let mut answer = [0; 12];

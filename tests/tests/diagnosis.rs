@@ -4,7 +4,8 @@
 
 use std::{fs, path::PathBuf};
 
-use tests::{Attached, Host, Namespace, PATIENCE, difference, eventually, within, without_carrier};
+use rustix::process::{Signal, kill_process};
+use tests::{Attached, Host, Namespace, PATIENCE, difference, eventually, shim_of, within, without_carrier};
 
 /// A host with a network of both families, a container that publishes a port on it, and a second network.
 struct Scene {
@@ -263,14 +264,8 @@ fn a_container_whose_keeper_is_gone() {
     let (host, api) = (&scene.host, &scene.api);
     let state = |name: &str| host.json(&["inspect", name])["state"].as_str().map(str::to_owned).expect("it has one");
     let gone = |pid: i64| (!fs::exists(format!("/proc/{pid}")).expect("proc")).then_some(());
-    let parent = |pid: i64| -> i64 {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has a parent");
-        line.trim().parse().expect("a number")
-    };
     // Its shim is killed: it ends with it, and that is how it is.
-    let shim = parent(api.pid);
-    host.namespace().run(&["kill", "-9", &shim.to_string()]);
+    kill_process(shim_of(api.pid), Signal::KILL).expect("it runs");
     eventually("the container ends with its shim", || gone(api.pid));
     eventually("which is known", || (state("api") == "exited").then_some(()));
     host.assert_healthy();

@@ -1,12 +1,7 @@
 //! Questions for names that the kernel answers at the container's port: they are answered as the server answers, and no
 //! longer than that. `fabric_dns_kernel_queries_total` says how many there were.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
 
 use tests::{Answer, Attached, Host, Namespace, RecordType, ask, ask_within, eventually};
 
@@ -67,18 +62,15 @@ impl<'a> Asker<'a> {
     }
 }
 
-fn sample(host: &Host, name: &str) -> u64 {
-    let socket = host.run_dir().join("netd.sock");
-    let mut curl = Command::new("curl");
-    let curl = curl.args(["-sS", "--fail", "--unix-socket"]).arg(socket).arg("http://netd/metrics");
-    let text = String::from_utf8(curl.output().expect("curl runs").stdout).expect("text");
-    let line =
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_else(|| panic!("{text}"));
-    line.parse().expect("a number")
+/// A host with the network `web` and, besides that nobody answers for names of others, this setting.
+fn host_with_web(setting: &str) -> Host {
+    let host = Host::with_config(&format!("upstreams = []\n{setting}"));
+    host.ok(&["network", "create", "web"]);
+    host
 }
 
-fn by_kernel(host: &Host) -> u64 {
-    sample(host, "fabric_dns_kernel_queries_total")
+fn by_kernel(host: &Host) -> f64 {
+    host.metrics()["fabric_dns_kernel_queries_total"]
 }
 
 fn sleeper(host: &Host, name: &str, network: &str) -> Attached {
@@ -95,8 +87,7 @@ fn no_such_name() -> Answer {
 
 #[test]
 fn a_name_is_answered_by_the_kernel_as_long_as_it_is_there() {
-    let host = Host::with_config("upstreams = []");
-    host.ok(&["network", "create", "web"]);
+    let host = host_with_web("");
     let asker = Asker::new(&host, "web");
     let mut api = sleeper(&host, "api", "web");
     for name in ["api", "API.web", "Api.Web.Fabric.Internal", &api.id[..12]] {
@@ -121,20 +112,18 @@ fn a_name_is_answered_by_the_kernel_as_long_as_it_is_there() {
     assert_eq!(asker.answered("pool"), (found(&[&one]), true));
     assert_ne!(one.ipv4, two.ipv4);
     // Whatever the kernel does not answer is counted with what it does.
-    let udp = |host| sample(host, "fabric_dns_queries_total{transport=\"udp\",origin=\"zone\"}");
-    let before = udp(&host);
+    let udp = || host.metrics()["fabric_dns_queries_total{transport=\"udp\",origin=\"zone\"}"];
+    let before = udp();
     asker.ask("pool");
     asker.ask("nobody");
-    assert_eq!(udp(&host), before + 2);
+    assert_eq!(udp(), before + 2.0);
     host.assert_healthy();
 }
 
 #[test]
 fn who_is_on_two_networks_is_answered_by_the_server() {
-    let host = Host::with_config("upstreams = []");
-    for network in ["web", "back"] {
-        host.ok(&["network", "create", network]);
-    }
+    let host = host_with_web("");
+    host.ok(&["network", "create", "back"]);
     let asker = Asker::new(&host, "web");
     let (api, db) = (sleeper(&host, "api", "web"), sleeper(&host, "db", "back"));
     asker.is_soon_answered_by_kernel("api", &found(&[&api]));
@@ -154,8 +143,7 @@ fn who_is_on_two_networks_is_answered_by_the_server() {
 
 #[test]
 fn it_goes_on_without_the_daemon_and_the_next_one_begins_anew() {
-    let host = Host::with_config("upstreams = []");
-    host.ok(&["network", "create", "web"]);
+    let host = host_with_web("");
     let asker = Asker::new(&host, "web");
     let [api, gone] = ["api", "gone"].map(|name| sleeper(&host, name, "web"));
     for (name, container) in [("api", &api), ("gone", &gone)] {
@@ -177,8 +165,7 @@ fn it_goes_on_without_the_daemon_and_the_next_one_begins_anew() {
 
 #[test]
 fn whoever_is_to_see_questions_sees_them() {
-    let host = Host::with_config("upstreams = []");
-    host.ok(&["network", "create", "web"]);
+    let host = host_with_web("");
     let asker = Asker::new(&host, "web");
     let api = sleeper(&host, "api", "web");
     asker.is_soon_answered_by_kernel("api", &found(&[&api]));
@@ -216,8 +203,7 @@ fn whoever_is_to_see_questions_sees_them() {
 /// Of rules of `iptables-legacy` the kernel tells nobody: they hold from the next look on.
 #[test]
 fn rules_of_iptables_legacy_hold_for_questions() {
-    let host = Host::with_config("upstreams = []");
-    host.ok(&["network", "create", "web"]);
+    let host = host_with_web("");
     let asker = Asker::new(&host, "web");
     let api = sleeper(&host, "api", "web");
     // Where bridges call iptables, such rules see what passes from port to port as well.
@@ -240,8 +226,7 @@ fn rules_of_iptables_legacy_hold_for_questions() {
 #[test]
 fn settings_turn_it_off() {
     for setting in ["shortcut = false", "dns_query_log = 10"] {
-        let host = Host::with_config(&format!("upstreams = []\n{setting}"));
-        host.ok(&["network", "create", "web"]);
+        let host = host_with_web(setting);
         let asker = Asker::new(&host, "web");
         let api = sleeper(&host, "api", "web");
         for name in ["api", "API", "api.web", "api.web.fabric.internal"] {

@@ -1,41 +1,14 @@
 //! `GET /metrics`: what monitoring sees.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, TcpStream},
-    process::Command,
-};
+use std::net::{Ipv4Addr, TcpStream};
 
 use tests::{Host, eventually, fetch};
-
-/// Every sample by its name and labels, once each line has been held to be one of the format.
-fn metrics(host: &Host) -> BTreeMap<String, f64> {
-    let socket = host.run_dir().join("netd.sock");
-    let output =
-        Command::new("curl").args(["-sS", "--fail", "--unix-socket"]).arg(socket).arg("http://netd/metrics").output();
-    let output = output.expect("curl runs");
-    let text = String::from_utf8(output.stdout).expect("text");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut samples = BTreeMap::new();
-    let mut typed = String::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("# TYPE ") {
-            typed = name.split(' ').next().expect("a name").to_owned();
-        } else if !line.starts_with("# HELP ") {
-            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
-            assert!(name.starts_with(&typed), "`{line}` follows the type of {typed}");
-            let twice = samples.insert(name.to_owned(), value.parse().expect("a number"));
-            assert_eq!(twice, None, "{line}");
-        }
-    }
-    samples
-}
 
 #[test]
 fn what_happens_is_counted_in_series_that_do_not_grow() {
     let host = Host::new();
     host.ok(&["network", "create", "web", "--subnet", "10.9.8.0/24"]);
-    let before = metrics(&host);
+    let before = host.metrics();
     assert_eq!(before["fabric_networks"], 1.0);
     assert_eq!(before["fabric_addresses_used"], 0.0);
     assert_eq!(before["fabric_container_start_seconds_count"], 0.0);
@@ -45,7 +18,7 @@ fn what_happens_is_counted_in_series_that_do_not_grow() {
     }
     host.ok(&["run", "--name", "job", "busybox", "true"]);
     host.ok(&["exec", "c0", "nslookup", "c1"]);
-    let after = metrics(&host);
+    let after = host.metrics();
     assert_eq!(after["fabric_containers{state=\"running\"}"], 3.0);
     assert_eq!(after["fabric_containers{state=\"exited\"}"], 1.0);
     assert_eq!((after["fabric_endpoints"], after["fabric_addresses_used"]), (3.0, 3.0));
@@ -62,7 +35,7 @@ fn what_happens_is_counted_in_series_that_do_not_grow() {
 
     // What passed between the containers and the host, which is not what passed between containers.
     let bytes = |direction: &str| {
-        let samples = metrics(&host);
+        let samples = host.metrics();
         samples[&format!("fabric_network_bytes_total{{network=\"web\",direction=\"{direction}\"}}")]
     };
     let (had, sent) = (bytes("in"), bytes("out"));
@@ -79,7 +52,7 @@ fn what_happens_is_counted_in_series_that_do_not_grow() {
 
     // How full each network is.
     let of_network = |name: &str, state: &str| {
-        metrics(&host).get(&format!("fabric_network_{name}{{network=\"web\",state=\"{state}\"}}")).copied()
+        host.metrics().get(&format!("fabric_network_{name}{{network=\"web\",state=\"{state}\"}}")).copied()
     };
     let free = of_network("addresses", "free").expect("web is a network");
     assert_eq!((of_network("addresses", "used"), of_network("addresses", "resting")), (Some(3.0), Some(0.0)));

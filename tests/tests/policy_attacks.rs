@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use tests::{Attached, Frame, Host, Scenario, Wire, eventually};
+use tests::{Attached, Frame, Halted, Host, Scenario, Wire, eventually};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
 /// What takes longer to come is filtered.
@@ -97,22 +96,6 @@ fn says(mut from: &TcpStream, mut to: &TcpStream) -> bool {
     from.write_all(b"?").is_ok() && to.read_exact(&mut [0]).is_ok()
 }
 
-/// A process that stands still for as long as this lives.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: Pid) -> Self {
-        kill_process(pid, Signal::STOP).expect("it is ours");
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
 fn closed() -> &'static str {
     "{apiVersion: fabric/v1, kind: Stance, metadata: {name: closed}, networks: [web], ingress: deny}"
 }
@@ -170,7 +153,7 @@ fn what_came_in_while_an_element_was_missing_is_cut() {
     stage.apply(closed());
     let server = stage.server.ipv4;
     // As long as it stands still nothing is put back.
-    let stopped = Stopped::new(stage.host.netd_pid());
+    let halted = Halted::new(stage.host.netd_pid());
     for set in ["ingress4", "judged_ingress4"] {
         stage.host.namespace().run(&[
             "nft",
@@ -184,7 +167,7 @@ fn what_came_in_while_an_element_was_missing_is_cut() {
     }
     let open = stage.open(&listener);
     assert!(open.client_is_heard() && open.server_is_heard(), "the control");
-    drop(stopped);
+    drop(halted);
     eventually("it is put back", || stage.connect().is_none().then_some(()));
     eventually("what came in is cut", || (!open.client_is_heard() && !open.server_is_heard()).then_some(()));
 }

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use tests::{Host, eventually, within};
+use tests::{Halted, Host, eventually, within};
 
 #[test]
 fn exit_codes_are_the_containers_own_or_say_what_failed() {
@@ -266,14 +266,14 @@ fn end_before_netd_knows(host: &Host, command: &[&str], signal: Option<Signal>) 
     let mut output = BufReader::new(client.stdout.take().expect("piped"));
     output.read_line(&mut line).expect("it writes text");
     assert_eq!(line, "runs\n");
-    kill_process(host.netd_pid(), Signal::STOP).expect("netd runs");
+    let halted = Halted::new(host.netd_pid());
     writeln!(input, "end").expect("it reads");
     let told = within(Duration::from_secs(1), || client.try_wait().expect("it is our child"));
     let code = signal.map(|signal| {
         kill_process(Pid::from_child(&client), signal).expect("it is our child");
         client.wait().expect("it is our child").code()
     });
-    kill_process(host.netd_pid(), Signal::CONT).expect("netd runs");
+    drop(halted);
     assert!(told.is_none(), "{command:?} ends before netd knows that the container has");
     code.unwrap_or_else(|| client.wait().expect("it is our child").code())
 }

@@ -2,8 +2,7 @@
 
 use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tests::{Host, PATIENCE, eventually};
+use tests::{Halted, Host, PATIENCE, eventually, shim_of};
 
 fn heard(socket: &UnixDatagram) -> Option<String> {
     let mut buffer = [0; 512];
@@ -89,25 +88,6 @@ fn containers_end_well_before_the_host_does_and_by_themselves_nobody_else() {
     host.assert_healthy();
 }
 
-/// The process that looks after a container stands still until this is dropped, so that nobody can end the container.
-struct Deaf(Pid);
-
-impl Deaf {
-    fn new(container: i64) -> Self {
-        let status = fs::read_to_string(format!("/proc/{container}/status")).expect("it runs");
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");
-        let shim = Pid::from_raw(parent.trim().parse().expect("a number")).expect("it is not 0");
-        kill_process(shim, Signal::STOP).expect("it is ours");
-        Self(shim)
-    }
-}
-
-impl Drop for Deaf {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
 #[test]
 fn who_cannot_be_ended_does_not_keep_the_host_from_ending() {
     let host = Host::stopped("");
@@ -126,11 +106,12 @@ fn who_cannot_be_ended_does_not_keep_the_host_from_ending() {
     let pid = |name: &str| host.json(&["inspect", name])["pid"].as_i64().expect("it runs");
     let (lost, db) = (pid("lost"), pid("db"));
     let runs = |pid: i64| Path::new("/proc").join(pid.to_string()).exists();
-    let deaf = Deaf::new(lost);
+    // As long as it stands still nobody can end the container.
+    let halted = Halted::new(shim_of(lost));
     host.terminate();
     assert!(runs(lost) && !runs(db), "{}", host.log_tail());
     assert!(host.log_tail().contains("left to the end of the host"), "{}", host.log_tail());
-    drop(deaf);
+    drop(halted);
     fs::write(&state, "running\n").expect("the directory is ours");
     start();
     assert_eq!(host.json(&["inspect", "lost"])["state"], "running");
