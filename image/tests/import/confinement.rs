@@ -2,8 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    os::unix::fs::MetadataExt,
+    fs, io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -100,4 +103,71 @@ fn no_sequence_of_entries_reaches_out() {
     assert_eq!(fs::read_dir("/").expect("readable").count(), root);
     remove_tree(&store).expect("removable");
     assert_eq!(before, state(&outside));
+}
+
+/// Unpacks as one would who trusts every name: what a path means is the kernel's business.
+fn unpack_naively(archive: &[u8], root: &Path) -> io::Result<()> {
+    let path_of = |octets: &[u8]| root.join(std::ffi::OsStr::from_bytes(octets));
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let path = path_of(&entry.path_bytes());
+        let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+        let name = path.file_name().map(|name| name.as_bytes().to_owned()).unwrap_or_default();
+        match (entry.header().entry_type().as_byte(), name.strip_prefix(b".wh.")) {
+            (_, Some(removed)) => fs::remove_file(path.with_file_name(std::ffi::OsStr::from_bytes(removed)))?,
+            (DIRECTORY, _) => fs::create_dir_all(&path)?,
+            (SYMLINK, _) => symlink(std::ffi::OsStr::from_bytes(&link), &path)?,
+            (HARD_LINK, _) => fs::hard_link(path_of(&link), &path)?,
+            _ => drop(io::copy(&mut entry, &mut fs::File::create(&path)?)?),
+        }
+    }
+    Ok(())
+}
+
+/// Each way out that archives are known to take; the control is an unpacker that they take it with.
+#[test]
+fn what_a_naive_unpacker_lets_out_stays_in() {
+    let directory = memory();
+    let outside = directory.path().join("outside");
+    let restore = || {
+        let _ = fs::remove_dir_all(&outside);
+        fs::create_dir(&outside).expect("made");
+        fs::write(outside.join("sentinel"), b"untouched").expect("written");
+    };
+    let absolute = outside.to_str().expect("a temporary directory in ASCII").to_owned();
+    // Above the root there is the root.
+    let up = "../".repeat(10) + absolute.trim_start_matches('/');
+    let (sentinel, written) = (format!("{absolute}/sentinel"), format!("{absolute}/written"));
+    let tape = Tape::default;
+    let through = |link: &str, path: &str| tape().symlink("s", link).file(path, b"hostile");
+    let archives = [
+        ("an absolute path", tape().file(&written, b"hostile")),
+        ("a path with ..", tape().file(&format!("{up}/written"), b"hostile")),
+        ("a path that goes down first", tape().directory("a", 0o755).file(&format!("a/../{up}/written"), b"hostile")),
+        ("a directory outside", tape().directory(&written, 0o755)),
+        ("below an absolute link", through(&absolute, "s/written")),
+        ("below a link with ..", through(&up, "s/written")),
+        ("below a link by way of another", tape().symlink("t", "s").symlink("s", &absolute).file("t/written", b"")),
+        ("below a link to the root by way of proc", through("/proc/self/root", &format!("s{written}"))),
+        ("in the place of a link", through(&sentinel, "s")),
+        ("in the place of a link to nothing", through(&written, "s")),
+        ("a hard link to an absolute path", tape().hard_link("l", &sentinel).file("l", b"hostile")),
+        ("a hard link to a path with ..", tape().hard_link("l", &format!("{up}/sentinel")).file("l", b"hostile")),
+        ("a hard link through a link", tape().symlink("s", &absolute).hard_link("l", "s/sentinel")),
+        ("a hard link to a link", tape().symlink("s", &sentinel).hard_link("l", "s").file("l", b"hostile")),
+        ("a link made outside", tape().symlink("s", &absolute).symlink("s/written", "sentinel")),
+        ("a whiteout below a link", through(&absolute, "s/.wh.sentinel")),
+        ("a whiteout of an absolute path", tape().file(&format!("{absolute}/.wh.sentinel"), b"")),
+    ];
+    let images = Images::open(&directory.path().join("images"), Limits::default()).expect("a new store");
+    for (way, archive) in archives {
+        restore();
+        let (archive, before) = (archive.end(), state(&outside));
+        // Refused, or led into the layer.
+        let _ = images.import(archive.as_slice(), &image_name("x"), Timestamp::UNIX_EPOCH);
+        assert_eq!(before, state(&outside), "{way}");
+        let naive = tempfile::tempdir_in(directory.path()).expect("a temporary directory");
+        unpack_naively(&archive, naive.path()).unwrap_or_else(|error| panic!("the control, {way}: {error}"));
+        assert_ne!(before, state(&outside), "the control, {way}: with a naive unpacker it gets out");
+    }
 }
