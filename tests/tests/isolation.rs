@@ -1,7 +1,10 @@
 //! Networks are apart.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    path::Path,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -43,7 +46,16 @@ fn ipv6_is_off_on_a_network_without_it() {
 
 #[test]
 fn a_container_has_no_descriptor_of_its_makers() {
-    let host = Host::new();
+    let host = Host::stopped("");
+    // One that is not closed on exec, as whoever starts the daemon may leave it (CVE-2024-21626).
+    let netd = host.netd_command();
+    let mut leaky = Command::new("sh");
+    leaky.args(["-c", "exec 9</sys/fs/cgroup; exec \"$0\" \"$@\""]).arg(netd.get_program()).args(netd.get_args());
+    host.spawn(&mut leaky);
+    host.wait_until_ready();
+    host.import_busybox();
+    let of_netd = format!("/proc/{}/fd/9", host.netd_pid().as_raw_nonzero());
+    assert_eq!(fs::read_link(of_netd).expect("the control: the daemon has it"), Path::new("/sys/fs/cgroup"));
     for command in [&["run", "--rm", "busybox"][..], &["exec", "long"]] {
         if command[0] == "exec" {
             host.ok(&["run", "-d", "--name", "long", "busybox", "sleep", "1000"]);
