@@ -127,7 +127,7 @@ impl Daemon {
         compiled: Compiled,
     ) -> Result<(), Failure> {
         let Ruling { doing, old, new, .. } = &ruling;
-        self.intend(history, &ruling, Some(compiled)).await?;
+        self.intend(history, &ruling, compiled).await?;
         self.steps.after("policies intended");
         let enforced = self.enforce(doing, old, new).await;
         if enforced.is_err() {
@@ -136,17 +136,14 @@ impl Daemon {
         enforced
     }
 
-    /// Commits policies, which are those of this host from then on. `compiled` is what they come to, if that is known.
-    async fn intend(&self, history: &mut History, ruling: &Ruling, compiled: Option<Compiled>) -> Result<(), Failure> {
+    /// Commits policies, which are those of this host from then on. `compiled` is what they come to.
+    async fn intend(&self, history: &mut History, ruling: &Ruling, compiled: Compiled) -> Result<(), Failure> {
         let Ruling { doing, request, old, new } = ruling;
         if let Some(turn) = history.turn((self.clock.now(), request.clone()), old, new) {
             self.commit(doing.clone(), record::change_policies(old, new, &turn)).await?;
             history.take(turn);
         }
-        match compiled {
-            Some(compiled) => self.world().set_compiled(compiled),
-            None => self.world().set_rulebook(new.clone()),
-        }
+        self.world().set_compiled(compiled);
         self.ruled.notify_one();
         Ok(())
     }
@@ -210,7 +207,8 @@ impl Daemon {
         let doing = format!("take back: {}", refused.doing);
         let ruling = Ruling { doing, request, old: refused.new, new: refused.old };
         let taken_back = async {
-            self.intend(history, &ruling, None).await?;
+            let (compiled, _) = self.compile(ruling.new.clone()).await?;
+            self.intend(history, &ruling, compiled).await?;
             self.enforce(&ruling.doing, &ruling.old, &ruling.new).await
         };
         if let Err(failure) = taken_back.await {

@@ -87,7 +87,7 @@ use rules::Rules;
 ///
 /// An endpoint without addresses, or about which neither policy nor stance says anything, is not in it.
 pub fn compile(policies: &Policies, world: &World, now: Timestamp) -> DataPath {
-    Compilation::new(policies, world.clone(), now).path
+    Arc::unwrap_or_clone(Compilation::new(policies, world.clone(), now).path)
 }
 
 /// A data path, and what it takes to follow who comes and goes.
@@ -104,7 +104,7 @@ pub struct Compilation {
     roster: Roster,
     /// Chains that only elements of endpoints lead to, and how many do.
     led_to: BTreeMap<ChainName, usize>,
-    path: DataPath,
+    path: Arc<DataPath>,
 }
 
 /// One direction.
@@ -163,7 +163,7 @@ impl Compilation {
             sides,
             roster: Roster::default(),
             led_to: BTreeMap::new(),
-            path: DataPath::default(),
+            path: Arc::default(),
         };
         compilation.finish(draft);
         compilation
@@ -203,14 +203,14 @@ impl Compilation {
             sets[set].push((key, verdict));
         }
         let sets = self.roster.names().iter().cloned().zip(sets.into_iter().map(Elements::from_iter));
-        self.path = DataPath {
+        self.path = Arc::new(DataPath {
             sets: draft.constants.into_iter().chain(sets).collect(),
             chains: draft.chains.into_iter().collect(),
-        };
+        });
     }
 
-    /// What it has come to.
-    pub fn path(&self) -> &DataPath {
+    /// What it has come to, which is the same value until something changes.
+    pub fn path(&self) -> &Arc<DataPath> {
         &self.path
     }
 
@@ -220,7 +220,7 @@ impl Compilation {
         let difference = other.difference(&self.path);
         let mut path = other.clone();
         path.apply(&difference);
-        self.path = path;
+        self.path = Arc::new(path);
         difference
     }
 
@@ -266,11 +266,11 @@ impl Compilation {
             }
         }
         if is_anybody_judged {
-            self.roster.of_container(name, endpoints, found);
+            self.roster.of_own_pairs(name, endpoints, found);
         }
     }
 
-    fn of_container(&self, name: &ContainerName) -> &[Endpoint] {
+    fn endpoints_of(&self, name: &ContainerName) -> &[Endpoint] {
         self.endpoints.get(&Some(name.clone())).map_or(&[], Vec::as_slice)
     }
 

@@ -37,7 +37,6 @@ pub(crate) struct Compiled {
     /// When a rule expired last.
     since: Option<Timestamp>,
     compilation: Compilation,
-    path: Arc<DataPath>,
 }
 
 /// Who was there.
@@ -72,7 +71,6 @@ impl Population {
         let Self { world, seen, path } = self;
         let mut compiled = Compiled::new(rulebook, world, seen);
         let difference = compiled.compilation.share_with(&path);
-        compiled.path = Arc::new(compiled.compilation.path().clone());
         (compiled, difference)
     }
 }
@@ -81,13 +79,12 @@ impl Compiled {
     fn new(rulebook: Arc<Rulebook>, world: policy::World, of: Seen) -> Self {
         let since = rulebook.policies().last_expiry(of.now);
         let compilation = Compilation::new(rulebook.policies(), world, of.now);
-        let path = Arc::new(compilation.path().clone());
-        Self { rulebook, of, since, compilation, path }
+        Self { rulebook, of, since, compilation }
     }
 
     /// What judges connections by them.
     pub(crate) fn path(&self) -> &Arc<DataPath> {
-        &self.path
+        self.compilation.path()
     }
 }
 
@@ -167,13 +164,10 @@ impl World {
         if let Some(last) = compiled.as_mut().filter(is_same)
             && self.follow(last)
         {
-            if *last.path != *last.compilation.path() {
-                last.path = Arc::new(last.compilation.path().clone());
-            }
-            return last.path.clone();
+            return last.path().clone();
         }
         let (of, seen) = self.judged();
-        compiled.insert(Compiled::new(rulebook.clone(), of, seen)).path.clone()
+        compiled.insert(Compiled::new(rulebook.clone(), of, seen)).path().clone()
     }
 
     /// Has whoever came, changed or went be judged as they are now. Returns whether that could be told from them alone.

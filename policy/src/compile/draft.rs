@@ -8,9 +8,9 @@ use model::{
 };
 
 use super::{
-    roster::{Roster, SetPair},
+    roster::{Roster, SetPair, per_family},
     rules::Rules,
-    step::Compiler,
+    step::StepWriter,
 };
 use crate::rule::Direction;
 
@@ -40,8 +40,8 @@ impl Draft {
         let about = format!("{} of network {network} under {titles}", rules.direction);
         let name = ChainName::hashed(&rules.direction.to_string(), &about);
         let jump = |step| ChainRule::new([], Then::Verdict(PacketVerdict::Jump(step)));
-        let mut compiler = Compiler { rules, draft: self };
-        let mut asked: Vec<ChainRule> = outline.steps.iter().map(|step| jump(compiler.step(network, step))).collect();
+        let mut writer = StepWriter { rules, draft: self };
+        let mut asked: Vec<ChainRule> = outline.steps.iter().map(|step| jump(writer.step(network, step))).collect();
         asked.push(ChainRule::new([], Then::Verdict(outline.rest)));
         self.chains.insert(name.clone(), Chain { about, hook: None, rules: asked });
         Some(name)
@@ -60,10 +60,11 @@ impl Draft {
         let accept = |found| ChainRule::new([found], Then::Verdict(PacketVerdict::Accept));
         let mut rules = [Match::Established, Match::NeighbourDiscovery].map(accept).to_vec();
         rules.extend(self.roster.pairs().map(|pairs| accept(Match::In(Part::Whole, pairs))));
-        let name = |family| format!("{direction}{}", if family == Family::Ipv4 { 4 } else { 6 });
-        let classes = Family::ALL.map(|family| SetName::new(SetKind::AddressMap(family), &name(family)));
-        let mapped =
-            Family::ALL.map(|family| SetName::new(SetKind::Addresses(family), &format!("judged_{}", name(family))));
+        let called = direction.to_string();
+        let classes = Family::ALL.map(|family| SetName::new(SetKind::AddressMap(family), &per_family(&called, family)));
+        let mapped = Family::ALL.map(|family| {
+            SetName::new(SetKind::Addresses(family), &per_family(&format!("judged_{direction}"), family))
+        });
         for ((classes, mapped), judged) in classes.iter().zip(&mapped).zip(self.roster.judged()) {
             let drop = |matches: Vec<Match>| ChainRule::new(matches, Then::Verdict(PacketVerdict::Drop));
             rules.push(drop(vec![Match::MidStream, Match::In(own, judged)]));
@@ -83,6 +84,6 @@ impl Draft {
     /// Where a map of a step leads whom rules of these numbers are about. Adds the chain that says it, if it is not
     /// there.
     pub(super) fn lead(&mut self, rules: &Rules, numbers: &BTreeSet<usize>, then: &PacketVerdict) -> PacketVerdict {
-        Compiler { rules, draft: self }.services(numbers, then)
+        StepWriter { rules, draft: self }.services(numbers, then)
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use model::{ContainerName, data_path::PacketVerdict};
@@ -17,7 +18,7 @@ impl Compilation {
     /// Returns whether that can be. If an endpoint is of no network, or has an address that is somebody else's, or its
     /// container has two on one network, nothing has changed.
     pub fn change(&mut self, mut changed: BTreeMap<ContainerName, Vec<Endpoint>>) -> bool {
-        changed.retain(|name, endpoints| self.of_container(name) != endpoints.as_slice());
+        changed.retain(|name, endpoints| self.endpoints_of(name) != endpoints.as_slice());
         if !self.has_room_for(&changed) {
             return false;
         }
@@ -44,7 +45,7 @@ impl Compilation {
     }
 
     fn has_room_for(&self, changed: &BTreeMap<ContainerName, Vec<Endpoint>>) -> bool {
-        let former = changed.keys().flat_map(|name| self.of_container(name));
+        let former = changed.keys().flat_map(|name| self.endpoints_of(name));
         let leaving: BTreeSet<IpAddr> = former.flat_map(|endpoint| &endpoint.addresses).copied().collect();
         let mut come = BTreeSet::new();
         let mut is_free = |address: &IpAddr| {
@@ -78,7 +79,9 @@ impl Compilation {
         let new = self.elements(after);
         let mut left = BTreeSet::new();
         for (place, verdict) in old.iter().filter(|(place, verdict)| new.get(place) != Some(*verdict)) {
-            let Some(elements) = self.path.sets.get_mut(&self.roster.names()[place.0]) else { return false };
+            let Some(elements) = Arc::make_mut(&mut self.path).sets.get_mut(&self.roster.names()[place.0]) else {
+                return false;
+            };
             elements.remove(&place.1);
             if let Some(PacketVerdict::Goto(chain)) = verdict
                 && let Some(times) = self.led_to.get_mut(chain)
@@ -88,7 +91,9 @@ impl Compilation {
             }
         }
         for (place, verdict) in new.iter().filter(|(place, verdict)| old.get(place) != Some(*verdict)) {
-            let Some(elements) = self.path.sets.get_mut(&self.roster.names()[place.0]) else { return false };
+            let Some(elements) = Arc::make_mut(&mut self.path).sets.get_mut(&self.roster.names()[place.0]) else {
+                return false;
+            };
             elements.insert(place.1, verdict.clone());
             if let Some(PacketVerdict::Goto(chain)) = verdict {
                 if !self.path.chains.contains_key(chain) {

@@ -141,11 +141,7 @@ impl Roster {
 
     /// The sets of whoever is not the world.
     pub(super) fn inside(&mut self) -> [SetName; 2] {
-        let names = Family::ALL.map(|family| {
-            SetName::new(SetKind::Addresses(family), if family == Family::Ipv4 { "inside4" } else { "inside6" })
-        });
-        self.inside = Some(names.clone().map(|name| self.set(name)));
-        names
+        self.pair("inside", SetKind::Addresses, |roster| &mut roster.inside)
     }
 
     /// Has the sets be of those who call ports so.
@@ -158,20 +154,23 @@ impl Roster {
 
     /// The sets of whoever is judged in any direction.
     pub(super) fn judged(&mut self) -> [SetName; 2] {
-        let names = Family::ALL.map(|family| {
-            SetName::new(SetKind::Addresses(family), if family == Family::Ipv4 { "judged4" } else { "judged6" })
-        });
-        self.judged = Some(names.clone().map(|name| self.set(name)));
-        names
+        self.pair("judged", SetKind::Addresses, |roster| &mut roster.judged)
     }
 
     /// The sets of the pairs of addresses of one container.
     pub(super) fn pairs(&mut self) -> [SetName; 2] {
-        let names = Family::ALL.map(|family| {
-            let name = if family == Family::Ipv4 { "same_container4" } else { "same_container6" };
-            SetName::new(SetKind::Pairs(family), name)
-        });
-        self.pairs = Some(names.clone().map(|name| self.set(name)));
+        self.pair("same_container", SetKind::Pairs, |roster| &mut roster.pairs)
+    }
+
+    /// One set for each family, which are to be filled from now on.
+    fn pair(
+        &mut self,
+        name: &str,
+        kind: fn(Family) -> SetKind,
+        place: fn(&mut Self) -> &mut Option<SetPair>,
+    ) -> [SetName; 2] {
+        let names = Family::ALL.map(|family| SetName::new(kind(family), &per_family(name, family)));
+        *place(self) = Some(names.clone().map(|name| self.set(name)));
         names
     }
 
@@ -262,7 +261,7 @@ impl Roster {
     }
 
     /// The pairs of addresses of one container; none of one that has no name, as nobody knows what else it has.
-    pub(super) fn of_container(
+    pub(super) fn of_own_pairs(
         &self,
         name: Option<&ContainerName>,
         endpoints: &[Endpoint],
@@ -285,6 +284,11 @@ pub(super) fn element(sets: SetPair, address: IpAddr) -> (usize, Key) {
 fn of_family(sets: SetPair, address: IpAddr) -> usize {
     let [ipv4, ipv6] = sets;
     if address.is_ipv4() { ipv4 } else { ipv6 }
+}
+
+/// What something is called that there is for each family.
+pub(super) fn per_family(name: &str, family: Family) -> String {
+    format!("{name}{}", if family == Family::Ipv4 { 4 } else { 6 })
 }
 
 /// Whether a peer is somebody else for an endpoint of another network.

@@ -27,13 +27,13 @@ use crate::{
 /// in maps it is one for each step; but a map is one rule, however many peers there are.
 const SETS_OF_A_STEP: usize = 8;
 
-/// Adds chains of one direction to a draft.
-pub(super) struct Compiler<'r, 'd> {
+/// Writes steps, and what their chains lead to, into a draft: those of one direction.
+pub(super) struct StepWriter<'r, 'd> {
     pub(super) rules: &'r Rules,
     pub(super) draft: &'d mut Draft,
 }
 
-impl Compiler<'_, '_> {
+impl StepWriter<'_, '_> {
     /// Adds the chain of a step, seen from an endpoint of a network.
     ///
     /// Whatever matches ends it, so that what only counts does so once: all that is said about anybody and about the

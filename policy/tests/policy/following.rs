@@ -64,7 +64,7 @@ fn following_comes_to_the_same_as_making_anew() {
             let before = compilation.path().clone();
             prop_assert!(compilation.change(changed.clone()), "nobody has what another has");
             all.extend(changed);
-            prop_assert_eq!(compilation.path(), &compile(&policies, &inhabited(&start, &all), now()));
+            prop_assert_eq!(&**compilation.path(), &compile(&policies, &inhabited(&start, &all), now()));
             let difference = before.difference(compilation.path());
             by_elements.set(by_elements.get() + usize::from(difference.is_of_elements() && !difference.is_empty()));
         }

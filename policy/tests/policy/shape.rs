@@ -221,7 +221,7 @@ fn compile_time() {
             begun.elapsed()
         );
     }
-    assert_eq!(*compilation.path(), new);
+    assert_eq!(**compilation.path(), new);
     let elements: usize = old.sets.values().map(|set| set.len()).sum();
     let rules: usize = old.chains.values().map(|chain| chain.rules.len()).sum();
     println!("{} sets with {elements} elements, {} chains with {rules} rules", old.sets.len(), old.chains.len());
