@@ -7,7 +7,7 @@ use model::{
     Scope, default_route,
 };
 
-use super::World;
+use super::{World, entries::NetworkEntry};
 use crate::{failure::Failure, life::Life};
 
 /// The identifiers that an interface's name can have been made of: it holds their first 12 digits.
@@ -20,7 +20,7 @@ fn beginning<T: FromStr>(name: &IfName, prefix: &str) -> Option<RangeInclusive<T
 impl World {
     /// The endpoint over which the container's default route of a family leads, and with it its host ports.
     pub(crate) fn default_endpoint<'a>(&self, container: &'a Container, family: Family) -> Option<&'a Endpoint> {
-        let network = |endpoint: &Endpoint| self.networks.get(&endpoint.network).map(|entry| &entry.network);
+        let network = |endpoint: &Endpoint| self.networks.get(&endpoint.network).map(NetworkEntry::reserved);
         default_route(family, container.endpoints.iter().filter_map(|endpoint| Some((endpoint, network(endpoint)?))))
     }
 
@@ -60,7 +60,7 @@ impl World {
     /// key, that of the endpoint with the higher gateway priority is had, of equal ones that of the first. None leads
     /// to what one of its networks has: it is there.
     fn routes(&self, container: &Container) -> Vec<(EndpointId, Route)> {
-        let network = |endpoint: &Endpoint| self.networks.get(&endpoint.network).map(|entry| &entry.network);
+        let network = |endpoint: &Endpoint| self.networks.get(&endpoint.network).map(NetworkEntry::reserved);
         let is_near = |route: &Route| {
             let mut subnets = container.endpoints.iter().filter_map(network).flat_map(|network| &network.subnets);
             subnets.any(|subnet| subnet.range().contains(&route.destination))
@@ -90,8 +90,8 @@ impl World {
 
     /// The network whose bridge has this name, at the cost of a look-up.
     pub(crate) fn network_of_bridge(&self, name: &IfName) -> Option<&Network> {
-        let mut named = self.networks.range(beginning::<NetworkId>(name, "fb-")?).map(|(_, entry)| entry);
-        named.find(|entry| entry.committed && entry.network.bridge() == *name).map(|entry| &entry.network)
+        let mut named = self.networks.range(beginning::<NetworkId>(name, "fb-")?).filter_map(|(_, it)| it.committed());
+        named.find(|network| network.bridge() == *name)
     }
 
     /// The endpoint of a container that lives whose end on the host has this name, at the cost of a look-up.
@@ -132,7 +132,7 @@ impl World {
         let first = Family::ALL.into_iter().find_map(|family| self.default_endpoint(container, family));
         let mut endpoints: Vec<&Endpoint> = container.endpoints.iter().collect();
         endpoints.sort_by_key(|endpoint| first.is_none_or(|first| first.id != endpoint.id));
-        let network = |endpoint: &Endpoint| Some(self.networks.get(&endpoint.network)?.network.clone());
+        let network = |endpoint: &Endpoint| Some(self.networks.get(&endpoint.network)?.reserved().clone());
         endpoints.into_iter().filter_map(|endpoint| Some((network(endpoint)?, endpoint.clone()))).collect()
     }
 }

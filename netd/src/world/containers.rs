@@ -6,7 +6,7 @@ use model::{Container, ContainerId, Digest, NamespaceName, NetworkMode};
 use runtime::Exit;
 use store::Revision;
 
-use super::{ContainerEntry, World};
+use super::{World, entries::ContainerEntry};
 use crate::{
     failure::{Failure, Noun},
     life::Life,

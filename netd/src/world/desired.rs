@@ -77,12 +77,14 @@ impl World {
 
     /// The network with these attachments, if it exists.
     fn segment(&self, id: &NetworkId, attachments: Vec<Attachment>) -> Vec<Segment> {
-        let entry = self.networks.get(id).filter(|entry| entry.committed);
-        let segment = entry.map(|entry| Segment {
-            network: entry.network.clone(),
-            published_to_loopback: entry.published_to_loopback > 0,
-            judged: self.is_judged(&entry.network),
-            attachments,
+        let segment = self.networks.get(id).and_then(|entry| {
+            let network = entry.committed()?;
+            Some(Segment {
+                network: network.clone(),
+                published_to_loopback: entry.published_to_loopback > 0,
+                judged: self.is_judged(network),
+                attachments,
+            })
         });
         segment.into_iter().collect()
     }

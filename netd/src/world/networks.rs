@@ -1,15 +1,12 @@
 //! Networks: their names, and who is on them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipam::{Lease, LeaseTable};
 use model::{Container, Endpoint, Network, NetworkId};
 use store::Revision;
 
-use super::{NetworkEntry, World};
+use super::{World, entries::NetworkEntry};
 use crate::{
     failure::{Failure, Noun},
     record::Record,
@@ -28,10 +25,7 @@ impl World {
 
     /// The network has been committed.
     pub(crate) fn confirm_network(&mut self, id: &NetworkId) {
-        if let Some(entry) = self.networks.get_mut(id) {
-            entry.committed = true;
-        }
-        self.judgement.note_networks();
+        self.networks.set_committed(id, true);
     }
 
     /// A network read from the store.
@@ -44,33 +38,20 @@ impl World {
 
     fn insert_network(&mut self, network: Network, committed: bool) {
         self.network_names.insert(network.name.clone(), network.id.clone());
-        let leases = LeaseTable::new(network.id.clone(), &network.subnets, &network.reserved);
-        self.networks.insert(
-            network.id.clone(),
-            NetworkEntry {
-                network,
-                leases,
-                containers: BTreeSet::new(),
-                macs: BTreeMap::new(),
-                published_to_loopback: 0,
-                committed,
-            },
-        );
-        self.judgement.note_networks();
+        self.networks.insert(network, committed);
     }
 
     /// Checks that nothing is on the network, and takes it out of use: no container can join it from now on.
     pub(crate) fn retire_network(&mut self, id: &NetworkId) -> Result<Network, Failure> {
         let unknown = || Failure::unknown(Noun::Network, id.as_str(), std::iter::empty());
         let network = self.network(id).ok_or_else(unknown)?.clone();
-        let entry = self.networks.get_mut(&network.id).expect("the name index leads to networks that exist");
+        let entry = self.networks.get(&network.id).expect("the name index leads to networks that exist");
         if !entry.containers.is_empty() {
             let containers = entry.containers.iter().filter_map(|id| self.containers.get(id));
             let containers = containers.map(|entry| entry.record.container.name.to_string()).collect();
             return Err(Failure::NetworkInUse { network: network.name, containers });
         }
-        entry.committed = false;
-        self.judgement.note_networks();
+        self.networks.set_committed(id, false);
         Ok(network)
     }
 
@@ -86,24 +67,23 @@ impl World {
     /// The network is gone, or never came to be.
     pub(crate) fn forget_network(&mut self, network: &Network) {
         self.networks.remove(&network.id);
-        self.judgement.note_networks();
         if self.network_names.get(&network.name) == Some(&network.id) {
             self.network_names.remove(&network.name);
         }
     }
 
     pub(crate) fn network(&self, id: &NetworkId) -> Option<&Network> {
-        self.networks.get(id).filter(|entry| entry.committed).map(|entry| &entry.network)
+        self.networks.get(id).and_then(NetworkEntry::committed)
     }
 
     /// Every network that exists, by identifier.
     pub(crate) fn networks(&self) -> impl Iterator<Item = &Network> {
-        self.networks.values().filter(|entry| entry.committed).map(|entry| &entry.network)
+        self.networks.values().filter_map(NetworkEntry::committed)
     }
 
     /// Every network whose range is in use, those being made or removed included.
     pub(crate) fn reserved_networks(&self) -> impl Iterator<Item = &Network> {
-        self.networks.values().map(|entry| &entry.network)
+        self.networks.values().map(NetworkEntry::reserved)
     }
 
     /// How many of the network's addresses are leased.

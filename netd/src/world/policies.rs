@@ -13,7 +13,7 @@ use model::{
 };
 use policy::Compilation;
 
-use super::{ContainerEntry, World};
+use super::{World, entries::ContainerEntry};
 use crate::rulebook::Rulebook;
 
 /// What policies say, and what that comes to for whoever is there.
@@ -24,8 +24,6 @@ pub(super) struct Judgement {
     host: BTreeSet<IpAddr>,
     /// The moment at which rules are in force or have expired.
     now: Timestamp,
-    /// How many times networks have come, gone or changed.
-    networks: u64,
     compiled: RefCell<Option<Compiled>>,
 }
 
@@ -43,7 +41,7 @@ pub(crate) struct Compiled {
 #[derive(Debug)]
 struct Seen {
     host: BTreeSet<IpAddr>,
-    /// Which networks they were.
+    /// How often networks had come, changed or gone.
     networks: u64,
     /// How often containers had come, changed or gone.
     times: u64,
@@ -85,13 +83,6 @@ impl Compiled {
     /// What judges connections by them.
     pub(crate) fn path(&self) -> &Arc<DataPath> {
         self.compilation.path()
-    }
-}
-
-impl Judgement {
-    /// Networks came, went or changed.
-    pub(super) fn note_networks(&mut self) {
-        self.networks += 1;
     }
 }
 
@@ -148,7 +139,7 @@ impl World {
     /// anew with policies, networks and the host's addresses, when a rule expires, and where chains come or go
     /// ([`Compilation::change`]).
     pub(super) fn policing(&self) -> Arc<DataPath> {
-        let Judgement { rulebook, host, now, networks, compiled } = &self.judgement;
+        let Judgement { rulebook, host, now, compiled } = &self.judgement;
         let mut compiled = compiled.borrow_mut();
         if rulebook.is_empty() {
             *compiled = None;
@@ -158,7 +149,8 @@ impl World {
         }
         let since = rulebook.policies().last_expiry(*now);
         let is_same = |last: &&mut Compiled| {
-            let is_of_same = last.of.host == *host && last.of.networks == *networks && last.since == since;
+            let is_of_same =
+                last.of.host == *host && last.of.networks == self.networks.times_changed() && last.since == since;
             is_of_same && Arc::ptr_eq(&last.rulebook, rulebook)
         };
         if let Some(last) = compiled.as_mut().filter(is_same)
@@ -228,7 +220,7 @@ impl World {
         let named = self.containers.iter().filter(|(_, entry)| entry.endpoints().next().is_some());
         let seen = Seen {
             host: self.judgement.host.clone(),
-            networks: self.judgement.networks,
+            networks: self.networks.times_changed(),
             times: self.containers.times_changed(),
             now: self.judgement.now,
             is_contested,

@@ -2,7 +2,7 @@
 
 use model::{Container, Family, Protocol};
 
-use super::{NetworkEntry, PortSet, World};
+use super::{PortSet, World, entries::NetworkEntry};
 use crate::failure::Failure;
 
 impl World {

@@ -49,9 +49,8 @@ impl World {
         let holding = self.on_network(&new.id).filter(|record| record.holds_ports());
         let containers: Vec<Container> = holding.map(|record| record.container.clone()).collect();
         containers.iter().for_each(|container| self.release_ports(container));
+        self.networks.update(new);
         let entry = self.networks.get_mut(&new.id).expect("it is there, as seen above");
-        entry.network = new.clone();
-        self.judgement.note_networks();
         entry.leases = entry.leases.reshaped(&new.subnets, &new.reserved);
         containers.iter().for_each(|container| self.claim_ports(container));
     }

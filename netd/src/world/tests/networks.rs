@@ -3,7 +3,7 @@
 use model::Reach;
 
 use super::*;
-use crate::failure::Noun;
+use crate::{failure::Noun, record::Restarts};
 
 #[test]
 fn where_ports_lead_is_counted_while_their_container_waits_for_its_restart() {

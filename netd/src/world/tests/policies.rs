@@ -1,5 +1,7 @@
 //! Whoever comes, goes or changes: what judges them is the same as if it was made of all who are there.
 
+use std::sync::Arc;
+
 use policy::compile;
 
 use super::*;
