@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use tests::{Attached, Host, PATIENCE, busybox_tar, eventually, fetch, within};
+use tests::{Attached, Host, Lan, PATIENCE, busybox_tar, eventually, fetch, within};
 
 const WAIT: [&str; 2] = ["sleep", "1000"];
 
@@ -25,6 +25,23 @@ fn published_at(host: &Host, name: &str, port: &str) -> u16 {
     port.and_then(Result::ok).unwrap_or_else(|| panic!("a port: {found}"))
 }
 
+/// A datagram from the LAN to the host's port arrives at the container's, and what that answers comes back from there.
+#[track_caller]
+fn datagrams_pass(lan: &Lan, host_port: u16, container: &Attached, port: u16) {
+    let server = container.namespace().enter(|| UdpSocket::bind((container.ipv4, port)).expect("free"));
+    let client = lan.namespace.enter(|| UdpSocket::bind((lan.address, 0)).expect("free"));
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    }
+    client.send_to(b"question", (lan.host_address, host_port)).expect("sent");
+    let mut buffer = [0; 16];
+    let (length, from) = server.recv_from(&mut buffer).expect("the question arrives");
+    assert_eq!((&buffer[..length], from), (&b"question"[..], client.local_addr().expect("it is bound")));
+    server.send_to(b"answer", from).expect("sent");
+    let (length, from) = client.recv_from(&mut buffer).expect("the answer arrives");
+    assert_eq!((&buffer[..length], from), (&b"answer"[..], (lan.host_address, host_port).into()));
+}
+
 #[test]
 fn a_range_leads_each_port_to_its_own() {
     let host = Host::new();
@@ -32,7 +49,11 @@ fn a_range_leads_each_port_to_its_own() {
     host.ok(&["network", "create", "web"]);
     let same = host.run("same", "web", &["-p", "9000-9099:9000-9099"], &WAIT);
     serve(&host, &same, "same", 9042);
-    let shifted = host.run("shifted", "web", &["-p", "127.0.0.1:7000-7009:80-89"], &WAIT);
+    let publish = ["-p", "127.0.0.1:7000-7009:80-89", "-p", "7000-7009:60-69/udp"];
+    let shifted = host.run("shifted", "web", &publish, &WAIT);
+    for index in [0, 4, 9] {
+        datagrams_pass(&lan, 7000 + index, &shifted, 60 + index);
+    }
     serve(&host, &shifted, "shifted", 83);
     assert_eq!(fetch(&lan.namespace, lan.host_address, 9042, "hostname").expect("published"), "same");
     assert!(fetch(&lan.namespace, lan.host_address, 9100, "hostname").is_err());
@@ -104,9 +125,10 @@ fn host_ports_are_chosen_clear_of_taken_ones_and_stay() {
     let run = ["run", "-d", "--name", "wide", "--network", "web", "-p", "1-65000", "busybox", "sleep", "1000"];
     let refused = host.fabric(&run).expect_code(125);
     assert!(refused.stderr.contains("not so many free host ports"), "{refused}");
-    host.run("row", "web", &["-p", "100-109/udp"], &WAIT);
-    let row = host.ok(&["port", "row"]);
-    assert!(row.starts_with("100-109/udp -> 0.0.0.0:"), "{row}");
+    let row = host.run("row", "web", &["-p", "100-109/udp"], &WAIT);
+    let shown = host.ok(&["port", "row"]);
+    assert!(shown.starts_with("100-109/udp -> 0.0.0.0:"), "{shown}");
+    datagrams_pass(&lan, published_at(&host, "row", "107/udp"), &row, 107);
 }
 
 /// The image `busybox` with ports that it exposes, under the name `exposing`.
@@ -139,6 +161,7 @@ fn import_exposing_image(host: &Host) {
 #[test]
 fn every_port_that_an_image_exposes_is_published_when_asked_for() {
     let host = Host::new();
+    let lan = host.lan();
     host.ok(&["network", "create", "web"]);
     import_exposing_image(&host);
     host.ok(&[
@@ -162,6 +185,7 @@ fn every_port_that_an_image_exposes_is_published_when_asked_for() {
     serve(&host, &host.attached("all"), "all", 80);
     let port = published_at(&host, "all", "80");
     fetch(host.namespace(), Ipv4Addr::LOCALHOST, port, "hostname").expect("published");
+    datagrams_pass(&lan, published_at(&host, "all", "53/udp"), &host.attached("all"), 53);
     host.ok(&["run", "-d", "--name", "none", "--network", "web", "exposing"]);
     assert_eq!(host.ok(&["port", "none"]), "", "nothing is published unasked");
     let exposed = &host.json(&["inspect", "none"])["exposed"];
@@ -176,8 +200,9 @@ fn ports_of_others_are_found_before_anything_is_changed() {
     host.run("first", "web", &["-p", "8000-8009:8000-8009"], &WAIT);
     let listeners = host.namespace().enter(|| {
         let tcp = |address: &str| TcpListener::bind(address).expect("free");
-        let udp = UdpSocket::bind("127.0.0.1:9200").expect("free");
-        (tcp("0.0.0.0:9090"), tcp("[::]:9091"), tcp("127.0.0.1:9092"), udp)
+        let udp = |address: &str| UdpSocket::bind(address).expect("free");
+        let tcp = ["0.0.0.0:9090", "[::]:9091", "127.0.0.1:9092"].map(tcp);
+        (tcp, ["127.0.0.1:9200", "[::]:9201"].map(udp))
     });
     let before = (host.kernel_state(), host.json(&["ps", "-a"]));
     let own = format!("(pid {}) listens on", std::process::id());
@@ -192,6 +217,7 @@ fn ports_of_others_are_found_before_anything_is_changed() {
         (&["9091:80"], "listens on [::]:9091/tcp"),
         (&["127.0.0.1:9092:80"], "listens on 127.0.0.1:9092/tcp"),
         (&["9200:53/udp"], "listens on 127.0.0.1:9200/udp"),
+        (&["9201:53/udp"], "listens on [::]:9201/udp"),
         (&["203.0.113.77:9300:80"], "203.0.113.77 is not an address of this host"),
         (&["81:80", "80-89:80-89"], "host port 81 is given twice"),
         (&["81:80", "127.0.0.1:81:81"], "host port 81 is given twice"),
