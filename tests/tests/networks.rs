@@ -262,7 +262,8 @@ fn nothing_is_published_on_networks_that_nobody_comes_into() {
 fn a_routed_network_keeps_its_addresses_and_an_isolated_one_is_alone() {
     let host = Host::new();
     let lan = lan(&host);
-    host.ok(&["network", "create", "routed", "--ipv6", "--gateway-mode", "routed"]);
+    let options = ["--driver", "bridge", "--opt", "mtu=1400", "--opt", "gateway-mode=routed"];
+    host.ok(&[&["network", "create", "routed", "--ipv6"][..], &options].concat());
     let publish = ["run", "-d", "--name", "own", "--network", "routed", "-p", "8080:80"];
     host.ok(&[&publish[..], &["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"]].concat());
     let on_lan: [IpAddr; 2] = [lan.host_address.into(), HOST6.parse().expect("literal")];
@@ -274,6 +275,7 @@ fn a_routed_network_keeps_its_addresses_and_an_isolated_one_is_alone() {
         eventually("what is published is open", || fetch(&lan.namespace, published, 8080, "hostname").ok());
         fetch(&lan.namespace, own, 80, "hostname").expect_err("at the host's address alone");
     }
+    assert_eq!(host.ok(&["exec", "own", "cat", "/sys/class/net/eth0/mtu"]), "1400");
 
     host.ok(&["network", "create", "alone", "--ipv6", "--gateway-mode", "isolated"]);
     sleeper(&host, "a", "alone");
@@ -346,6 +348,9 @@ fn a_network_that_cannot_be_had_changes_nothing() {
         (&["--no-ipv4"], 2, "add --ipv6"),
         (&["--internal", "--gateway-mode=routed"], 2, "cannot be internal with gateway mode routed"),
         (&["--opt=colour=red"], 2, "known: gateway-mode, mtu"),
+        (&["--opt=mtu=big"], 2, "`big` is not an MTU"),
+        (&["--opt=mtu=1400", "--mtu=1400"], 2, "an MTU twice"),
+        (&["--opt=gateway-mode=magic"], 2, "known: nat, routed, isolated"),
         (&["--ipv6", "--mtu=1000"], 2, "at least 1280"),
         (&["--gateway-mode=magic"], 2, "known: nat, routed, isolated"),
         (&["--reserve=printer", "--subnet=10.1.0.0/24"], 2, "that is no IP address"),
