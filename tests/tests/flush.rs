@@ -11,6 +11,8 @@ use tests::{ALL, Frame, Host, Namespace, PATIENCE, Stream, Wire, eventually, wit
 /// What is promised, and kept 19 times of 20: a machine that also builds and tests other things keeps a process waiting
 /// now and then.
 const PROMISED: Duration = Duration::from_millis(100);
+/// What none of them is longer than, in one of the measurements.
+const LONGEST_OF_ALL: Duration = Duration::from_secs(1);
 /// What the longest window may be. The look at everything comes every 10 s; it must not be what closes one.
 const LONGEST: Duration = Duration::from_secs(8);
 /// How often what depends on the clock is measured at most: what is slow by itself is slow each time.
@@ -107,9 +109,10 @@ fn rules_that_another_program_flushes_are_back_within_100_milliseconds() {
                 assert!(times.percentile(50) > Duration::ZERO, "{who}, {family}: the control: it does get through");
                 assert!(times.percentile(100) < LONGEST, "{who}, {family}");
             }
-            windows.iter().all(|times| times.percentile(95) <= PROMISED)
+            let kept = |times: &Times| times.percentile(95) <= PROMISED && times.percentile(100) <= LONGEST_OF_ALL;
+            windows.iter().all(kept)
         });
-        assert!(kept, "{who}: more than {PROMISED:?} for more than one of twenty, each time");
+        assert!(kept, "{who}: more than {PROMISED:?} for more than one of twenty, or {LONGEST_OF_ALL:?}, each time");
     }
     host.assert_healthy();
 }
