@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{
     Measured, Outcome, Row,
     attach::{Attacher, Way, feed},
-    throughput::{Pair, by_hand, stream},
+    throughput::{Pair, bridged, stream},
 };
 use crate::{
     competition::Competition,
@@ -127,12 +127,10 @@ fn apply(fabric: &Fabric, text: &str) -> Result<(), Absence> {
 
 /// Two ends on a bridge whose packets are judged by so many rules one after the other, and the host that does.
 fn linear(size: usize, load: fn(&Place, usize) -> Result<(), Absence>) -> Result<(Pair, Place), Absence> {
-    let host = Place::new("")?;
-    let [gateway, one, two] = [1, 2, 3].map(|last| Ipv4Addr::new(10, 98, 0, last));
-    let (server, client) = (host.neighbour(gateway, one)?, host.neighbour(gateway, two)?);
+    let (pair, host) = bridged()?;
     host.sh("echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables")?;
     load(&host, size)?;
-    Ok((Pair { ends: [by_hand(&server, one), by_hand(&client, two)], _places: vec![server, client] }, host))
+    Ok((pair, host))
 }
 
 fn load_nft(host: &Place, size: usize) -> Result<(), Absence> {

@@ -34,9 +34,10 @@ pub(crate) struct Pair {
 }
 
 pub(crate) fn measure(competition: &Competition, rounds: usize) -> Vec<Row> {
+    let (bridged, _host) = bridged().map_or_else(|why| (Err(why), None), |(pair, host)| (Ok(pair), Some(host)));
     let contenders = [
         Contender::new("fabric", containers(&competition.fabric)),
-        Contender::new("bridge by hand", bridged()),
+        Contender::new("bridge by hand", bridged),
         Contender::new("bare veth", joined()),
         Contender::new("docker", competition.docker.as_ref().map_err(Clone::clone).and_then(containers)),
         Contender::new("podman", competition.podman.as_ref().map_err(Clone::clone).and_then(containers)),
@@ -59,16 +60,16 @@ fn containers(peer: &impl Peer) -> Result<Pair, Absence> {
     Ok(Pair { ends: [peer.sleeper()?, peer.sleeper()?], _places: Vec::new() })
 }
 
-pub(crate) fn by_hand(place: &Place, address: Ipv4Addr) -> Sleeper {
+fn by_hand(place: &Place, address: Ipv4Addr) -> Sleeper {
     Sleeper { id: String::new(), pid: place.pid(), address: address.to_string() }
 }
 
-/// A bridge in a namespace of its own, as that of a container network is.
-fn bridged() -> Result<Pair, Absence> {
+/// Two ends on a bridge in a namespace of its own, as that of a container network is, and that namespace.
+pub(crate) fn bridged() -> Result<(Pair, Place), Absence> {
     let host = Place::new("")?;
     let [gateway, one, two] = [1, 2, 3].map(|last| Ipv4Addr::new(10, 98, 0, last));
     let (server, client) = (host.neighbour(gateway, one)?, host.neighbour(gateway, two)?);
-    Ok(Pair { ends: [by_hand(&server, one), by_hand(&client, two)], _places: vec![server, client, host] })
+    Ok((Pair { ends: [by_hand(&server, one), by_hand(&client, two)], _places: vec![server, client] }, host))
 }
 
 fn joined() -> Result<Pair, Absence> {
