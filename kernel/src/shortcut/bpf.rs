@@ -22,7 +22,7 @@ const MAP_BY_ID: libc::c_int = 14;
 const INFORMATION: libc::c_int = 15;
 const HASH: u32 = 1;
 /// `BPF_MAP_TYPE_PERCPU_ARRAY`
-const COUNTER: u32 = 6;
+const PERCPU_ARRAY: u32 = 6;
 /// `BPF_F_NO_PREALLOC`: entries take memory when they are made.
 const ON_DEMAND: u32 = 1;
 /// More than any host has ports or addresses.
@@ -155,7 +155,7 @@ fn information(file: &OwnedFd, maps: &mut [u32]) -> io::Result<[u8; INFORMATION_
 
 impl Map {
     /// The [shape](Map::shape) of a [`Map::counter`].
-    pub(super) const COUNTER: (usize, usize) = (COUNTER_KEY.len(), 8);
+    pub(super) const COUNTER_SHAPE: (usize, usize) = (COUNTER_KEY.len(), 8);
 
     /// A map of keys and values of these lengths in octets.
     pub(super) fn new(key: usize, value: usize) -> io::Result<Self> {
@@ -164,7 +164,7 @@ impl Map {
 
     /// A number for each processor, all of them zero.
     pub(super) fn counter() -> io::Result<Self> {
-        Self::make(COUNTER, Self::COUNTER, 1, 0)
+        Self::make(PERCPU_ARRAY, Self::COUNTER_SHAPE, 1, 0)
     }
 
     fn make(kind: u32, (key, value): (usize, usize), most: u32, flags: u32) -> io::Result<Self> {

@@ -144,14 +144,14 @@ impl Names {
 
     /// Changes what is known: what is `gone` goes, then `publish` is called, then what has `come` comes. So at no
     /// moment more is known than what holds before and after.
-    pub fn change<T>(&self, gone: &[Fact], come: &[Fact], publish: impl FnOnce() -> T) -> T {
+    pub fn change(&self, gone: &[Fact], come: &[Fact], publish: impl FnOnce()) {
         let mut state = self.lock();
         let Some(maps) = self.0.maps.get() else { return publish() };
         for key in gone.iter().filter_map(entry::fact_key) {
             state.askers.remove(&key);
             state.remove(maps, &key);
         }
-        let published = publish();
+        publish();
         for (key, value) in come.iter().filter_map(|fact| Some((entry::fact_key(fact)?, entry::fact(fact)))) {
             let is_askers = entry::is_askers(&key);
             if is_askers {
@@ -162,7 +162,6 @@ impl Names {
             }
         }
         state.fill(maps);
-        published
     }
 
     /// Has all questions go to the server until the returned value is dropped.

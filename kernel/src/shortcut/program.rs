@@ -74,7 +74,7 @@ impl Maps<Map> {
         let Some([ports, names, counts, holders]) = program.maps()? else { return Ok(None) };
         let is_so = ports.shape() == (PORT_KEY_LENGTH, SENDER_LENGTH)
             && names.shape() == (FACT_KEY_LENGTH, FACT_LENGTH)
-            && counts.shape() == Map::COUNTER
+            && counts.shape() == Map::COUNTER_SHAPE
             && holders.shape() == (HOLDER_KEY_LENGTH, HOLDER_LENGTH);
         Ok(is_so.then_some(Self { ports, names, counts, holders }))
     }
