@@ -148,8 +148,8 @@ impl Judges {
     }
 }
 
-/// Whether a program other than Fabric changed tables, chains or rules of its own.
-pub(crate) fn concerns_judges(message: &Message<'_>, _own_port: u32) -> bool {
+/// Whether tables, chains or rules changed that are not Fabric's.
+pub(crate) fn concerns_judges(message: &Message<'_>) -> bool {
     let (subsystem, kind) = (message.kind >> 8, message.kind & 0xff);
     let Some((header, rest)) = message.payload.split_at_checked(NETFILTER_HEADER) else { return false };
     subsystem == SUBSYSTEM && STRUCTURAL.contains(&kind) && !is_own(header, rest)

@@ -175,15 +175,14 @@ impl Watch {
             }
             let settled = at(self.suspects.until);
             let another_look = at(self.another_look);
-            let own_port = self.own_port;
             tokio::select! {
                 biased;
                 received = receive(&self.rules) => match received? {
                     None => return Ok(Notice::Everything),
                     Some(bytes) => {
-                        let told = |concerns: fn(&Message<'_>, u32) -> bool| {
-                            let mut others = messages(&bytes).filter(|message| !self.runs.have(message.cause));
-                            others.any(|message| concerns(&message, own_port))
+                        let is_own = |cause| cause == self.own_port || self.runs.have(cause);
+                        let told = |concerns: fn(&Message<'_>) -> bool| {
+                            messages(&bytes).any(|message| !is_own(message.cause) && concerns(&message))
                         };
                         // The last is told first: what passes past rules that are there is more urgent.
                         let rules = told(concerns_rules) || told(concerns_policing);
@@ -249,22 +248,21 @@ async fn receive(socket: &AsyncFd<netlink_sys::Socket>) -> Result<Option<Vec<u8>
     }
 }
 
-/// Whether somebody else than the socket with this port changed the tables called `fabric`.
-pub(crate) fn concerns_rules(message: &Message<'_>, own_port: u32) -> bool {
-    concerns(message, own_port, TABLE)
+/// Whether the tables called `fabric` changed.
+pub(crate) fn concerns_rules(message: &Message<'_>) -> bool {
+    concerns(message, TABLE)
 }
 
-/// The same of the table of policies.
-pub(crate) fn concerns_policing(message: &Message<'_>, own_port: u32) -> bool {
-    concerns(message, own_port, data_path::TABLE)
+/// Whether the table of policies did.
+pub(crate) fn concerns_policing(message: &Message<'_>) -> bool {
+    concerns(message, data_path::TABLE)
 }
 
-fn concerns(message: &Message<'_>, own_port: u32, table: &str) -> bool {
+fn concerns(message: &Message<'_>, table: &str) -> bool {
     let (subsystem, kind) = (message.kind >> 8, message.kind & 0xff);
     let Some((header, rest)) = message.payload.split_at_checked(NETFILTER_HEADER) else { return false };
     subsystem == SUBSYSTEM
         && kind != NFT_MSG_NEWGEN
-        && message.cause != own_port
         && is_of_ours(header)
         && attribute(rest, OF_TABLE).map(string).as_deref() == Some(table)
 }

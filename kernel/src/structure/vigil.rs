@@ -18,16 +18,16 @@ use crate::{
 
 /// Listens from the first time on that it is asked, in the namespace of the thread that asks.
 pub(crate) struct Vigil {
-    /// Whether a message ends it, given the port of Fabric's own socket.
-    ends: fn(&Message<'_>, u32) -> bool,
+    /// Whether a message of somebody else ends it.
+    ends: fn(&Message<'_>) -> bool,
     told: Option<netlink_sys::Socket>,
     /// Whether the tables were as they should be when they were last looked at, and nothing was told since.
     undisturbed: bool,
 }
 
 impl Vigil {
-    /// One over what these messages tell of, given the port of the socket that Fabric's own transactions come from.
-    pub(crate) fn over(ends: fn(&Message<'_>, u32) -> bool) -> Self {
+    /// One over what these messages tell of, unless they tell of Fabric's own transactions.
+    pub(crate) fn over(ends: fn(&Message<'_>) -> bool) -> Self {
         Self { ends, told: None, undisturbed: false }
     }
 
@@ -40,12 +40,11 @@ impl Vigil {
         // Everything is taken before anything is looked at: what is told from then on may not have been seen by that
         // look.
         let mut buffer = Vec::with_capacity(1 << 16);
+        let ends = |message: Message<'_>| message.cause != own.port() && (self.ends)(&message);
         loop {
             buffer.clear();
             match socket.recv(&mut buffer, 0) {
-                Ok(_) if messages(&buffer).any(|message| (self.ends)(&message, own.port())) => {
-                    self.undisturbed = false;
-                }
+                Ok(_) if messages(&buffer).any(ends) => self.undisturbed = false,
                 Ok(_) => {}
                 Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::AGAIN) => return Ok(self.undisturbed),
