@@ -6,8 +6,8 @@ use std::{
 };
 
 use tests::{
-    Answer, Attached, Host, Namespace, PATIENCE, RecordType, answer_everything, ask, ask_within, difference,
-    eventually, fetch, within,
+    Answer, Attached, Host, Namespace, PATIENCE, RecordType, advertise_router, answer_everything, ask, ask_within,
+    difference, eventually, fetch, within,
 };
 
 /// Where a container on such a network asks.
@@ -96,6 +96,62 @@ fn containers_are_neighbours_on_the_lan_and_find_each_other_by_name() {
     host.ok(&["network", "rm", "wire"]);
     host.assert_healthy();
     assert_soon_as_it_was(&host, &before);
+}
+
+/// Waits until the namespace has a route from a router's advertisement that it did not have before.
+fn hear_router(believer: &Namespace, lan: &Namespace) {
+    believer.run(&["ip", "-6", "route", "flush", "proto", "ra"]);
+    eventually("the control: who believes the router has its route", || {
+        advertise_router(lan, "eth0");
+        believer.run(&["ip", "-6", "route"]).contains("proto ra").then_some(())
+    });
+}
+
+/// A container's program may listen on all addresses, and whoever runs it on such a network means those of IPv4
+/// (CVE-2024-32473).
+#[test]
+fn ipv6_is_off_where_the_network_has_none_though_the_lan_speaks_it() {
+    let host = Host::with_config("upstreams = []");
+    let lan = host.lan();
+    lan.speak_ipv6(host.namespace());
+    create(&host, "plain", &[]);
+    let both = ["network", "create", "both", "--driver", "macvlan", "--opt", "parent=lan0"];
+    host.ok(&[&both[..], &["--subnet", "198.51.100.0/24", "--subnet", "2001:db8::/64"]].concat());
+    let sleeper = |name, network, more: &[&str]| host.run(name, network, more, &["sleep", "1000"]).namespace();
+    let plain = sleeper("plain", "plain", &[]);
+    let both = sleeper("both", "both", &[]);
+    let mixed = sleeper("mixed", "plain", &["--network", "both"]);
+    let later = sleeper("later", "both", &[]);
+    host.ok(&["network", "connect", "plain", "later"]);
+    // An interface on the same parent that nobody has turned anything off for.
+    host.ok(&["run", "-d", "--name", "believer", "--network", "none", "busybox", "sleep", "1000"]);
+    let pid = host.json(&["inspect", "believer"])["pid"].as_i64().expect("it runs");
+    let believer = Namespace::of_process(pid);
+    let made = ["ip", "link", "add", "link", "lan0", "name", "eth0", "netns", &pid.to_string(), "type", "macvlan"];
+    host.namespace().run(&[&made[..], &["mode", "bridge"]].concat());
+    believer.run(&["sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0"]);
+    believer.run(&["ip", "link", "set", "eth0", "up"]);
+    // Everybody on a parent is handed what is for all, one frame after the other: when the second has been heard, the
+    // first has been by all.
+    hear_router(&believer, &lan.namespace);
+    hear_router(&believer, &lan.namespace);
+
+    assert_eq!(plain.run(&["ip", "-6", "-o", "address"]), "", "not even a link-local one");
+    assert_eq!(plain.run(&["ip", "-6", "route"]), "");
+    let address = |of: &Namespace, interface| of.run(&["ip", "-6", "-o", "address", "show", "dev", interface]);
+    for (name, namespace, on, off) in [
+        ("both", &both, "eth0", None),
+        ("mixed", &mixed, "eth1", Some("eth0")),
+        ("later", &later, "eth0", Some("eth1")),
+    ] {
+        let on = address(namespace, on);
+        assert!(on.contains("2001:db8:") && on.contains("fe80:"), "the control: {name} has them: {on}");
+        assert_eq!(off.map(|off| address(namespace, off)).unwrap_or_default(), "", "{name}, the network without IPv6");
+        let routes = namespace.run(&["ip", "-6", "route"]);
+        assert!(!routes.contains("proto ra"), "{name} believes no router: {routes}");
+    }
+    host.ok(&["rm", "-f", "believer"]);
+    host.assert_healthy();
 }
 
 #[test]
