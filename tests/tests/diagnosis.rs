@@ -49,7 +49,7 @@ impl Scene {
         let parts: [&[&str]; 4] = [
             &["ip", "-6", "-o", "address", "show", "scope", "global"],
             &["sh", "-c", "ip -6 route show | grep -v ^fe80::"],
-            &["sh", "-c", &format!("bridge fdb show dev {} | grep -v ^33:33:", self.port)],
+            &["sh", "-c", &format!("bridge fdb show br {} | grep -v -e ^33:33: -e ^01:00:5e: | sort", self.bridge)],
             &["sh", "-c", "tail -n +1 /proc/sys/net/ipv[46]/conf/f*/{route_localnet,disable_ipv6,accept_ra} 2>&1"],
         ];
         let host = parts.map(|part| self.host.namespace().try_run(part).stdout).join("\n");
@@ -103,14 +103,19 @@ impl Scene {
     }
 }
 
+/// The MAC address of a container's interface, as it is written.
+fn mac(inside: &Namespace) -> String {
+    let link = inside.run(&["ip", "-o", "link", "show", "eth0"]);
+    link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("it has an address").to_owned()
+}
+
 #[test]
 fn each_difference_of_the_hosts_network() {
     let scene = Scene::new();
     let (bridge, port) = (scene.bridge.as_str(), scene.port.as_str());
     let of_web = |what: &str| format!("interface {bridge} of network `web`: {what}");
     let of_api = |what: &str| format!("interface {port} of container `api`: {what}");
-    let own = scene.inside().run(&["ip", "-o", "link", "show", "eth0"]);
-    let mac = own.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("it has an address");
+    let mac = mac(&scene.inside());
     let setting = |path: &str, value: &str| format!("echo {value} > /proc/sys/net/{path}");
     let ip = |line: &str| format!("ip {line}");
     let damages: Vec<(String, Vec<String>)> = vec![
@@ -258,12 +263,69 @@ fn each_difference_of_a_containers_network() {
     scene.host.assert_healthy();
 }
 
+/// Where a bridge seeks an address: frames for it go to who should not have them, or to nobody.
+#[test]
+fn each_fixed_entry_of_a_forwarding_database_that_leads_astray() {
+    let mut scene = Scene::new();
+    let own = mac(&scene.inside());
+    let port = scene.port.clone();
+    let other = scene.host.run("other", "web", &[], &["sleep", "1000"]);
+    let theirs = mac(&other.namespace());
+    eventually("spare namespaces are ready", || (scene.host.fabric(&["doctor"]).code == 0).then_some(()));
+    scene.healthy = scene.state();
+    let links = scene.host.namespace().run(&["ip", "-o", "link", "show", "up", "master", &scene.bridge]);
+    let ports = links.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+    let others = ports.filter(|name| *name != port).collect::<Vec<_>>();
+    let [others] = others[..] else { panic!("one other port in:\n{links}") };
+    let of = |port: &str, container: &str| format!("interface {port} of container `{container}`: should have fixed ");
+    scene.assert_each_is_named_and_mended(vec![
+        (format!("bridge fdb replace {own} dev {others} master static"), vec![of(&port, "api")]),
+        (format!("bridge fdb replace {theirs} dev {port} master static"), vec![of(others, "other")]),
+        (format!("bridge fdb replace {own} dev {port} master dynamic"), vec![of(&port, "api")]),
+    ]);
+    let reached = scene.inside().try_run(&["ping", "-n", "-c", "1", "-W", "30", &other.ipv4.to_string()]);
+    assert_eq!(reached.code, 0, "{reached}");
+}
+
+#[test]
+fn a_container_that_is_gone_without_a_trace_and_cannot_be_made_anew_yet() {
+    let host = Host::new();
+    let source = host.path("source");
+    fs::create_dir(&source).expect("the directory is ours");
+    host.ok(&["network", "create", "web"]);
+    let api = host.run("api", "web", &["-v", &format!("{}:/mnt", source.display())], &["sleep", "1000"]);
+    host.kill();
+    kill_process(shim_of(api.pid), Signal::KILL).expect("it runs");
+    eventually("the container ends with its shim", || gone(api.pid));
+    for directory in [host.run_dir(), host.data_dir()] {
+        fs::remove_dir_all(directory.join("containers").join(&api.id)).expect("nobody uses it");
+    }
+    let away = host.path("away");
+    fs::rename(&source, &away).expect("one file system");
+    host.start();
+    let line = "container `api`: should be there, and has no shim";
+    let told = host.fabric(&["doctor"]).expect_code(1);
+    assert!(told.stdout.contains(line) && told.stdout.contains("hint: mend it with `fabric doctor --fix`"), "{told}");
+    // What is in the way still is.
+    let told = host.fabric(&["doctor", "--fix"]).expect_code(1);
+    assert!(told.stdout.contains(line) && !told.stdout.contains("mended"), "{told}");
+    fs::rename(&away, &source).expect("one file system");
+    let mended = host.fabric(&["doctor", "--fix"]).expect_code(0);
+    // netd tries it again by itself, too, and may have been there first.
+    assert!(mended.stdout.contains(&format!("mended: {line}")) || !mended.stdout.contains("mended"), "{mended}");
+    assert_ne!(host.attached("api").pid, api.pid);
+    host.assert_healthy();
+}
+
+fn gone(pid: i64) -> Option<()> {
+    (!fs::exists(format!("/proc/{pid}")).expect("proc")).then_some(())
+}
+
 #[test]
 fn a_container_whose_keeper_is_gone() {
     let scene = Scene::new();
     let (host, api) = (&scene.host, &scene.api);
     let state = |name: &str| host.json(&["inspect", name])["state"].as_str().map(str::to_owned).expect("it has one");
-    let gone = |pid: i64| (!fs::exists(format!("/proc/{pid}")).expect("proc")).then_some(());
     // Its shim is killed: it ends with it, and that is how it is.
     kill_process(shim_of(api.pid), Signal::KILL).expect("it runs");
     eventually("the container ends with its shim", || gone(api.pid));
