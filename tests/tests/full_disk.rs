@@ -53,6 +53,14 @@ impl SmallDisk {
         PathBuf::from(format!("/proc/{}/root", self.host.netd_pid().as_raw_nonzero())).join(inside)
     }
 
+    /// Runs `mount` on the directory as the daemon sees it.
+    fn mount(&self, options: &[&str]) {
+        let mounts = format!("--mount=/proc/{}/fd/{}", std::process::id(), self.mounts.as_raw_fd());
+        let mut command = Command::new("nsenter");
+        let status = command.arg(mounts).arg("mount").args(options).arg(self.host.data_dir()).status();
+        assert!(status.expect("nsenter runs").success(), "mount {options:?}");
+    }
+
     /// `kill -9` of the daemon, and a new one.
     fn restart(&self) {
         self.host.kill();
@@ -194,5 +202,52 @@ fn what_cannot_be_remembered_is_not_done() {
     }
     fs::remove_file(filler).expect("it is ours");
     host.ok(&["rm", "-f", "api"]);
+    host.assert_healthy();
+}
+
+/// The kernel makes a file system that it finds damaged read-only, whoever writes to it. What is refused by hand as long
+/// as a file is open for writing is done by a mount over it here, once netd has closed its state file for a failed write.
+#[test]
+fn what_cannot_be_written_to_a_read_only_disk_is_refused_and_all_goes_on_once_it_can() {
+    let disk = SmallDisk::new();
+    let host = &disk.host;
+    host.ok(&["network", "create", "spare"]);
+    let api = host.run("api", "web", &["--restart", "always"], &["sleep", "1000"]);
+    host.run("old", "web", &[], &["sleep", "1000"]);
+    host.ok(&["stop", "-t", "0", "old"]);
+    let ports = || host.namespace().run(&["ip", "-o", "link", "show"]).matches(" master fb-").count();
+    eventually("the port of who is stopped is gone", || (ports() == 1).then_some(()));
+    let before = networks_and_containers(host);
+    let filler = File::options().write(true).open(disk.fill()).expect("it is ours");
+    host.fabric(&["network", "create", "more"]).expect_code(1);
+    disk.mount(&["--bind", &host.data_dir().to_string_lossy()]);
+    disk.mount(&["-o", "remount,bind,ro"]);
+    filler.set_len(0).expect("it was opened before");
+    let archive = tests::busybox_tar();
+    for (request, code, object) in [
+        (&["network", "create", "more"][..], 1, "network `more`"),
+        (&["network", "rm", "spare"], 1, "network `spare`"),
+        (&["run", "-d", "--name", "new", "--network", "web", "busybox", "sleep", "1000"], 125, "container `new`"),
+        (&["start", "old"], 1, "images/lock"),
+        (&["stop", "-t", "0", "api"], 1, "container `api`"),
+        (&["rm", "old"], 1, "container `old`"),
+        (&["rm", "-f", "api"], 1, "container `api`"),
+        (&["image", "import", &archive.to_string_lossy(), "other"], 1, "images/lock"),
+    ] {
+        let refused = host.fabric(request).expect_code(code);
+        let data = host.data_dir().display().to_string();
+        for words in [object, &data, "ead-only", "hint: make the file system"] {
+            assert!(refused.stderr.contains(words), "{words} in: {refused}");
+        }
+        eventually("what was made meanwhile is taken back", || (ports() == 1).then_some(()));
+    }
+    assert_eq!(host.attached("api"), api, "nothing happened to it");
+    assert!(answers(&api, [10, 9, 8, 1]), "DNS goes on");
+    assert_eq!(before, networks_and_containers(host), "nothing half-made is left");
+    disk.mount(&["-o", "remount,bind,rw"]);
+    host.ok(&["rm", "old"]);
+    host.ok(&["rm", "-f", "api"]);
+    host.ok(&["network", "create", "more"]);
+    host.run("next", "more", &[], &["sleep", "1000"]);
     host.assert_healthy();
 }
