@@ -146,7 +146,7 @@ fn an_association_comes_about_through_a_published_port_and_carries_data_both_way
 
 #[test]
 fn a_kernel_with_sctp_is_led_through_a_published_port() {
-    let modules = ["veth", "bridge", "br_netfilter", "overlay", "nf_conntrack_netlink", "sctp"];
+    let modules = ["veth", "bridge", "br_netfilter", "overlay", "nf_conntrack_netlink", "sctp", "sctp_diag"];
     let guest = Guest::new(&modules, &[]).with_program("perl");
     let (console, code) = guest.run(include_str!("../guests/sctp.sh"), Duration::from_secs(300));
     assert_eq!(code, Some(0), "the guest's console:\n{console}");
@@ -158,6 +158,9 @@ const SEEN: &str = "\
 == published
 answered with 11 octets
 answered with 1010 octets
+== published over IPv6
+answered with 11 octets
+answered with 1010 octets
 == from the host
 answered with 11 octets
 answered with 1010 octets
@@ -165,9 +168,14 @@ answered with 1010 octets
 listening
 asked from 192.0.2.10
 ended
+asked from 2001:db8:0:0:0:0:0:10
+ended
 asked from 192.0.2.1
 ended
 == removed
 connect: Connection refused
 ended with 111
+== taken
+error: cannot publish 3868:3869/sctp: perl (pid of it) listens on [::]:3868/sctp
+hint: stop it, choose another host port, or leave the choice to Fabric: `-p 3869/sctp`
 == over";
