@@ -29,7 +29,7 @@ mod wait;
 
 pub use bash::completed_by_bash;
 pub use binaries::busybox_tar;
-pub use dns::{Answer, RecordType, answer_everything, ask, ask_within};
+pub use dns::{Answer, Record, RecordType, Reply, Transport, answer_everything, ask, ask_by, ask_within};
 pub use flow::{Flow, FlowReport};
 pub use guest::Guest;
 pub use halted::{Halted, shim_of};
