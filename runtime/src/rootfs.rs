@@ -96,6 +96,29 @@ pub(crate) fn destination(root: &Root, mounted_at: &Path, path: &Path) -> io::Re
     }
 }
 
+/// Refuses what was mounted where [nothing of anybody's can be](model::why_not_at): a link can lead there that came into
+/// a directory of the host's after [`destination`] had looked. `table` is the container's `mountinfo`
+/// (proc_pid_mountinfo(5)), `masked` are the paths at which the runtime itself mounts something else.
+pub(crate) fn check_mounts(table: &str, masked: &[String]) -> io::Result<()> {
+    let mut devices = 0;
+    for line in table.lines() {
+        let Some((mount, file_system)) = line.split_once(" - ") else { continue };
+        let point = mount.split(' ').nth(4).unwrap_or_default();
+        let kind = file_system.split(' ').next().unwrap_or_default();
+        devices += usize::from(point == "/dev");
+        let is_own = match Path::new(point) {
+            _ if masked.iter().any(|masked| masked == point) => true,
+            path if path.starts_with("/proc") => kind == "proc",
+            path if path.starts_with("/sys") => matches!(kind, "sysfs" | "cgroup" | "cgroup2"),
+            _ => devices <= 1,
+        };
+        if !is_own {
+            return Err(io::Error::other(format!("a link that was put there meanwhile has it lead to {point}")));
+        }
+    }
+    Ok(())
+}
+
 /// The text of a regular file inside a root; none if there is none. Links cannot lead out, and neither a device nor a
 /// pipe in its place is opened.
 pub(crate) fn read_text(root: &Root, path: &str) -> io::Result<Option<String>> {
@@ -110,4 +133,32 @@ pub(crate) fn read_text(root: &Root, path: &str) -> io::Result<Option<String>> {
     let mut octets = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut octets)?;
     Ok(Some(String::from_utf8_lossy(&octets).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_in_the_place_of_the_containers_own_are_refused() {
+        let own = "1 0 0:5 / / rw - overlay overlay rw
+            2 1 0:6 / /proc rw - proc proc rw
+            3 2 0:6 /sys /proc/sys ro - proc proc rw
+            4 2 0:7 /null /proc/kcore rw - tmpfs tmpfs rw
+            5 1 0:7 / /dev rw - tmpfs tmpfs rw
+            6 5 8:1 /srv /dev/shm rw - ext4 /dev/vda rw
+            7 1 0:8 / /sys ro - sysfs sysfs ro
+            8 7 0:9 / /sys/fs/cgroup ro - cgroup2 cgroup ro
+            9 1 8:1 /srv /process rw - ext4 /dev/vda rw";
+        let check = |table: &str| {
+            let lines: Vec<&str> = table.lines().map(str::trim).collect();
+            check_mounts(&lines.join("\n"), &["/proc/kcore".to_owned()]).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(own), Ok(()));
+        for point in ["/proc", "/proc/sys", "/proc/keys", "/sys", "/sys/fs/cgroup", "/sys/kernel", "/dev"] {
+            let error =
+                check(&format!("{own}\n10 3 8:1 /srv {point} rw master:1 - ext4 /dev/vda rw")).expect_err(point);
+            assert!(error.ends_with(&format!("lead to {point}")), "{error}");
+        }
+    }
 }

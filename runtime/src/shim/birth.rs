@@ -139,6 +139,12 @@ pub(super) fn make(request: &CreateRequest, filter: Filter, surplus: &[RawFd]) -
     let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
     let pid = pid.ok_or_else(|| Failure::message(FailureKind::Other, step, "it has no process"))?;
     let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(Failure::at(step))?;
+    if !confinement.binds.is_empty() || !confinement.tmpfs.is_empty() {
+        let masked = specification.linux().as_ref().and_then(|linux| linux.masked_paths().as_deref());
+        fs::read_to_string(format!("/proc/{}/mountinfo", pid.as_raw_nonzero()))
+            .and_then(|table| rootfs::check_mounts(&table, masked.unwrap_or_default()))
+            .map_err(Failure::at("mount what was asked for"))?;
+    }
     if let Some(terminal) = launch.terminal().map_err(Failure::at("open its terminal"))? {
         streams.use_terminal(terminal).map_err(Failure::at("open its terminal"))?;
     }
