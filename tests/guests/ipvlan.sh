@@ -99,6 +99,23 @@ fabric rm -f api web
 fabric network rm wire
 same "$clean" "$(links)"
 
+# A network without IPv6 has none though the LAN speaks it (CVE-2024-32473): not even a link-local address. Interfaces on
+# one parent have one MAC address, and so one link-local address, of which each namespace may have one.
+part without IPv6
+fabric network create plain --driver ipvlan --opt parent=lan0 --subnet 192.0.2.0/24
+fabric network create both --driver ipvlan --opt parent=lan0 --subnet 198.51.100.0/24 --subnet 2001:db8::/64
+fabric run -d --name plain --network plain busybox sleep 1000
+fabric run -d --name both --network both busybox sleep 1000
+fabric run -d --name mixed --network plain --network both busybox sleep 1000
+same "" "$(inside plain ip -6 -o address)"
+same "" "$(inside plain ip -6 route)"
+inside both ip -6 -o address show dev eth0 | grep -q fe80: || fail "no link-local address where there is IPv6"
+inside mixed ip -6 -o address show dev eth1 | grep -q fe80: || fail "no link-local address beside a network without IPv6"
+same "" "$(inside mixed ip -6 -o address show dev eth0)"
+fabric rm -f plain both mixed
+fabric network rm plain both
+
+same "$clean" "$(links)"
 part private
 fabric network create wire --driver ipvlan --opt flag=private $lan $gateways
 same "l2, private" "$(fabric network inspect wire | sed -n 's/^mode  *//p')"
