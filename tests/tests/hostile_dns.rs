@@ -297,36 +297,41 @@ fn slow_and_many_connections_keep_nobody_from_being_answered() {
     town.host.assert_healthy();
 }
 
-/// 100,000 queries in a second from one container, for names of its network, of no one, and of others, while others on
-/// its network and on another one ask. A loss now and then is what resolvers ask again for; a server that took queries
-/// in the order of their arrival would lose most.
+/// As far as the machine comes to that, 200,000 queries in a second from one container, for names of its network, of no
+/// one, and of others, while others on its network and on another one ask. A loss now and then is what resolvers ask
+/// again for; a server that took queries in the order of their arrival would lose many.
 #[test]
 fn a_flood_from_one_container_costs_the_others_no_answers() {
+    /// Of 100 questions.
+    const ENOUGH: usize = 3;
     let town = Town::with_config("upstreams = ['127.0.0.1:5301']");
     let outside = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5301);
     answer_everything(town.host.namespace(), outside, Ipv4Addr::new(203, 0, 113, 1));
     let done = AtomicBool::new(false);
     let (mut asked, mut lost, mut is_flooded, flooded) = (0, Vec::new(), false, AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        let flood = scope.spawn(|| {
-            let socket = town.udp();
-            let queries = ["api", "nobody", "www.example.com", "other.example.com"].map(|name| {
-                let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
-                let question = labels.chain([0, 0, 1, 0, 1]);
-                [1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].into_iter().chain(question).collect::<Vec<u8>>()
-            });
-            let (start, mut sent) = (Instant::now(), 0_u64);
-            while !done.load(Ordering::Relaxed) {
-                for query in queries.iter().cycle().take(100) {
-                    // What the kernel does not take is lost on the way as well.
-                    let _ = socket.send(query);
-                }
-                sent += 100;
-                flooded.store(sent, Ordering::Relaxed);
-                let due = Duration::from_micros(sent * 10);
-                std::thread::sleep(due.saturating_sub(start.elapsed()));
-            }
+    let flood = || {
+        let socket = town.udp();
+        let queries = ["api", "nobody", "www.example.com", "other.example.com"].map(|name| {
+            let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+            let question = labels.chain([0, 0, 1, 0, 1]);
+            [1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].into_iter().chain(question).collect::<Vec<u8>>()
         });
+        let (start, mut sent) = (Instant::now(), 0_u64);
+        while !done.load(Ordering::Relaxed) {
+            for query in queries.iter().cycle().take(100) {
+                // What the kernel does not take is lost on the way as well.
+                let _ = socket.send(query);
+            }
+            sent += 100;
+            flooded.fetch_add(100, Ordering::Relaxed);
+            let due = Duration::from_micros(sent * 10);
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(flood);
+        }
         'ask: for _ in 0..25 {
             for ((container, server), name) in town.bystanders.iter().zip(["api", "store"]) {
                 for (kind, records) in known(container) {
@@ -334,7 +339,7 @@ fn a_flood_from_one_container_costs_the_others_no_answers() {
                     let before = flooded.load(Ordering::Relaxed);
                     let floods = || (flooded.load(Ordering::Relaxed) >= before + 1000).then_some(());
                     is_flooded = within(PATIENCE, floods).is_some();
-                    if !is_flooded {
+                    if !is_flooded || lost.len() > ENOUGH {
                         break 'ask;
                     }
                     let answer = ask_within(Duration::from_secs(2), &container.namespace(), *server, name, kind);
@@ -346,8 +351,9 @@ fn a_flood_from_one_container_costs_the_others_no_answers() {
             }
         }
         done.store(true, Ordering::Relaxed);
-        flood.join().expect("flooding does not panic");
     });
-    assert!(is_flooded, "the control: it floods");
-    assert!(lost.len() <= asked / 20, "{} of {asked} were lost: {lost:#?}", lost.len());
+    let overload = town.host.metrics()["fabric_dns_unanswered_total{reason=\"overload\"}"];
+    println!("{} queries, {overload} of them too many, {} of {asked} lost", flooded.into_inner(), lost.len());
+    assert!(is_flooded && overload > 0.0, "the control: it floods, and with more than is answered");
+    assert!(lost.len() <= ENOUGH, "{} of {asked} were lost: {lost:#?}", lost.len());
 }
