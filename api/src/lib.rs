@@ -51,7 +51,7 @@ pub use network_create::{NetworkCreate, NetworkCreateError, NetworkPlan, check_r
 pub use network_mode::{NetworkMode, ParseNetworkModeError};
 pub use network_update::{Auto, MtuChoice, NetworkUpdate, NetworkUpdateError};
 pub use openapi::openapi;
-pub use policy::{Policy, PolicyAction, PolicyApply, PolicyChange, PolicyChanges, PolicyFile};
+pub use policy::{Policy, PolicyAction, PolicyApply, PolicyChange, PolicyChanges, PolicyFile, RuleCounter};
 pub use policy_history::{PolicyRequest, PolicyRevision, PolicyRollback};
 pub use policy_world::{PolicyEndpoint, PolicyInForce, PolicyNetwork, PolicyWorld};
 pub use problem::Problem;

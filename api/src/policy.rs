@@ -94,6 +94,22 @@ pub struct Policy {
     pub source: Option<String>,
     /// What is valid in it and probably not meant.
     pub warnings: Vec<String>,
+    /// What its rules have counted; where one policy is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counters: Vec<RuleCounter>,
+}
+
+/// What a rule has counted: packets that opened connections, or tried to, and that it decided or audited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuleCounter {
+    /// Which rule: `ingress rule 1`.
+    pub rule: String,
+    /// What it does: `allow`, `deny` or `audit`.
+    pub action: String,
+    /// How many packets, since the rule is in force.
+    pub packets: u64,
+    /// Their octets, IP headers included.
+    pub octets: u64,
 }
 
 impl PolicyAction {

@@ -57,6 +57,7 @@ pub use firewalls::{Obstacle, Traffic};
 pub use host::HostInterface;
 pub use netlink::Refusal;
 pub use octets::Octets;
+pub use policing::counters::Counted;
 pub use ports::{HostPorts, Listener};
 pub use shortcut::{Fact, Names, Withheld};
 pub use structure::ConnectionLimit;

@@ -12,6 +12,7 @@
 //! endpoints are read and compared one by one. So what is remembered here of the last change is believed only as long
 //! as the kernel tells of no change by others, or if the table itself says the same.
 
+pub(crate) mod counters;
 mod element;
 mod sums;
 

@@ -46,6 +46,7 @@ fn dropping(addresses: &[u8], port: u16) -> State {
             (ports, [(Key::Ports(Protocol::Tcp, port, port), None)].into()),
         ]
         .into(),
+        ..DataPath::default()
     };
     State { policing: Policing::Holds(Arc::new(path)), ..state(&[]) }
 }

@@ -1,4 +1,5 @@
-//! What judges connections by policies: sets, verdict maps, and chains of rules, as nftables has them in one table.
+//! What judges connections by policies: sets, verdict maps, counters, and chains of rules, as nftables has them in one
+//! table.
 //!
 //! The crate `policy` makes one of policies and of who there is; what it says is its business. Here is what it is made
 //! of, what makes another of it, and both in the language of nft.
@@ -12,14 +13,17 @@ pub use difference::Difference;
 
 use crate::{Family, Protocol, SharedMap};
 
-/// Sets, verdict maps and chains: one table of the family `inet`. Empty where no policy has a say about anybody.
+/// Sets, verdict maps, counters and chains: one table of the family `inet`. Empty where no policy has a say about
+/// anybody.
 ///
-/// Whatever a verdict leads to is there, and so is each set that a rule asks. Elements of one set never overlap, so a
+/// Whatever a verdict leads to is there, and so is each set that a rule asks, and each counter. Elements of one set never overlap, so a
 /// key is found at most once. A copy costs nothing, and what two differ in is found soon if one was made of the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DataPath {
     /// Sets and maps.
     pub sets: SharedMap<SetName, Elements>,
+    /// Counters, with what each counts, for people. What one has counted stays with it whatever becomes of the rules.
+    pub counters: SharedMap<CounterName, String>,
     /// Chains.
     pub chains: SharedMap<ChainName, Chain>,
 }
@@ -38,6 +42,10 @@ pub struct SetName {
 /// The name of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainName(Arc<str>);
+
+/// The name of a counter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterName(Arc<str>);
 
 /// Of what the keys of a set are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,7 +182,7 @@ pub enum Then {
     /// It is handed to the log of group [`LOG_GROUP`], with the chain's name, and the next rule is asked.
     Log,
     /// It is counted, and the next rule is asked.
-    Count,
+    Count(CounterName),
 }
 
 /// What a rate is counted over.
@@ -255,6 +263,18 @@ impl ChainName {
     }
 }
 
+impl CounterName {
+    /// The counter of this name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// A name that this text determines.
+    pub fn hashed(text: &str) -> Self {
+        Self(hashed("counter", text).into())
+    }
+}
+
 /// The prefix and a 64-bit FNV-1a hash: it keeps apart what differs by accident. Whoever may write policies needs no
 /// trick to have them say something else.
 fn hashed(prefix: &str, text: &str) -> String {
@@ -274,7 +294,7 @@ impl ChainRule {
 impl DataPath {
     /// Whether there is nothing to judge.
     pub fn is_empty(&self) -> bool {
-        self.chains.is_empty() && self.sets.is_empty()
+        self.chains.is_empty() && self.sets.is_empty() && self.counters.is_empty()
     }
 
     /// The same in which whoever is judged can open no connection, nor be called: with all sets, but with maps that
@@ -287,6 +307,7 @@ impl DataPath {
         let chains = self.chains.iter().filter(|(_, chain)| chain.hook.is_some());
         Self {
             sets: self.sets.iter().map(|(name, set)| (name.clone(), elements(name, set))).collect(),
+            counters: self.counters.clone(),
             chains: chains.map(|(name, chain)| (name.clone(), chain.clone())).collect(),
         }
     }
@@ -298,7 +319,7 @@ impl DataPath {
             false => elements.clone(),
         };
         let sets = self.sets.iter().map(|(name, set)| (name.clone(), elements(name, set))).collect();
-        Self { sets, chains: self.chains.clone() }
+        Self { sets, ..self.clone() }
     }
 }
 
@@ -309,6 +330,12 @@ impl fmt::Display for SetName {
 }
 
 impl fmt::Display for ChainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for CounterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -1,10 +1,15 @@
 //! Policies as clients see them: whom they are about as things are.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use api::RuleCounter;
 use jiff::Timestamp;
-use model::NetworkName;
-use policy::{Document, Networks, Warning, World, warnings};
+use kernel::Counted;
+use model::{NetworkName, data_path::CounterName};
+use policy::{Document, Networks, Rule, Warning, World, counter, warnings};
 
 use crate::{daemon::Daemon, failure::Failure, images::blocking, rulebook::Rulebook};
 
@@ -24,10 +29,18 @@ impl Daemon {
     pub(crate) async fn show_policy(&self, name: &str) -> Result<api::Policy, Failure> {
         let (rulebook, world, now) = self.judged();
         let name = name.to_owned();
+        let counted = self.kernel.policy_counters().await.map_err(|source| Failure::Kernel {
+            doing: format!("show policy `{}`", name.escape_debug()),
+            source: source.into(),
+        })?;
         let show = move || -> Result<api::Policy, Failure> {
             let (file, document) = rulebook.document(&name)?;
             let warnings = warnings(rulebook.policies(), Some(&world), now);
-            Ok(api::Policy { source: Some(file.text.clone()), ..shown(&rulebook, &world, now, &warnings, document) })
+            Ok(api::Policy {
+                source: Some(file.text.clone()),
+                counters: counters(document, &counted),
+                ..shown(&rulebook, &world, now, &warnings, document)
+            })
         };
         blocking(show).await
     }
@@ -72,7 +85,20 @@ fn shown(rulebook: &Rulebook, world: &World, now: Timestamp, warnings: &[Warning
         place: document.place().to_string(),
         source: None,
         warnings: own(rulebook, warnings, document),
+        counters: Vec::new(),
     }
+}
+
+/// What each rule that counts has counted. One whose policy is about nobody who is there has no counter, and has counted
+/// nothing.
+fn counters(document: &Document, counted: &BTreeMap<CounterName, Counted>) -> Vec<RuleCounter> {
+    let Document::Policy(policy) = document else { return Vec::new() };
+    let counter = |rule: &Rule| {
+        let Counted { packets, octets } = counted.get(&counter(policy, rule)?).copied().unwrap_or_default();
+        let (which, action) = (format!("{} rule {}", rule.direction, rule.number), rule.action.to_string());
+        Some(RuleCounter { rule: which, action, packets, octets })
+    };
+    policy.rules.iter().filter_map(counter).collect()
 }
 
 /// The warnings that stand between where the document begins and where the next one of its file does.

@@ -1,6 +1,6 @@
 //! What policies can say and nobody enforces yet: refused, so that nobody relies on it.
 
-use policy::{Action, Document, DocumentError, Logging, Peer, Policy, Rule};
+use policy::{Document, DocumentError, Logging, Peer, Policy, Rule};
 
 use crate::rulebook::told;
 
@@ -14,10 +14,7 @@ pub(crate) fn unenforced(document: &Document) -> Vec<DocumentError> {
 
 fn of_rule(policy: &Policy, rule: &Rule) -> Vec<DocumentError> {
     let found = [
-        (rule.action == Action::Audit, "`action: audit`"),
         (rule.logging == Logging::On, "`log`"),
-        (rule.rate.is_some(), "`rate`"),
-        (rule.connections.is_some(), "`connections`"),
         (rule.peers.iter().any(|peer| matches!(peer, Peer::Names(_))), "`dns`"),
     ];
     let title = policy.title();

@@ -82,6 +82,7 @@ use crate::{
 use draft::{Draft, Entrance};
 use roster::{Element, Found, Roster, Subject, element};
 use rules::Rules;
+pub use rules::counter;
 
 /// The data path of these policies for whoever there is at this moment.
 ///
@@ -205,6 +206,7 @@ impl Compilation {
         let sets = self.roster.names().iter().cloned().zip(sets.into_iter().map(Elements::from_iter));
         self.path = Arc::new(DataPath {
             sets: draft.constants.into_iter().chain(sets).collect(),
+            counters: draft.counters.into_iter().collect(),
             chains: draft.chains.into_iter().collect(),
         });
     }

@@ -1,12 +1,16 @@
 //! What policies ask of the kernel besides that it judges by them.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
-use model::{DataPath, NamespaceName, Tracked};
+use model::{DataPath, NamespaceName, Tracked, data_path::CounterName};
 use tokio::task;
 
 use super::{Kernel, ask};
-use crate::{KernelError, conntrack, policing};
+use crate::{Counted, KernelError, conntrack, policing};
 
 impl Kernel {
     /// Whether the kernel would take this as its table of policies, where `bridged` with what passes from port to port
@@ -16,6 +20,14 @@ impl Kernel {
     /// When it would not, or `nft` cannot be run.
     pub async fn would_police(&self, path: Arc<DataPath>, bridged: bool) -> Result<(), KernelError> {
         task::spawn_blocking(move || policing::check(&path, bridged)).await.unwrap_or(Err(KernelError::Stopped))
+    }
+
+    /// What the counters of rules have counted. Does not wait for a running reconcile.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn policy_counters(&self) -> Result<BTreeMap<CounterName, Counted>, KernelError> {
+        ask(&self.looks, |worker, _| policing::counters::read(&mut worker.netfilter)).await
     }
 
     /// Deletes the conntrack entries of connections of which this is true: what is sent over them is judged anew.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    DataPath, SharedMap,
+    DataPath,
     data_path::{Elements, SetName, TABLE},
 };
 
@@ -66,12 +66,12 @@ pub(super) fn of_commands(path: &DataPath) -> Hash {
 
 fn of_frame(path: &DataPath) -> Hash {
     let sets = path.sets.keys().map(|name| (name.clone(), Elements::default())).collect();
-    let frame = DataPath { sets, chains: path.chains.clone() };
+    let frame = DataPath { sets, ..path.clone() };
     Hash::EMPTY.with(frame.commands(TABLE).as_bytes())
 }
 
 fn of_constant(name: &SetName, elements: &Elements) -> Hash {
-    let alone = DataPath { sets: [(name.clone(), elements.clone())].into(), chains: SharedMap::default() };
+    let alone = DataPath { sets: [(name.clone(), elements.clone())].into(), ..DataPath::default() };
     Hash::EMPTY.with(alone.commands(TABLE).as_bytes())
 }
 
@@ -95,7 +95,7 @@ mod tests {
                 (SetName::new(SetKind::Ports, name), [(Key::Ports(Protocol::Tcp, port, port), None)].into())
             };
             let sets = [set("ports_3bfd89b403221f61", ports[0]), set("ports_3bfd87b403221bfb", ports[1])].into();
-            of_commands(&DataPath { sets, chains: SharedMap::default() })
+            of_commands(&DataPath { sets, ..DataPath::default() })
         };
         // The sum of the hashes of these two sets' commands is the same either way.
         assert_ne!(of([80, 81]), of([81, 80]));

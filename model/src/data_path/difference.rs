@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Chain, ChainName, DataPath, Elements, Key, PacketVerdict, SetKind, SetName};
+use super::{Chain, ChainName, CounterName, DataPath, Elements, Key, PacketVerdict, SetKind, SetName};
 
 /// What makes one data path of another, each thing once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,6 +14,10 @@ pub struct Difference {
     pub new_sets: BTreeSet<SetName>,
     /// Sets and maps that go, with all their elements.
     pub old_sets: BTreeSet<SetName>,
+    /// Counters that come, with what they count.
+    pub new_counters: BTreeMap<CounterName, String>,
+    /// Counters that go, with what they have counted.
+    pub old_counters: BTreeSet<CounterName>,
     /// Chains that come.
     pub new_chains: BTreeMap<ChainName, Chain>,
     /// Chains that stay and get these rules instead of theirs.
@@ -39,6 +43,11 @@ impl DataPath {
             }
             (None, None) => {}
         });
+        self.counters.for_each_difference(&new.counters, |name, before, after| match (before, after) {
+            (None, Some(about)) => drop(difference.new_counters.insert(name.clone(), about.clone())),
+            (_, None) => drop(difference.old_counters.insert(name.clone())),
+            (Some(_), Some(_)) => {}
+        });
         self.chains.for_each_difference(&new.chains, |name, before, after| match (before, after) {
             (_, None) => drop(difference.old_chains.insert(name.clone())),
             (None, Some(chain)) => drop(difference.new_chains.insert(name.clone(), chain.clone())),
@@ -52,8 +61,17 @@ impl DataPath {
 
     /// The same, changed. What is to go and is not there is passed over, as is an element of a set that is not there.
     pub fn apply(&mut self, difference: &Difference) {
-        let Difference { new_sets, old_sets, new_chains, changed_chains, old_chains, old_elements, new_elements } =
-            difference;
+        let Difference {
+            new_sets,
+            old_sets,
+            new_counters,
+            old_counters,
+            new_chains,
+            changed_chains,
+            old_chains,
+            old_elements,
+            new_elements,
+        } = difference;
         for name in old_sets {
             self.sets.remove(name);
         }
@@ -69,6 +87,12 @@ impl DataPath {
             if let Some(elements) = self.sets.get_mut(name) {
                 elements.insert(*key, verdict.clone());
             }
+        }
+        for name in old_counters {
+            self.counters.remove(name);
+        }
+        for (name, about) in new_counters {
+            self.counters.insert(name.clone(), about.clone());
         }
         for name in old_chains {
             self.chains.remove(name);
@@ -114,14 +138,12 @@ impl Difference {
         self.old_elements.iter().map(|(name, _)| name).chain(self.new_elements.keys().map(|(name, _)| name))
     }
 
-    /// Whether no set, chain or rule comes, changes or goes.
+    /// Whether no set, counter, chain or rule comes, changes or goes.
     pub fn is_of_elements(&self) -> bool {
-        let Self { new_sets, old_sets, new_chains, changed_chains, old_chains, .. } = self;
-        new_sets.is_empty()
-            && old_sets.is_empty()
-            && new_chains.is_empty()
-            && changed_chains.is_empty()
-            && old_chains.is_empty()
+        let Self { new_sets, old_sets, new_counters, old_counters, new_chains, changed_chains, old_chains, .. } = self;
+        let (sets, counters) = (new_sets.len() + old_sets.len(), new_counters.len() + old_counters.len());
+        let chains = new_chains.len() + changed_chains.len() + old_chains.len();
+        sets + counters + chains == 0
     }
 }
 
@@ -133,6 +155,8 @@ impl fmt::Display for Difference {
             ("elements go", self.old_elements.len()),
             ("sets come", self.new_sets.len()),
             ("sets go", self.old_sets.len()),
+            ("counters come", self.new_counters.len()),
+            ("counters go", self.old_counters.len()),
             ("chains come", self.new_chains.len()),
             ("chains change", self.changed_chains.len()),
             ("chains go", self.old_chains.len()),

@@ -21,7 +21,17 @@ impl Difference {
     /// transaction of `nft -f`, in an order in which nothing is named before it is there, and nothing goes that
     /// something still leads to.
     pub fn commands(&self, table: &str) -> String {
-        let Self { new_sets, old_sets, new_chains, changed_chains, old_chains, old_elements, new_elements } = self;
+        let Self {
+            new_sets,
+            old_sets,
+            new_counters,
+            old_counters,
+            new_chains,
+            changed_chains,
+            old_chains,
+            old_elements,
+            new_elements,
+        } = self;
         let mut text = String::new();
         let mut line = |words: String| {
             text.push_str(&words);
@@ -35,6 +45,10 @@ impl Difference {
         for name in new_sets {
             let (word, kind) = (word(name), declaration(name.kind));
             line(format!("add {word} inet {table} {name} {{ {kind}; }}"));
+        }
+        for (name, about) in new_counters {
+            line(format!("# {name}: {about}"));
+            line(format!("add counter inet {table} {name}"));
         }
         for name in changed_chains.keys().chain(old_chains) {
             line(format!("flush chain inet {table} {name}"));
@@ -71,6 +85,9 @@ impl Difference {
         }
         for name in old_chains {
             line(format!("delete chain inet {table} {name}"));
+        }
+        for name in old_counters {
+            line(format!("delete counter inet {table} {name}"));
         }
         text
     }
@@ -148,7 +165,7 @@ fn rule_text(ChainRule { matches, then }: &ChainRule, chain: &dyn fmt::Display) 
         }
         Then::DropOverConnections(connections) => format!("ct count over {connections} drop"),
         Then::Log => format!("log prefix \"{chain}\" group {LOG_GROUP}"),
-        Then::Count => "counter".to_owned(),
+        Then::Count(counter) => format!("counter name {counter}"),
     };
     matches.chain([then]).collect::<Vec<_>>().join(" ")
 }

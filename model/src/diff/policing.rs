@@ -29,7 +29,11 @@ mod tests {
         let chain = |name: &&str| (ChainName::new(name), Chain { about: String::new(), hook: None, rules: Vec::new() });
         let set = SetName::new(SetKind::Addresses(crate::Family::Ipv4), "some");
         let elements = addresses.iter().map(|last| (Key::Address([10, 0, 0, *last].into()), None)).collect();
-        let path = DataPath { sets: [(set, elements)].into(), chains: chains.iter().map(chain).collect() };
+        let path = DataPath {
+            sets: [(set, elements)].into(),
+            chains: chains.iter().map(chain).collect(),
+            ..DataPath::default()
+        };
         Policing::Holds(Arc::new(path))
     }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Family, NetworkName,
-    data_path::{Chain, ChainName, ChainRule, Elements, Hook, Match, PacketVerdict, Part, SetKind, SetName, Then},
+    data_path::{
+        Chain, ChainName, ChainRule, CounterName, Elements, Hook, Match, PacketVerdict, Part, SetKind, SetName, Then,
+    },
 };
 
 use super::{
@@ -18,6 +20,7 @@ use crate::rule::Direction;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) chains: BTreeMap<ChainName, Chain>,
+    pub(super) counters: BTreeMap<CounterName, String>,
     pub(super) constants: BTreeMap<SetName, Elements>,
     pub(super) roster: Roster,
 }

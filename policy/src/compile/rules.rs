@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use model::{
     NetworkName,
-    data_path::{Chain, ChainName, ChainRule, PacketVerdict, Then},
+    data_path::{Chain, ChainName, ChainRule, CounterName, PacketVerdict, Then},
 };
 
 use super::index::{Index, Where};
@@ -73,7 +73,7 @@ impl Rules {
             let (policy, rule) = (&all[number], &all[number].rules[place]);
             if rule.direction == direction && !rule.has_expired(now) {
                 of_policy[number].push(clauses.len());
-                let title = format!("{}, {} rule {}", title(policy), rule.direction, rule.number);
+                let title = title_of_rule(policy, rule);
                 clauses.push(Clause { title, place: Some((number, place)), then: consequence(policy, rule) });
             }
         };
@@ -148,8 +148,9 @@ impl Rules {
         }
     }
 
-    /// The chain that says what becomes of what a rule matches, where that is more than one verdict.
-    pub(super) fn special(&self, number: usize) -> Option<(ChainName, Chain)> {
+    /// The chain that says what becomes of what a rule matches, where that is more than one verdict, and the counter
+    /// that it counts in.
+    pub(super) fn special(&self, number: usize) -> Option<(ChainName, Chain, CounterName)> {
         let Clause { title, then: Consequence::Special(prefix), .. } = &self.clauses[number] else { return None };
         let rule = self.rule(number)?;
         let verdict = match rule.action {
@@ -162,9 +163,11 @@ impl Rules {
             rule.rate.map(|rate| Then::DropOverRate(rate.connections, rate.per)),
             rule.connections.map(Then::DropOverConnections),
         ];
-        let rules = limits.into_iter().flatten().chain(log).chain([Then::Count]).chain(verdict.map(Then::Verdict));
+        let counter = CounterName::hashed(title);
+        let count = [Then::Count(counter.clone())];
+        let rules = limits.into_iter().flatten().chain(log).chain(count).chain(verdict.map(Then::Verdict));
         let rules = rules.map(|then| ChainRule::new([], then)).collect();
-        Some((ChainName::hashed(prefix, title), Chain { about: title.clone(), hook: None, rules }))
+        Some((ChainName::hashed(prefix, title), Chain { about: title.clone(), hook: None, rules }, counter))
     }
 
     /// What becomes of what these rules match, whatever is asked for: nothing but that if one of them is about
@@ -215,6 +218,14 @@ impl Rules {
     }
 }
 
+/// The counter of the connections that a rule decides, or audits; none of a rule that counts nothing.
+pub fn counter(policy: &Policy, rule: &Rule) -> Option<CounterName> {
+    match consequence(policy, rule) {
+        Consequence::Plain(_) => None,
+        Consequence::Special(_) => Some(CounterName::hashed(&title_of_rule(policy, rule))),
+    }
+}
+
 fn consequence(policy: &Policy, rule: &Rule) -> Consequence {
     let is_special = rule.logging == Logging::On || rule.rate.is_some() || rule.connections.is_some();
     match (&policy.layer, rule.action) {
@@ -226,6 +237,11 @@ fn consequence(policy: &Policy, rule: &Rule) -> Consequence {
         (Layer::Tier(_), Action::Deny) => Consequence::Plain(Effect::Deny),
         (Layer::Tier(_), Action::Allow) => Consequence::Plain(Effect::Allow),
     }
+}
+
+/// Unique among the rules of all policies.
+fn title_of_rule(policy: &Policy, rule: &Rule) -> String {
+    format!("{}, {} rule {}", title(policy), rule.direction, rule.number)
 }
 
 /// Unique among all policies.

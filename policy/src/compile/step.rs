@@ -51,7 +51,10 @@ impl StepWriter<'_, '_> {
         if self.draft.chains.contains_key(&name) {
             return name;
         }
-        self.draft.chains.extend(step.clauses.iter().filter_map(|number| self.rules.special(*number)));
+        for (chain, rules, counter) in step.clauses.iter().filter_map(|number| self.rules.special(*number)) {
+            self.draft.counters.insert(counter, rules.about.clone());
+            self.draft.chains.insert(chain, rules);
+        }
         let world = having(&|peer| matches!(peer, Peer::World));
         let exact = having(&is_exact);
         let anybody: BTreeSet<usize> =

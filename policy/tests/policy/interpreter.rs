@@ -66,8 +66,9 @@ fn chain(path: &DataPath, packet: &Packet, name: &ChainName, depth: usize, ran: 
             },
             // A connection is judged as the first of its kind.
             Then::DropOverRate(..) | Then::DropOverConnections(_) | Then::Log => continue,
-            Then::Count => {
-                ran.counted.push(chain.about.clone());
+            Then::Count(counter) => {
+                let about = path.counters.get(counter).unwrap_or_else(|| panic!("{counter} is not there"));
+                ran.counted.push(about.clone());
                 continue;
             }
         };

@@ -1,6 +1,6 @@
 //! Policies that are in force, or are to be: what the daemon is asked.
 
-use api::{Client, Policy, PolicyApply, PolicyChange, PolicyChanges};
+use api::{Client, Policy, PolicyApply, PolicyChange, PolicyChanges, RuleCounter};
 
 use crate::{
     arguments::{ApplyArguments, ListPoliciesArguments, PolicyNames},
@@ -84,8 +84,13 @@ fn described(policy: &Policy) -> String {
         ["state", &state(policy)],
         ["place", &policy.place],
     ];
-    let warnings = policy.warnings.iter().map(|warning| ["warning", warning]);
-    let mut text = fields(rows.into_iter().chain(warnings).map(|row| row.map(str::to_owned)));
+    let own = |[name, value]: [&str; 2]| [name.to_owned(), value.to_owned()];
+    let warnings = policy.warnings.iter().map(|warning| own(["warning", warning]));
+    let counter = |RuleCounter { rule, action, packets, octets }: &RuleCounter| {
+        [rule.clone(), format!("{action}: {packets} packets, {octets} octets")]
+    };
+    let counters = policy.counters.iter().map(counter);
+    let mut text = fields(rows.into_iter().map(own).chain(warnings).chain(counters));
     text.push('\n');
     text.push_str(policy.source.as_deref().unwrap_or(NOTHING));
     if !text.ends_with('\n') {
