@@ -37,9 +37,7 @@ impl EndpointId {
 
     /// A locally administered MAC address that is an endpoint's own: made of its identifier.
     pub fn mac(&self) -> MacAddress {
-        let number = u64::from_str_radix(self.as_str(), 16).expect("an identifier is 16 hexadecimal digits");
-        let [.., a, b, c, d, e, g] = number.to_be_bytes();
-        MacAddress::local([a, b, c, d, e, g])
+        MacAddress::of_identifier(self.as_str())
     }
 }
 

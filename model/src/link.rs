@@ -145,20 +145,27 @@ impl MacAddress {
         Self(octets)
     }
 
-    /// The locally administered address that belongs to an IP address on its segment: `0a:fb` and an IPv4 address's
-    /// four octets, or `0a:fc` and the two halves of an IPv6 address's interface identifier, laid over each other.
-    /// Whoever has the address next has the MAC address as well, so a neighbour's cache is not stale.
+    /// The locally administered address that belongs to an IP address: `0a:fb` and an IPv4 address's four octets, or
+    /// `0a:fc` and a hash (32 bits, FNV-1a) of an IPv6 address, whose prefix is part of it: a link-local address follows
+    /// from this one, and must be another on each network. Whoever has the address next has the MAC address as well, so
+    /// a neighbour's cache is not stale.
     pub fn of(address: IpAddr) -> Self {
         let (kind, word) = match address {
             IpAddr::V4(address) => (0xfb, u32::from(address)),
             IpAddr::V6(address) => {
-                let [.., a, b, c, d] = address.segments();
-                let word = |high, low| u32::from(high) << 16 | u32::from(low);
-                (0xfc, word(a, b) ^ word(c, d))
+                let step = |hash: u32, octet: u8| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193);
+                (0xfc, address.octets().into_iter().fold(0x811c_9dc5, step))
             }
         };
         let [a, b, c, d] = word.to_be_bytes();
         Self([0x0a, kind, a, b, c, d])
+    }
+
+    /// The locally administered address that belongs to an identifier: its last six octets.
+    pub(crate) fn of_identifier(digits: &str) -> Self {
+        let number = u64::from_str_radix(digits, 16).expect("an identifier is 16 hexadecimal digits");
+        let [.., a, b, c, d, e, g] = number.to_be_bytes();
+        Self::local([a, b, c, d, e, g])
     }
 
     /// The link-local IPv6 address that an interface with this address gives itself (RFC 4291 §2.5.6, appendix A).
@@ -297,8 +304,9 @@ mod tests {
         assert_eq!(MacAddress::local([0xff; 6]).octets()[0], 0xfe);
         for (address, mac) in [
             ("10.208.0.2", "0a:fb:0a:d0:00:02"),
-            ("fd00::2", "0a:fc:00:00:00:02"),
-            ("fd00::1:0:0:2", "0a:fc:00:01:00:02"),
+            ("fd00::2", "0a:fc:95:02:5e:5e"),
+            ("fd00::1:0:0:2", "0a:fc:c9:57:bb:59"),
+            ("fd00:0:0:1::2", "0a:fc:b6:4b:1f:51"),
         ] {
             let derived = MacAddress::of(address.parse().expect("literal"));
             assert_eq!(derived.to_string(), mac);

@@ -62,6 +62,13 @@ pub struct Network {
     pub created_at: Timestamp,
 }
 
+impl NetworkId {
+    /// A locally administered MAC address that is a network's own: made of its identifier.
+    pub fn mac(&self) -> MacAddress {
+        MacAddress::of_identifier(self.as_str())
+    }
+}
+
 impl Network {
     /// The bridge's interface name in the host's namespace: `fb-` and 12 digits of the network's identifier.
     pub fn bridge(&self) -> IfName {

@@ -6,7 +6,7 @@ use api::{EventAction, NetworkCreate, NetworkPlan};
 use ipam::{Former, HostRange};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use model::{Family, IfName, MacAddress, MtuSource, Network, NetworkId, NetworkName, Scope, Subnet};
+use model::{Family, IfName, MtuSource, Network, NetworkId, NetworkName, Scope, Subnet};
 use store::StoreError;
 
 use crate::{
@@ -36,11 +36,12 @@ impl Daemon {
             let subnets = self.choose_subnets(&request.name, &plan, &world, &routes)?;
             api::check_routes(&request.name, &plan.routes, &subnets, &[], plan.parent.as_ref())?;
             let first = subnets.first().expect("a plan has a subnet, or a family to choose one of");
+            let id = NetworkId::from_bytes(self.random());
             let network = Network {
-                id: NetworkId::from_bytes(self.random()),
+                gateway_mac: world.free_gateway_mac(&id, first.gateway()),
+                id,
                 name: request.name,
                 driver: plan.driver,
-                gateway_mac: MacAddress::of(first.gateway()),
                 mtu: plan.mtu.map_or_else(|| MtuSource::following(uplink_mtu, &subnets), api::Mtu::octets),
                 mtu_source: if plan.mtu.is_some() || plan.parent.is_some() {
                     MtuSource::Fixed

@@ -2,13 +2,15 @@
 //! judges.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream},
     time::Duration,
 };
 
-use tests::{Attached, Frame, Halted, Host, Scenario, Wire, eventually};
+use model::MacAddress;
+use tests::{Attached, Frame, Halted, Host, Namespace, Scenario, Wire, eventually};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
 /// What takes longer to come is filtered.
@@ -221,4 +223,58 @@ fn the_host_is_the_host_under_its_bridge_s_own_address_at_once() {
     };
     eventually("the control: another network's", || pings(&stage.client.namespace(), &before[0]).then_some(()));
     assert!(!pings(&latecomer, &own));
+}
+
+/// A link-local address follows from a MAC address, and both of a network's number where IPv6 is all there is. Whoever
+/// had the same on another network was judged in the other one's place.
+#[test]
+fn nobody_has_the_link_local_address_of_somebody_on_another_network() {
+    let host = Host::with_config("upstreams = []");
+    let mut taken = BTreeSet::new();
+    let mut town: BTreeMap<&str, Vec<(Attached, Ipv6Addr)>> = BTreeMap::new();
+    for network in ["open", "closed"] {
+        host.ok(&["network", "create", network, "--ipv6", "--no-ipv4"]);
+        for number in 0..3 {
+            let name = format!("{network}{number}");
+            host.ok(&["run", "-d", "--name", &name, "--network", network, "busybox", "sleep", "1000"]);
+            let shown = host.json(&["inspect", &name]);
+            let mac: MacAddress = shown["endpoints"][0]["mac"].as_str().expect("it has one").parse().expect("valid");
+            assert!(taken.insert(mac), "{mac} is on two networks: {taken:?}");
+            let pid = shown["pid"].as_i64().expect("it runs");
+            let container = Attached { id: name, pid, ipv4: Ipv4Addr::UNSPECIFIED };
+            town.entry(network).or_default().push((container, mac.link_local()));
+        }
+        let listed = host.namespace().run(&["ip", "-o", "link", "show", "type", "bridge"]);
+        let macs = listed.lines().filter_map(|line| line.split_once("link/ether ")?.1.split(' ').next());
+        taken.extend(macs.map(|mac| mac.parse::<MacAddress>().expect("the kernel writes them so")));
+    }
+    let stance = "{apiVersion: fabric/v1, kind: Stance, metadata: {name: closed}, networks: [closed], ingress: deny}";
+    let file = host.path("policies.yaml");
+    fs::write(&file, stance).expect("the directory is ours");
+    host.ok(&["policy", "apply", "-f", &file.to_string_lossy()]);
+    for (network, containers) in &town {
+        for (server, address) in containers {
+            let at = SocketAddrV6::new(*address, PORT, 0, index(&server.namespace()));
+            let listener = server.namespace().enter(|| TcpListener::bind(at).expect("free"));
+            for (client, _) in containers.iter().filter(|(client, _)| client.id != server.id) {
+                let to = SocketAddrV6::new(*address, PORT, 0, index(&client.namespace()));
+                let connect = || TcpStream::connect_timeout(&to.into(), FILTERED).is_ok();
+                let is_open = client.namespace().enter(connect);
+                assert_eq!(is_open, *network == "open", "{} to {}", client.id, server.id);
+            }
+            drop(listener);
+        }
+    }
+
+    // Nobody is given one that is taken, by whoever asks.
+    let mac = |of: &str| host.json(&["inspect", of])["endpoints"][0]["mac"].as_str().expect("one").to_owned();
+    let asked = format!("closed:mac={}", mac("open0"));
+    let outcome = host.fabric(&["run", "-d", "--network", &asked, "busybox", "sleep", "1000"]);
+    assert!(outcome.code == 125 && outcome.stderr.contains("container `open0` of network `open`"), "{outcome}");
+}
+
+/// The number of a container's interface.
+fn index(namespace: &Namespace) -> u32 {
+    let shown = namespace.run(&["ip", "-o", "link", "show", "dev", "eth0"]);
+    shown.split(':').next().expect("it is the first word").parse().expect("a number")
 }

@@ -9,10 +9,11 @@ use api::{ContainerCreateError, EndpointCreate};
 use ipam::{IpamError, Parting, Request};
 use model::{
     Container, ContainerId, ContainerIfName, ContainerName, Endpoint, EndpointId, Family, IfName, MacAddress, Network,
+    NetworkId,
 };
 use store::{Revision, Transaction};
 
-use super::{World, leases};
+use super::{World, entries::NetworkEntry, leases};
 use crate::{
     failure::{Failure, Noun},
     record::Record,
@@ -122,9 +123,9 @@ impl World {
         Ok(chosen)
     }
 
-    /// The MAC address asked for, or the one that follows from the first address. If another endpoint of the network
-    /// has that, or neighbours may believe one of the addresses to be elsewhere, or another address to be there, it
-    /// follows from the endpoint's identifier. None where all have their parent's.
+    /// The MAC address asked for, or the one that follows from the first address. If anybody else on the host has that,
+    /// or neighbours may believe one of the addresses to be elsewhere, or another address to be there, it follows from
+    /// the endpoint's identifier. None where all have their parent's.
     fn choose_mac(
         &self,
         network: &Network,
@@ -140,18 +141,8 @@ impl World {
             return asked.map_or(Ok(None), refuse);
         }
         let entry = self.networks.get(&network.id).expect("the caller found the network in this world");
-        let holder = |mac: &MacAddress| {
-            (*mac == network.gateway_mac)
-                .then(|| "the gateway".to_owned())
-                .or_else(|| entry.macs.get(mac).map(|holder| format!("container `{}`", self.holder(network, holder))))
-        };
-        // An endpoint's link-local address follows from its MAC address, and so does the host's on each of its bridges.
-        let of_gateway = |mac: &MacAddress| {
-            let network = self.networks().find(|other| other.id != network.id && other.gateway_mac == *mac)?;
-            Some(format!("the gateway of network `{}`", network.name))
-        };
         match asked {
-            Some(mac) => match holder(&mac).or_else(|| of_gateway(&mac)) {
+            Some(mac) => match self.holder_of_mac(mac, &network.id) {
                 Some(holder) => Err(Failure::MacTaken { network: network.name.clone(), mac, holder }),
                 None => Ok(Some(mac)),
             },
@@ -160,10 +151,23 @@ impl World {
                 let mut last = addresses.iter().filter_map(|address| entry.leases.last_mac(*address));
                 let is_believed = last.all(|mac| mac == derived)
                     && entry.leases.last_at(derived).all(|address| addresses.contains(&address));
-                let is_free = holder(&derived).is_none() && is_believed;
+                let is_free = self.holder_of_mac(derived, &network.id).is_none() && is_believed;
                 Ok(Some(if is_free { derived } else { id.mac() }))
             }
         }
+    }
+
+    /// Who has a MAC address, as somebody of this network is told. Nobody else on the host is to have it: link-local
+    /// addresses follow from MAC addresses, the host's on its bridges too, and what judges connections, and remembers
+    /// them, knows all of the host by their addresses.
+    pub(super) fn holder_of_mac(&self, mac: MacAddress, told: &NetworkId) -> Option<String> {
+        let of = |entry: &NetworkEntry| {
+            let network = entry.reserved();
+            let container = || entry.macs.get(&mac).map(|id| format!("container `{}`", self.holder(network, id)));
+            let whose = (network.gateway_mac == mac).then(|| "the gateway".to_owned()).or_else(container)?;
+            Some(if network.id == *told { whose } else { format!("{whose} of network `{}`", network.name) })
+        };
+        self.networks.get(told).and_then(of).or_else(|| self.networks.values().find_map(of))
     }
 
     /// The name of the container that has an endpoint of the network.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipam::{Lease, LeaseTable};
-use model::{Container, Endpoint, Network, NetworkId};
+use model::{Container, Endpoint, MacAddress, Network, NetworkId};
 use store::Revision;
 
 use super::{World, entries::NetworkEntry};
@@ -21,6 +21,12 @@ impl World {
         self.check_parent(&network)?;
         self.insert_network(network, false);
         Ok(())
+    }
+
+    /// The MAC address of a new network's gateway: the one that belongs to its address, unless somebody has it.
+    pub(crate) fn free_gateway_mac(&self, id: &NetworkId, address: IpAddr) -> MacAddress {
+        let derived = MacAddress::of(address);
+        if self.holder_of_mac(derived, id).is_none() { derived } else { id.mac() }
     }
 
     /// The network has been committed.
