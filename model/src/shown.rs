@@ -4,18 +4,35 @@ use std::{
     error::Error,
     fmt::{self, Write as _},
     iter::successors,
+    ops::RangeInclusive,
 };
 
-/// A text that does nothing to a terminal: every control character is escaped, line feeds included.
+/// A text that does nothing to a terminal: every control character is escaped, line feeds included, and so is what is
+/// not seen and changes the order or the look of what is (Unicode's line and paragraph separators, and its format
+/// characters for direction and joining: UAX #9, "Trojan Source", CVE-2021-42574).
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| {
-            if character.is_control() { write!(f, "{}", character.escape_debug()) } else { f.write_char(character) }
+        self.0.chars().try_for_each(|character| match character {
+            _ if is_unseen(character) => write!(f, "{}", character.escape_unicode()),
+            _ if character.is_control() => write!(f, "{}", character.escape_debug()),
+            _ => f.write_char(character),
         })
     }
+}
+
+/// Whether it is not seen itself.
+fn is_unseen(character: char) -> bool {
+    const UNSEEN: [RangeInclusive<char>; 5] = [
+        '\u{61c}'..='\u{61c}',
+        '\u{200b}'..='\u{200f}',
+        '\u{2028}'..='\u{202e}',
+        '\u{2060}'..='\u{206f}',
+        '\u{feff}'..='\u{feff}',
+    ];
+    UNSEEN.iter().any(|range| range.contains(&character))
 }
 
 /// Why an error happened, from the nearest cause to the farthest.
@@ -51,6 +68,7 @@ mod tests {
             ("é `a` \"b\" \\", "é `a` \"b\" \\"),
             ("\u{1b}[2J\r\n\t\0", "\\u{1b}[2J\\r\\n\\t\\0"),
             ("\u{85}\u{9b}1m", "\\u{85}\\u{9b}1m"),
+            ("a\u{202e}b\u{2066}c\u{200b}\u{2028}", "a\\u{202e}b\\u{2066}c\\u{200b}\\u{2028}"),
         ] {
             assert_eq!(Printable(text).to_string(), expected);
         }

@@ -10,10 +10,13 @@ use crate::{
     sample::Unit,
 };
 
+/// What requests took for themselves has been given back by then.
+const SETTLING: Duration = Duration::from_secs(1);
 /// How many containers of a peer are looked at.
 const FEW: usize = 10;
-/// The network that all containers are attached to besides.
-const SECOND: &str = "bench-wide";
+/// The networks that all containers are attached to besides.
+const FURTHER: [(&str, &str); 3] =
+    [("bench-second", "10.102.0.0/16"), ("bench-third", "10.103.0.0/16"), ("bench-fourth", "10.104.0.0/16")];
 
 /// Kibibytes of the daemons.
 pub(crate) struct Idle {
@@ -61,21 +64,32 @@ pub(crate) fn containers(competition: &Competition, idle: &Idle, sleepers: &Resu
     [growth, beside]
 }
 
-/// What one endpoint more for each container makes the daemon grow by. They are taken away again.
+/// What one endpoint more makes the daemon grow by. They are taken away again.
+///
+/// The second of each container fills what the daemon had free after a thousand starts, and is not counted.
 pub(crate) fn endpoints(competition: &Competition, sleepers: &[Sleeper]) -> Row {
     let fabric = &competition.fabric;
-    let measure = || -> Result<f64, Absence> {
-        fabric.make_network(SECOND, "10.102.0.0/16")?;
-        let before = total(&fabric.daemons());
+    let connect = |(network, subnet): (&str, &str)| -> Result<(), Absence> {
+        fabric.make_network(network, subnet)?;
         for sleeper in sleepers {
             interrupt::check()?;
-            fabric.connect(SECOND, &sleeper.id)?;
+            fabric.connect(network, &sleeper.id)?;
         }
-        grown(&before, &fabric.daemons(), sleepers.len())
+        Ok(())
+    };
+    let measure = || -> Result<f64, Absence> {
+        let [second, further @ ..] = FURTHER;
+        connect(second)?;
+        thread::sleep(SETTLING);
+        let before = total(&fabric.daemons());
+        further.into_iter().try_for_each(connect)?;
+        grown(&before, &fabric.daemons(), further.len() * sleepers.len())
     };
     let results = vec![Outcome::once("fabric", measure())];
-    for sleeper in sleepers {
-        let _ = fabric.disconnect(SECOND, &sleeper.id);
+    for (network, _) in FURTHER {
+        for sleeper in sleepers {
+            let _ = fabric.disconnect(network, &sleeper.id);
+        }
     }
     let mut row = Row::new("netd's memory for each endpoint", Unit::Kibibytes, results);
     row.at_most("fabric", 8.0);
@@ -94,8 +108,7 @@ fn of_docker(docker: &Docker) -> Result<(f64, f64), Absence> {
 }
 
 fn grown(before: &Result<f64, Absence>, daemons: &[u32], count: usize) -> Result<f64, Absence> {
-    // What requests took for themselves has been given back by then.
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(SETTLING);
     Ok((total(daemons)? - before.clone()?) / count as f64)
 }
 
