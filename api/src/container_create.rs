@@ -90,6 +90,10 @@ pub struct ContainerCreate {
     /// Whether it is removed as soon as it has exited.
     #[serde(default)]
     pub auto_remove: bool,
+    /// Whether its client starts it at once and waits for its end: then nothing is left of one with `auto_remove` that
+    /// was not started before the daemon ended.
+    #[serde(default)]
+    pub attended: bool,
     /// Whether it is started as well; if that fails, nothing of it is left. Otherwise it waits for its start, so that
     /// a client can attach before its program writes anything.
     #[serde(default)]
@@ -139,6 +143,7 @@ impl ContainerCreate {
             init: false,
             log: LogLimits::default(),
             auto_remove: false,
+            attended: false,
             start: false,
             user: None,
             restart_policy: RestartPolicy::No,

@@ -3,7 +3,7 @@
 use std::{future::ready, sync::Arc};
 
 use model::{ContainerId, ContainerState, NetworkMode};
-use runtime::Exit;
+use runtime::{Exit, Observed};
 use store::Durability;
 
 use crate::{
@@ -82,15 +82,32 @@ impl Daemon {
         if let NetworkMode::Joined { container, .. } = &record.container.mode {
             self.world().join_again(&record.container.name, container)?;
         }
+        let has_begun = record.has_begun();
+        // That one runs which is gone once it has: it must not come back as one that never ran.
+        let ends_once = record.container.auto_remove && !record.attended;
+        let durability = if ends_once { Durability::Durable } else { Durability::Relaxed };
         record.goal = Goal::Running;
         record.restarts = Restarts::default();
         let doing = format!("start container `{}`", record.container.name);
-        self.commit(doing, record::update_container(&record, Durability::Relaxed)).await?;
+        self.commit(doing, record::update_container(&record, durability)).await?;
         self.world().change_container(&record.container.id, |record| {
             record.goal = Goal::Running;
             record.restarts = Restarts::default();
         });
-        self.launch(&record.container).await
+        let launched = self.launch(&record.container).await;
+        if launched.is_err() && has_begun && self.has_run(&record.container.id).await {
+            return Err(Failure::AlreadyRunning { name: record.container.name.to_string() });
+        }
+        launched
+    }
+
+    /// Whether the container's program has been executed, which is recorded later than it is so.
+    async fn has_run(&self, id: &ContainerId) -> bool {
+        match self.observe(id).await {
+            Ok(Some(Observed::Running { .. })) => true,
+            Ok(Some(Observed::Exited(exit))) => exit.started_at.is_some(),
+            Ok(Some(Observed::Created { .. }) | None) | Err(_) => false,
+        }
     }
 
     /// Starts a container that has ended; its restart policy goes on from `restarts`. If that fails it has ended as

@@ -121,7 +121,7 @@ impl Daemon {
         namespace: Option<NamespaceName>,
         host_ports: &kernel::HostPorts,
     ) -> Result<(Record, Arc<Life>), Failure> {
-        let id = ContainerId::from_bytes(self.random());
+        let (id, attended) = (ContainerId::from_bytes(self.random()), request.attended);
         let name = request.name.unwrap_or_else(|| {
             format!("c-{}", id.short()).parse().expect("a letter, a hyphen and hexadecimal digits are a DNS label")
         });
@@ -200,6 +200,7 @@ impl Daemon {
         let record = Record {
             container,
             goal,
+            attended,
             incarnation,
             started_at: None,
             exit: None,

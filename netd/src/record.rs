@@ -30,6 +30,9 @@ use crate::{
 pub(crate) struct Record {
     pub(crate) container: Container,
     pub(crate) goal: Goal,
+    /// Whether a client waits for it that starts it at once.
+    #[serde(default)]
+    pub(crate) attended: bool,
     /// The run directory it was made with ([`crate::directories::Directories::incarnation`]).
     pub(crate) incarnation: String,
     /// When its program was executed in this run. A crash may lose it, so it is a hint only where no shim answers.
@@ -132,6 +135,11 @@ impl Record {
     /// Whether its program runs, or is about to.
     pub(crate) fn has_begun(&self) -> bool {
         self.goal == Goal::Running && self.exit.is_none()
+    }
+
+    /// Whether it is removed without having run if the daemon ends before its start.
+    pub(crate) fn goes_unstarted(&self) -> bool {
+        self.container.auto_remove && self.attended && self.goal == Goal::Created
     }
 
     /// Whether it is, or is about to be, attached to its networks.

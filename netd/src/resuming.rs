@@ -69,11 +69,12 @@ impl Daemon {
                 let lost = Exit { exit_code: Exit::LOST, started_at: None, finished_at: Timestamp::now() };
                 self.after_exit(id, lost).await
             }
-            // Nobody waits for it any more; or it ran, and what told of that went before its removal was remembered.
-            Some(Observed::Exited(_)) | None if record.container.auto_remove => {
+            // Nobody waits for it any more.
+            Some(Observed::Created { .. } | Observed::Exited(_)) | None if record.goes_unstarted() => {
                 self.take_down(id, Durability::Relaxed).await
             }
-            Some(Observed::Created { .. }) if record.container.auto_remove && record.goal == Goal::Created => {
+            // It ran, and what told of that went before its removal was remembered.
+            Some(Observed::Exited(_)) | None if record.container.auto_remove && record.goal == Goal::Running => {
                 self.take_down(id, Durability::Relaxed).await
             }
             // Its program never ran: what was half made is made anew.

@@ -70,6 +70,32 @@ fn a_job_that_removes_itself_is_not_run_twice() {
 }
 
 #[test]
+fn what_a_person_made_to_remove_itself_waits_for_its_start_through_every_end_of_the_daemon() {
+    let host = Host::new();
+    host.ok(&["network", "create", "web"]);
+    host.ok(&["create", "--rm", "--name", "waits", "--network", "web", "busybox", "echo", "ran"]);
+    let seen = || {
+        let waits = host.json(&["inspect", "waits"]);
+        (waits["id"].clone(), waits["state"].clone(), waits["endpoints"][0]["ipv4"].clone())
+    };
+    let before = seen();
+    host.restart();
+    assert_eq!(seen(), before, "netd was killed");
+    host.terminate();
+    host.start();
+    assert_eq!(seen(), before, "netd was ended");
+    host.reboot();
+    assert_eq!(seen(), before, "the host was");
+    let refused = host.fabric(&["kill", "waits"]).expect_code(1);
+    assert!(refused.stderr.contains("`waits` is not running"), "{refused}");
+    assert_eq!(seen(), before, "there was nothing to kill");
+    assert_eq!(host.ok(&["start", "-a", "waits"]), "ran");
+    eventually("it is gone after its end", || (host.fabric(&["inspect", "waits"]).code == 1).then_some(()));
+    host.restart();
+    assert_eq!(host.fabric(&["inspect", "waits"]).code, 1, "it ran once");
+}
+
+#[test]
 fn a_restart_policy_outlives_a_crash_right_after_the_start() {
     let host = Host::new();
     host.ok(&["create", "--name", "service", "--restart", "always", "busybox", "sleep", "10000"]);

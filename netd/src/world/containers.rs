@@ -149,6 +149,7 @@ impl World {
         entry.record = Record {
             container: Container { mode, ..before },
             goal,
+            attended: false,
             incarnation,
             started_at: None,
             exit: None,

@@ -93,6 +93,7 @@ fn record(world: &World, number: u8, name: &str, network: &Network, publishes: &
     Record {
         container,
         goal: Goal::Running,
+        attended: false,
         incarnation: String::new(),
         started_at: None,
         exit: None,
