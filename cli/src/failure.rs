@@ -1,5 +1,7 @@
 //! Why a command failed, and how a person is told.
 
+mod fate;
+
 use std::{
     error::Error,
     io::{self, ErrorKind, Write},
@@ -10,6 +12,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use api::{ClientError, FrameError};
 use model::{Printable, causes};
+
+pub(crate) use fate::Fate;
 
 use crate::{policy_files::PolicyFailure, template::UnknownKeyError};
 
@@ -23,6 +27,8 @@ const NOT_RUN: u8 = 125;
 const PROGRAM_NOT_EXECUTABLE: u8 = 126;
 /// The exit code of `exec` for a program that the container does not have.
 const PROGRAM_NOT_FOUND: u8 = 127;
+/// What a shell adds to the number of the signal that ended a process.
+const SIGNALLED: u8 = 128;
 /// The exit code a shell shows for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 /// The exit code a shell shows for a process that SIGPIPE ended.
@@ -179,6 +185,14 @@ pub(crate) enum Failure {
         /// The port with its protocol.
         port: String,
     },
+    /// A signal ended a run before its container was started.
+    #[error("interrupted before it was started; {fate}")]
+    BeforeStart {
+        /// The signal's number.
+        signal: u8,
+        /// What became of the container.
+        fate: Fate,
+    },
     /// SIGINT ended the wait for what the daemon does.
     #[error("interrupted{}", after_interruption(.doing, .going_on, .left))]
     Interrupted {
@@ -252,11 +266,12 @@ impl Failure {
             Self::NotRun(inner) => match &**inner {
                 inner if inner.is_usage() => USAGE,
                 Self::Client(error) => error.exit_code().unwrap_or(NOT_RUN),
-                Self::NotStarted { .. } => inner.exit_code(),
+                Self::NotStarted { .. } | Self::BeforeStart { .. } => inner.exit_code(),
                 Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => BROKEN_PIPE,
                 _ => NOT_RUN,
             },
             Self::Interrupted { .. } => INTERRUPTED,
+            Self::BeforeStart { signal, .. } => SIGNALLED + signal,
             // It is told last.
             Self::Several(failures) if matches!(failures.last(), Some(Self::Interrupted { .. })) => INTERRUPTED,
             failure if failure.is_usage() => USAGE,
@@ -304,6 +319,7 @@ impl Failure {
             Self::ManPages { directory, source } if source.kind() == ErrorKind::NotFound => {
                 Some(format!("make it first: mkdir -p {}", directory.display()))
             }
+            Self::BeforeStart { fate, .. } => fate.hint(),
             Self::Lost(container) => Some(format!("see what became of it: fabric inspect {container}")),
             Self::NoTerminal => Some("leave out `--tty`, or `--interactive`".to_owned()),
             Self::NoTerminalFor { hint, .. } => Some((*hint).to_owned()),

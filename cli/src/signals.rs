@@ -61,9 +61,14 @@ impl Signals {
         number
     }
 
-    /// Waits for a signal that ends a process which does not take it.
-    pub(crate) async fn ending(&mut self) {
-        while matches!(self.arrival().await, CONTINUE | WINDOW_CHANGE) {}
+    /// Waits for a signal that ends a process which does not take it, and returns its number.
+    pub(crate) async fn ending(&mut self) -> u8 {
+        loop {
+            match self.arrival().await {
+                CONTINUE | WINDOW_CHANGE => {}
+                number => return number,
+            }
+        }
     }
 
     async fn arrival(&mut self) -> u8 {

@@ -23,8 +23,11 @@ use tokio::{
     time::timeout,
 };
 
+/// What was asked of a daemon, in its order.
+type Seen = Arc<Mutex<Vec<String>>>;
+
 /// A daemon whose one container does `conversation` once it is started; requests are logged without their ids.
-fn running<F>(conversation: impl Fn(Client) -> F + Clone + Send + Sync + 'static) -> (Daemon, Arc<Mutex<Vec<String>>>)
+fn running<F>(conversation: impl Fn(Client) -> F + Clone + Send + Sync + 'static) -> (Daemon, Seen)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -252,4 +255,66 @@ async fn exec_sends_its_order_and_ends_with_the_code_of_its_process() {
 /// Whether the client's input says that the process is to fail.
 async fn is_to_fail(client: &mut Client) -> bool {
     matches!(client.next().await, Some(Frame::Stdin(bytes)) if bytes == b"fail")
+}
+
+/// A daemon that says when it was asked for a container, answers once it is told to, and lets nobody attach.
+fn slow() -> (Daemon, Seen, Arc<Notify>, Arc<Notify>) {
+    let (asked, answers, seen) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+    let (ask, answering, log) = (asked.clone(), answers.clone(), seen.clone());
+    let daemon = Daemon::start(move |request: Request<Incoming>| {
+        let (ask, answering, log) = (ask.clone(), answering.clone(), log.clone());
+        async move {
+            match (request.method().as_str(), request.uri().path()) {
+                ("POST", "/v1/containers") => {
+                    ask.notify_one();
+                    answering.notified().await;
+                    json(201, &container())
+                }
+                ("DELETE", _) => {
+                    log.lock().expect("no panic holds it").push(request.uri().to_string());
+                    answer(204, "")
+                }
+                _ => std::future::pending().await,
+            }
+        }
+    });
+    (daemon, seen, asked, answers)
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_before_its_start_undoes_what_it_created() {
+    let (daemon, seen, asked, answers) = slow();
+    let child = fabric(&daemon, &["run", "busybox"]).spawn().expect("built");
+    timeout(PATIENCE, asked.notified()).await.expect("it asks for a container");
+    rustix::process::kill_process(pid(&child), rustix::process::Signal::INT).expect("it runs");
+    answers.notify_one();
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it ran");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(text(&output.stderr), "error: interrupted before it was started; nothing is left of it\n");
+    let gone = format!("/v1/containers/{}?force=true", container().id);
+    assert_eq!(*seen.lock().expect("no panic holds it"), [gone]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_and_cannot_know_says_so() {
+    use rustix::process::Signal;
+    let cases = [(&["run", "-d", "busybox"][..], "goes on with it"), (&["run", "busybox"], "may have made it")];
+    for (arguments, expected) in cases {
+        let (daemon, _, asked, _) = slow();
+        let mut child = fabric(&daemon, arguments).spawn().expect("built");
+        timeout(PATIENCE, asked.notified()).await.expect("it asks for a container");
+        // Those that come at once count as one.
+        let status = timeout(PATIENCE, async {
+            loop {
+                rustix::process::kill_process(pid(&child), Signal::TERM).expect("it was not waited for");
+                if let Ok(status) = timeout(Duration::from_millis(100), child.wait()).await {
+                    break status.expect("it ran");
+                }
+            }
+        });
+        assert_eq!(status.await.expect("it ends").code(), Some(143), "{arguments:?}");
+        let output = child.wait_with_output().await.expect("it ran");
+        let said = text(&output.stderr);
+        assert!(said.contains(expected) && said.contains("fabric ps -a"), "{arguments:?}: {said}");
+    }
 }

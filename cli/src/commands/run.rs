@@ -10,7 +10,7 @@ use super::create::request;
 use crate::{
     arguments::RunArguments,
     attached::{Finish, Input, Process, pump},
-    failure::Failure,
+    failure::{Failure, Fate},
     output::Output,
     signals::Signals,
     terminal,
@@ -26,18 +26,21 @@ pub(super) async fn run(client: &Client, output: Output, arguments: RunArguments
         (false, false, true) => Input::PassedOn,
         (false, true, interactive) => Input::of_terminal(interactive, Some(detach_keys), || Failure::NoTerminal)?,
     };
-    let request = ContainerCreate { start: detach, ..request(create)? };
-    let container = client.create_container(&request).await?;
+    let request = ContainerCreate { start: detach, attended: !detach, ..request(create)? };
+    let mut signals = Signals::take().map_err(Failure::Signals)?;
+    let container = created(client, &request, &mut signals).await?;
     if detach {
         output.print(&container, || format!("{}\n", container.id))?;
         return Ok(ExitCode::SUCCESS);
     }
     let reference = Reference::from(&container.id);
-    let result = attached(client, &container, &reference, input).await;
+    let result = attached(client, &container, &reference, input, &mut signals).await;
     match &result {
+        Err(Failure::BeforeStart { signal, .. }) => return Err(undone(client, &container, *signal).await),
         // It was started, and goes on without its client.
         Err(Failure::Output(_) | Failure::Lost(_) | Failure::Frames(_)) => {}
-        Err(_) => discard(client, &reference).await,
+        // Whoever asked hears of the failure that kept it from its start.
+        Err(_) => drop(discard(client, &reference).await),
         Ok(finish) => cleared(client, &container, *finish).await,
     }
     result.map(|finish| exit_code(finish, container.name.as_str()))
@@ -54,24 +57,60 @@ pub(super) fn exit_code(finish: Finish, container: &str) -> ExitCode {
     }
 }
 
+/// The container that was asked for. One that is to be attached to is undone if a signal ends the run before; the second
+/// one ends that, too.
+async fn created(client: &Client, request: &ContainerCreate, signals: &mut Signals) -> Result<Container, Failure> {
+    let mut asked = pin!(client.create_container(request));
+    let signal = tokio::select! {
+        biased;
+        made = &mut asked => return Ok(made?),
+        signal = signals.ending() => signal,
+    };
+    if request.start {
+        return Err(Failure::BeforeStart { signal, fate: Fate::GoesOn });
+    }
+    tokio::select! {
+        made = asked => match made {
+            Ok(container) => Err(undone(client, &container, signal).await),
+            Err(ClientError::Problem { .. }) => Err(Failure::BeforeStart { signal, fate: Fate::Undone }),
+            Err(_) => Err(Failure::BeforeStart { signal, fate: Fate::Unknown }),
+        },
+        signal = signals.ending() => Err(Failure::BeforeStart { signal, fate: Fate::Unknown }),
+    }
+}
+
+/// Undoes what a signal kept from its start, and tells what became of it.
+async fn undone(client: &Client, container: &Container, signal: u8) -> Failure {
+    let fate = match discard(client, &Reference::from(&container.id)).await {
+        Ok(()) => Fate::Undone,
+        Err(_) => Fate::Left(container.name.to_string()),
+    };
+    Failure::BeforeStart { signal, fate }
+}
+
 /// Attaches first, then starts, so that not one octet of output is missed.
 pub(super) async fn attached(
     client: &Client,
     container: &Container,
     reference: &Reference,
     input: Input,
+    signals: &mut Signals,
 ) -> Result<Finish, Failure> {
-    let mut stream = client.attach(reference).await?;
+    let mut stream = tokio::select! {
+        stream = client.attach(reference) => stream?,
+        signal = signals.ending() => {
+            return Err(Failure::BeforeStart { signal, fate: Fate::Left(container.name.to_string()) });
+        }
+    };
     if input.is_terminal()
         && let Some(size) = terminal::size()
     {
         // Its program finds a terminal of the right size.
         stream.send(&Frame::Resize(size)).await?;
     }
-    let mut signals = Signals::take().map_err(Failure::Signals)?;
     let process =
         Process::Container { name: container.name.to_string(), reference: reference.clone(), client: client.clone() };
-    let mut pumped = pin!(pump(stream, input, &mut signals, process));
+    let mut pumped = pin!(pump(stream, input, signals, process));
     let mut started = pin!(client.start_container(reference, StartQuery { prepare: false }));
     let ended = tokio::select! {
         started = &mut started => match started {
@@ -95,9 +134,9 @@ pub(super) async fn attached(
     ended
 }
 
-/// Removes a container that was never started; whoever asked hears of the failure that kept it from that.
-async fn discard(client: &Client, reference: &Reference) {
-    let _ = client.remove_container(reference, RemoveQuery { force: true }).await;
+/// Removes a container that was never started.
+async fn discard(client: &Client, reference: &Reference) -> Result<(), ClientError> {
+    client.remove_container(reference, RemoveQuery { force: true }).await
 }
 
 /// Waits until the daemon has seen to what a container that has ended left, unless it runs again by then: the
@@ -121,6 +160,6 @@ async fn unless_ended<T>(said: impl Future<Output = T>) -> Option<T> {
     let mut signals = Signals::take().ok()?;
     tokio::select! {
         said = said => Some(said),
-        () = signals.ending() => None,
+        _ = signals.ending() => None,
     }
 }

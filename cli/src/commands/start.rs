@@ -8,7 +8,7 @@ use super::{
     run::{attached, cleared, exit_code},
     several::each,
 };
-use crate::{arguments::StartArguments, attached::Input, failure::Failure, output::Output};
+use crate::{arguments::StartArguments, attached::Input, failure::Failure, output::Output, signals::Signals};
 
 pub(super) async fn start(client: &Client, output: Output, arguments: StartArguments) -> Result<ExitCode, Failure> {
     if arguments.attach {
@@ -34,9 +34,10 @@ async fn start_attached(client: &Client, arguments: StartArguments) -> Result<Ex
         (false, true) => Input::PassedOn,
         (false, false) => Input::LeftAlone,
     };
+    let mut signals = Signals::take().map_err(Failure::Signals)?;
     // Its shim, which a client is attached to, comes with it.
     let container = client.start_container(reference, StartQuery { prepare: true }).await?;
-    let finish = attached(client, &container, &Reference::from(&container.id), input).await?;
+    let finish = attached(client, &container, &Reference::from(&container.id), input, &mut signals).await?;
     cleared(client, &container, finish).await;
     Ok(exit_code(finish, container.name.as_str()))
 }
