@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use jiff::Timestamp;
 use model::{
     Admin, Announcement, Attachment, Change, Driver, Element, Endpoint, EndpointId, Family, Forwarding, MacAddress,
-    Namespace, Network, NetworkId, Observed, Reach, Scope, Spare, State, Structure, Subnet, diff,
+    Namespace, Network, NetworkId, Observed, Reach, Scope, Spare, State, Structure, Subject, Subnet, diff,
 };
 
 fn network(number: u8, range: &str) -> Network {
@@ -280,7 +280,8 @@ fn a_namespace_that_cannot_be_looked_into_is_left_alone_and_the_rest_is_repaired
     let changes = diff(&wanted, &observed);
     let is_made = |change: &Change| matches!(change, Change::CreateVeth { name, .. } if name == all[0]);
     assert!(changes.iter().any(is_made), "{}", lines(&changes));
-    assert!(changes.iter().all(|change| change.subject() == Some(all[0].as_str())), "{}", lines(&changes));
+    let of_it = Some(Subject::Link(all[0].clone()));
+    assert!(changes.iter().all(|change| change.subject() == of_it), "{}", lines(&changes));
     // One that is to go goes, with its links.
     let mut fewer = intent();
     fewer.segments[0].attachments.remove(1);

@@ -10,7 +10,8 @@ use std::{
 
 use ipnet::IpNet;
 use model::{
-    Admin, Announcement, Change, IfName, Inside, Ipv6, NamespaceName, Route, Scope, State, SubInterface, Tracked, diff,
+    Admin, Announcement, Change, IfName, Inside, Ipv6, NamespaceName, Route, Scope, State, SubInterface, Subject,
+    Tracked, diff,
 };
 use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
@@ -117,11 +118,11 @@ impl Worker {
         let (changes, mut later): (Vec<_>, Vec<_>) = changes.partition(|(_, patience)| *patience == Patience::Done);
         let mut report = Report::default();
         let mut failures = Vec::new();
-        let mut broken: BTreeSet<String> = BTreeSet::new();
+        let mut broken: BTreeSet<Subject> = BTreeSet::new();
         for (change, _) in changes {
             // What stands on something that failed would fail too, or come up unprotected.
-            if change.relies_on().any(|object| broken.contains(object)) {
-                broken.extend(change.subject().map(str::to_owned));
+            if change.relies_on().any(|object| broken.contains(&object)) {
+                broken.extend(change.subject());
                 continue;
             }
             tracing::debug!(%change, "applying");
@@ -141,7 +142,7 @@ impl Worker {
                 }
                 Err(source) => {
                     let fatal = change.guards_all();
-                    broken.extend(change.subject().map(str::to_owned));
+                    broken.extend(change.subject());
                     failures.push(Failure { change, source: Box::new(source) });
                     if fatal {
                         // Nothing may come up without rules, nor be forwarded without the guard.
@@ -150,7 +151,7 @@ impl Worker {
                 }
             }
         }
-        later.retain(|(change, _)| change.relies_on().all(|object| !broken.contains(object)));
+        later.retain(|(change, _)| change.relies_on().all(|object| !broken.contains(&object)));
         if !later.is_empty() {
             let seen = later.iter().filter(|(_, patience)| *patience == Patience::OutOfSight);
             let seen: Vec<Change> = seen.map(|(change, _)| change.clone()).collect();

@@ -1,6 +1,7 @@
 //! One step from a host's state as it is to the state as it should be.
 
 mod settings;
+mod subject;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +12,7 @@ use std::{
 use ipnet::IpNet;
 
 pub use settings::LinkSettings;
+pub use subject::Subject;
 
 use crate::{
     Announcement, Bridge, DataPath, Element, Family, Flows, IfName, Inside, Ipv6, NamespaceName, Passage, Place, Route,
@@ -195,48 +197,6 @@ pub enum Change {
 const MANY: usize = 16;
 
 impl Change {
-    /// The name of the interface or namespace that the change works on. If the change fails, no later change to it may
-    /// be tried.
-    pub fn subject(&self) -> Option<&str> {
-        match self {
-            Self::InstallFirewall { .. }
-            | Self::RemoveElements { .. }
-            | Self::InstallPolicing(_)
-            | Self::ChangePolicing { .. }
-            | Self::ForgetFlows(_)
-            | Self::InstallShortcut { .. }
-            | Self::RemoveShortcut
-            | Self::RemoveStrays(_)
-            | Self::LeaveQuestions
-            | Self::TakeQuestions
-            | Self::AllowForwarding(_) => None,
-            Self::CreateNamespace(name) | Self::PrepareNamespace(name) | Self::RemoveNamespace(name) => {
-                Some(name.as_str())
-            }
-            // Nothing but the namespace has a name that no other has.
-            Self::CreateSubInterface(wanted) | Self::ConfigureSubInterface { wanted, .. } => {
-                Some(wanted.inside.namespace.as_str())
-            }
-            Self::RemoveSubInterface(place) => Some(place.namespace.as_str()),
-            Self::AddElements { of, .. } => of.as_ref().map(IfName::as_str),
-            Self::CreateBridge { name, .. }
-            | Self::CreateVeth { name, .. }
-            | Self::CreateVlan { name, .. }
-            | Self::InheritMtu { name, .. }
-            | Self::SetLink { name, .. }
-            | Self::RemoveLink(name)
-            | Self::AddAddress { name, .. }
-            | Self::RemoveAddress { name, .. }
-            | Self::SetIpv6 { name, .. }
-            | Self::SetLoopbackRouting { name, .. }
-            | Self::OpenPassage { port: name, .. }
-            | Self::ClosePassage(name)
-            | Self::RenameInside { name, .. }
-            | Self::Reacquaint { name, .. }
-            | Self::ConfigureInside { name, .. } => Some(name.as_str()),
-        }
-    }
-
     /// Whether nothing may come up if it fails: without it packets would pass that rules are to keep from it.
     pub fn guards_all(&self) -> bool {
         matches!(
@@ -251,23 +211,6 @@ impl Change {
     /// Whether all works without it, only slower: its failure fails nothing else, and nobody needs to wait for it.
     pub fn is_optional(&self) -> bool {
         matches!(self, Self::InstallShortcut { .. } | Self::OpenPassage { .. } | Self::RemoveStrays(_))
-    }
-
-    /// The names of the interfaces and namespaces that must be in order before the change can be tried, its subject
-    /// included.
-    pub fn relies_on(&self) -> impl Iterator<Item = &str> {
-        let (link, namespace) = match self {
-            Self::CreateVeth { veth, .. } => {
-                (veth.bridge.as_ref(), veth.inside.as_ref().map(|inside| &inside.namespace))
-            }
-            Self::SetLink { settings, .. } => (settings.master.as_ref(), None),
-            Self::CreateSubInterface(wanted) => (Some(&wanted.parent.interface), None),
-            Self::RenameInside { place, .. } => (None, Some(&place.namespace)),
-            Self::ConfigureInside { inside, .. } | Self::Reacquaint { inside, .. } => (None, Some(&inside.namespace)),
-            _ => (None, None),
-        };
-        let link = link.map(IfName::as_str);
-        self.subject().into_iter().chain(link).chain(namespace.map(NamespaceName::as_str))
     }
 }
 

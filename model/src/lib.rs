@@ -49,7 +49,7 @@ mod tracked;
 mod vlan;
 
 pub use capability::{Capability, DroppedCapability, ParseCapabilityError};
-pub use change::{Change, LinkSettings};
+pub use change::{Change, LinkSettings, Subject};
 pub use confinement::Confinement;
 pub use container::{Command, Container, ContainerState, EnvironmentVariable, ParseEnvironmentError, StopPolicy};
 pub use container_port::{ContainerPort, ParseContainerPortError};

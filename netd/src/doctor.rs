@@ -120,7 +120,7 @@ impl Daemon {
         };
         making.extend(self.world().namespaces.unfinished());
         // What is being made for the pool differs from what it will be.
-        let unfinished = |change: &&Change| change.subject().is_some_and(|subject| making.contains(subject));
+        let unfinished = |change: &&Change| change.relies_on().any(|object| making.contains(&object));
         let owners = Owners::of(&self.world());
         let mut found: BTreeMap<Part, Vec<Difference>> = BTreeMap::new();
         for change in changes.iter().filter(|change| !unfinished(change)) {

@@ -91,7 +91,7 @@ impl Daemon {
         // What is being made for the pool, or is on its way out with its container, nobody else changed.
         let is_own = |change: &Change| match change {
             Change::RemoveLink(name) => owners.knows(name.as_str()),
-            change => change.subject().is_some_and(|subject| making.contains(subject)),
+            change => change.relies_on().any(|object| making.contains(&object)),
         };
         let told = changes.iter().filter(|change| damage(change) && !is_own(change));
         let told = told.flat_map(|change| differences(change, &owners));

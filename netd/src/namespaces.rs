@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{EndpointId, NamespaceName, Spare};
+use model::{EndpointId, NamespaceName, Spare, Subject};
 
 /// What a namespace is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +82,10 @@ impl SpareNamespaces {
         &self.making
     }
 
-    /// The names of namespaces and interfaces that are being made.
-    pub(crate) fn unfinished(&self) -> BTreeSet<String> {
+    /// The namespaces and interfaces that are being made.
+    pub(crate) fn unfinished(&self) -> BTreeSet<Subject> {
         let ports = self.making.iter().filter_map(|name| self.pairs.get(name)).map(EndpointId::host_interface);
-        self.making.iter().map(ToString::to_string).chain(ports.map(|port| port.to_string())).collect()
+        self.making.iter().cloned().map(Subject::Namespace).chain(ports.map(Subject::Link)).collect()
     }
 
     /// One is being made.
@@ -181,7 +181,8 @@ mod tests {
         assert_eq!(pool.take(Purpose::Bridged), Some(name(1)));
         assert!(pool.begin_up_to(2, &spare(3)).is_some());
         assert!(pool.is_reserved(&name(1)) && !pool.is_reserved(&name(4)));
-        assert_eq!(pool.unfinished(), ["fe-030303030303", "ns-2", "ns-3"].map(str::to_owned).into());
+        let port = Subject::Link("fe-030303030303".parse().expect("literal"));
+        assert_eq!(pool.unfinished(), [port, Subject::Namespace(name(2)), Subject::Namespace(name(3))].into());
     }
 
     #[test]
