@@ -53,7 +53,7 @@ pub struct Network {
     pub gateway_mode: GatewayMode,
     /// Maximum transmission unit of its links, in octets.
     pub mtu: u32,
-    /// Whether a person fixed that, or it follows the uplink's.
+    /// Whether a person fixed that, or it follows the uplink's, or the parent's.
     #[schema(value_type = schema::MtuSource)]
     pub mtu_source: MtuSource,
     /// Whom its containers' names that are not containers' are asked of; empty means the host's resolvers.

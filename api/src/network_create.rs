@@ -70,7 +70,7 @@ pub struct NetworkCreate {
     #[serde(default)]
     #[schema(value_type = Option<schema::GatewayMode>)]
     pub gateway_mode: Option<GatewayMode>,
-    /// Maximum transmission unit, in octets; the uplink's if absent.
+    /// Maximum transmission unit, in octets; the uplink's, or the parent's if it has one, if absent.
     #[serde(default)]
     pub mtu: Option<Mtu>,
     /// Whom its containers' names that are not containers' are asked of; the host's resolvers if empty.

@@ -28,7 +28,7 @@ pub struct NetworkUpdate {
     /// What makes it. No network changes that; it is understood to say so.
     #[schema(value_type = Option<schema::Driver>)]
     pub driver: Option<Driver>,
-    /// Maximum transmission unit, in octets, or `"auto"` for the uplink's.
+    /// Maximum transmission unit, in octets, or `"auto"` for the uplink's, or the parent's if it has one.
     pub mtu: Option<MtuChoice>,
     /// Whether nothing is forwarded from or to it.
     pub internal: Option<bool>,
@@ -85,7 +85,7 @@ pub struct NetworkUpdate {
 pub enum MtuChoice {
     /// This one.
     Fixed(Mtu),
-    /// The uplink's, whatever that is.
+    /// The uplink's, or the parent's, whatever that is.
     Auto(Auto),
 }
 
@@ -135,7 +135,13 @@ impl NetworkUpdate {
         }
     }
 
-    /// The network as it is to become, on a host with this uplink MTU. Who is on it is not looked at.
+    /// Whether it says which MTU the network is to have, be it the one that it has.
+    pub fn asks_for_mtu(&self) -> bool {
+        self.mtu.is_some() || self.options.contains_key("mtu")
+    }
+
+    /// The network as it is to become, where its uplink, or its parent, has this MTU, in octets. Neither who is on it
+    /// nor whether the parent has room for its MTU is looked at.
     ///
     /// # Errors
     /// [`NetworkUpdateError`] says what cannot be had, and why.
@@ -150,7 +156,6 @@ impl NetworkUpdate {
             (mode.is_some(), "a gateway mode"),
             (self.internal.is_some(), "another reach"),
             (self.icc == Some(false), "containers that are kept apart"),
-            (matches!(mtu, Some(MtuChoice::Auto(_))), "an MTU that follows the uplink"),
         ];
         if let Some((_, what)) = what.into_iter().find(|(asked, _)| *asked && network.driver != Driver::Bridge) {
             return Err(NetworkCreateError::NotOfDriver { name: name.clone(), what, driver: network.driver }.into());

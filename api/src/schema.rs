@@ -57,7 +57,7 @@ schemas! {
     MtuSource = {
         "type": "string",
         "enum": ["fixed", "uplink"],
-        "description": "Whether a person fixed an MTU, or it follows the uplink's."
+        "description": "Whether a person fixed an MTU, or it follows the uplink's, or the parent's."
     };
     /// `model::Parent`.
     Parent = {

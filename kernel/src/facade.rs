@@ -1,5 +1,6 @@
 //! The kernel's network as the daemon sees it.
 
+mod host;
 mod policies;
 
 use std::{
@@ -12,15 +13,14 @@ use std::{
     thread,
 };
 
-use ipnet::IpNet;
 use model::{Barrier, Change, IfName, NamespaceName, Scope, State, SubInterfaceKind, Switch};
 use rustix::process::setpriority_process;
 use tokio::{sync::oneshot, task};
 
 use crate::{
-    ConnectionLimit, HostInterface, HostPorts, KernelError, Obstacle, Octets,
+    ConnectionLimit, HostPorts, KernelError, Obstacle, Octets,
     announce::Herald,
-    firewalls, host,
+    firewalls,
     judges::Trust,
     namespace::Namespaces,
     octets, ports,
@@ -230,14 +230,6 @@ impl Kernel {
         .await
     }
 
-    /// The host's interfaces that are not Fabric's, without the loopback interface.
-    ///
-    /// # Errors
-    /// When the kernel does not answer.
-    pub async fn interfaces(&self) -> Result<Vec<HostInterface>, KernelError> {
-        self.run(|worker, _| host::interfaces(&mut worker.route)).await
-    }
-
     /// Whether this kernel can make interfaces for VLANs. Nothing is made.
     ///
     /// # Errors
@@ -296,23 +288,6 @@ impl Kernel {
         .await
     }
 
-    /// What the host's addresses and routes occupy, and the interface each leads through, those of Fabric's own
-    /// interfaces and default routes left out: a new subnet had better not overlap any of it.
-    ///
-    /// # Errors
-    /// When the kernel does not answer.
-    pub async fn host_routes(&self) -> Result<Vec<(IfName, IpNet)>, KernelError> {
-        self.run(|worker, _| host::routes(&mut worker.route)).await
-    }
-
-    /// The same beside running reconciles, which it does not delay, but maybe behind a look at everything.
-    ///
-    /// # Errors
-    /// When the kernel does not answer.
-    pub async fn host_routes_at_leisure(&self) -> Result<Vec<(IfName, IpNet)>, KernelError> {
-        ask(&self.looks, |worker, _| host::routes(&mut worker.route)).await
-    }
-
     /// Chains of other tables that keep Fabric's traffic from passing. Does not wait for a running reconcile.
     ///
     /// # Errors
@@ -335,23 +310,6 @@ impl Kernel {
     /// When the kernel does not answer.
     pub async fn octets(&self) -> Result<BTreeMap<IfName, Octets>, KernelError> {
         task::spawn_blocking(octets::of_bridges).await.unwrap_or(Err(KernelError::Stopped))
-    }
-
-    /// The maximum transmission unit, in octets, of the interface with the default route, of IPv4 or else of IPv6; 1500
-    /// if there is none.
-    ///
-    /// # Errors
-    /// When the kernel does not answer.
-    pub async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        self.run(|worker, _| host::uplink_mtu(&mut worker.route)).await
-    }
-
-    /// The same beside running reconciles, which it does not delay, but maybe behind a look at everything.
-    ///
-    /// # Errors
-    /// When the kernel does not answer.
-    pub async fn uplink_mtu_at_leisure(&self) -> Result<u32, KernelError> {
-        ask(&self.looks, |worker, _| host::uplink_mtu(&mut worker.route)).await
     }
 
     async fn run<T: Send + 'static>(

@@ -195,7 +195,7 @@ pub enum MtuSource {
     /// A person said it.
     #[default]
     Fixed,
-    /// It is that of the interface by which packets leave the host, and follows it.
+    /// It is that of the interface by which packets leave the host, the parent's if there is one, and follows it.
     Uplink,
 }
 

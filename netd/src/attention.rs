@@ -24,9 +24,9 @@ pub(crate) async fn attend(daemon: Arc<Daemon>, mut watch: Watch) {
             }
         };
         if matches!(notice, Notice::Uplink | Notice::Everything)
-            && let Err(failure) = daemon.follow_uplink().await
+            && let Err(failure) = daemon.follow_uplinks().await
         {
-            tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
+            tracing::warn!(failure = chain(&failure), "cannot follow the MTUs of uplinks");
         }
         if matches!(notice, Notice::Addresses | Notice::Everything)
             && let Err(failure) = daemon.follow_host().await

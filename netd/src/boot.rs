@@ -273,7 +273,7 @@ impl Daemon {
         while let Some(resumed) = resuming.join_next().await {
             tell(resumed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
         }
-        tell(self.follow_uplink().await);
+        tell(self.follow_uplinks().await);
     }
 
     /// Removes what belongs to no container: a removal was committed, and the daemon killed before it was done.
@@ -333,8 +333,8 @@ async fn look_again(daemon: Arc<Daemon>) {
         tokio::time::sleep(pause).await;
         let start = Instant::now();
         // A default route that leads elsewhere is not told.
-        if let Err(failure) = daemon.follow_uplink().await {
-            tracing::warn!(failure = chain(&failure), "cannot follow the uplink's MTU");
+        if let Err(failure) = daemon.follow_uplinks().await {
+            tracing::warn!(failure = chain(&failure), "cannot follow the MTUs of uplinks");
         }
         if let Err(failure) = daemon.follow_host().await {
             tracing::warn!(failure = chain(&failure), "cannot follow the host's addresses");

@@ -17,6 +17,7 @@ use crate::{
     events,
     failure::Failure,
     record,
+    uplinks::check_parent_mtu,
     world::World,
 };
 
@@ -29,11 +30,17 @@ impl Daemon {
         update: NetworkUpdate,
     ) -> Result<Network, Failure> {
         let _editing = self.editing.lock().await;
-        let uplink_mtu = self.uplink_mtu().await?;
+        let is_on_parent = self.world().network_by_reference(&name)?.parent.is_some();
+        let uplinks = self.uplinks(is_on_parent).await?;
         let routes = self.host_ranges().await?;
         let plan = |world: &World, network: &Network| {
-            let planned = update.plan(network, uplink_mtu)?;
+            let largest = uplinks.mtu_for(network);
+            let planned = update.plan(network, largest.unwrap_or(network.mtu))?;
             check_ranges(world, network, &planned, &routes)?;
+            // Where somebody made the parent's smaller, all else can be changed all the same.
+            if let Some(largest) = largest.filter(|_| update.asks_for_mtu() || planned.mtu != network.mtu) {
+                check_parent_mtu(&planned, largest)?;
+            }
             Ok(planned)
         };
         let (old, new) = self.world().reserve_update(&name, plan)?;
@@ -58,6 +65,10 @@ impl Daemon {
         }
         self.open_zone(new)?;
         self.listen_for(new).await?;
+        if old.mtu != new.mtu {
+            // No interface has a larger MTU than the one that it sits on.
+            self.settle_vlan(doing.clone(), new).await?;
+        }
         let of_containers = |network: &Network| {
             let Network { mtu, reach, icc, default_route, routes, .. } = network;
             (*mtu, *reach, *icc, *default_route, routes.clone())
@@ -81,27 +92,27 @@ impl Daemon {
         settled
     }
 
-    /// Brings networks that follow the uplink's MTU up to date with it.
-    pub(crate) async fn follow_uplink(self: &Arc<Self>) -> Result<(), Failure> {
+    /// Brings networks that follow the MTU of their uplink, be it the host's or their parent, up to date with it.
+    pub(crate) async fn follow_uplinks(self: &Arc<Self>) -> Result<(), Failure> {
         let follows = |network: &&Network| network.mtu_source == MtuSource::Uplink;
-        if !self.world().networks().any(|network| follows(&network)) {
+        let on_parents: Vec<bool> = self.world().networks().filter(follows).map(|one| one.parent.is_some()).collect();
+        if on_parents.is_empty() {
             return Ok(());
         }
+        let with_parents = on_parents.contains(&true);
         // Almost always nothing is to be changed: that is found out where nobody waits behind it.
-        let seen = self.uplink_mtu_at_leisure().await?;
-        let keeps_up = |network: &Network| network.mtu == MtuSource::following(seen, &network.subnets);
+        let seen = self.uplinks_at_leisure(with_parents).await?;
+        let keeps_up = |network: &Network| network.mtu == seen.followed_by(network);
         if self.world().networks().filter(follows).all(keeps_up) {
             return Ok(());
         }
         let _editing = self.editing.lock().await;
-        let uplink_mtu = self.uplink_mtu().await?;
+        let uplinks = self.uplinks(with_parents).await?;
         let changed: Vec<(Network, Network)> = {
             let world = self.world();
             let following = world.networks().filter(follows);
-            let changed = following.map(|network| {
-                let mtu = MtuSource::following(uplink_mtu, &network.subnets);
-                (network.clone(), Network { mtu, ..network.clone() })
-            });
+            let changed = following
+                .map(|network| (network.clone(), Network { mtu: uplinks.followed_by(network), ..network.clone() }));
             changed.filter(|(old, new)| old != new).collect()
         };
         if changed.is_empty() {

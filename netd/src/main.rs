@@ -52,6 +52,7 @@ mod step;
 mod streams;
 mod unenforced;
 mod upkeep;
+mod uplinks;
 mod view;
 mod world;
 

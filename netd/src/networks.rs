@@ -14,6 +14,7 @@ use crate::{
     events,
     failure::Failure,
     record,
+    uplinks::check_parent_mtu,
     world::World,
 };
 
@@ -26,7 +27,7 @@ impl Daemon {
             Some(parent) => {
                 // Its LAN is where the network is meant to be.
                 routes.retain(|route| route.interface != parent.interface);
-                self.seat(&request.name, parent, plan.mtu).await?
+                self.seat(&request.name, parent).await?
             }
             None => (self.uplink_mtu().await?, None),
         };
@@ -43,11 +44,7 @@ impl Daemon {
                 name: request.name,
                 driver: plan.driver,
                 mtu: plan.mtu.map_or_else(|| MtuSource::following(uplink_mtu, &subnets), api::Mtu::octets),
-                mtu_source: if plan.mtu.is_some() || plan.parent.is_some() {
-                    MtuSource::Fixed
-                } else {
-                    MtuSource::Uplink
-                },
+                mtu_source: if plan.mtu.is_some() { MtuSource::Fixed } else { MtuSource::Uplink },
                 parent: plan.parent,
                 vlan,
                 subnets,
@@ -60,6 +57,7 @@ impl Daemon {
                 labels: request.labels,
                 created_at: Timestamp::now(),
             };
+            check_parent_mtu(&network, uplink_mtu)?;
             world.reserve_network(network.clone())?;
             network
         };
@@ -220,19 +218,6 @@ impl Daemon {
     pub(crate) async fn host_ranges_at_leisure(&self) -> Result<Vec<HostRange>, Failure> {
         ranges(self.kernel.host_routes_at_leisure().await)
     }
-
-    pub(crate) async fn uplink_mtu(&self) -> Result<u32, Failure> {
-        mtu(self.kernel.uplink_mtu().await)
-    }
-
-    /// The same, for who had better not keep anybody waiting.
-    pub(crate) async fn uplink_mtu_at_leisure(&self) -> Result<u32, Failure> {
-        mtu(self.kernel.uplink_mtu_at_leisure().await)
-    }
-}
-
-fn mtu(read: Result<u32, kernel::KernelError>) -> Result<u32, Failure> {
-    read.map_err(|source| Failure::Kernel { doing: "read the uplink's MTU".into(), source: source.into() })
 }
 
 fn ranges(routes: Result<Vec<(IfName, IpNet)>, kernel::KernelError>) -> Result<Vec<HostRange>, Failure> {

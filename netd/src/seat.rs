@@ -8,12 +8,7 @@ use crate::{daemon::Daemon, failure::Failure};
 impl Daemon {
     /// Looks whether a network that is to be created can sit on its parent. Returns how large its packets may be there,
     /// in octets, and the VLAN that the parent's interface is made for, if Fabric makes it.
-    pub(crate) async fn seat(
-        &self,
-        network: &NetworkName,
-        parent: &Parent,
-        asked: Option<api::Mtu>,
-    ) -> Result<(u32, Option<Vlan>), Failure> {
+    pub(crate) async fn seat(&self, network: &NetworkName, parent: &Parent) -> Result<(u32, Option<Vlan>), Failure> {
         let known = self.kernel.interfaces().await.map_err(unasked("list the host's interfaces"))?;
         let (mtu, vlan) = match find(&known, &parent.interface) {
             // Another network may have had it made: it goes with the last one that sits on it.
@@ -23,10 +18,6 @@ impl Daemon {
                 (link.mtu, Some(vlan))
             }
         };
-        if let Some(asked) = asked.map(api::Mtu::octets).filter(|asked| *asked > mtu) {
-            let (network, parent) = (network.clone(), parent.interface.clone());
-            return Err(Failure::ParentMtu { network, parent, asked, mtu });
-        }
         let driver = parent.kind.driver();
         if !self.kernel.knows(parent.kind).await.map_err(unasked("ask the kernel for a driver"))? {
             return Err(Failure::NoFacility { network: network.clone(), driver });

@@ -53,6 +53,11 @@ is_up() {
 has_mtu() {
     ip -o link show "$1" | grep -q " mtu $2 "
 }
+# A network, and its container's first interface.
+have_mtu() {
+    network=$(fabric network inspect "$1" --format '{{.mtu}}')
+    [ "$network" = "$3" ] && inside "$2" ip -o link show eth0 | grep -q " mtu $3 "
+}
 
 start
 fabric image import /guest/busybox.tar busybox
@@ -117,12 +122,20 @@ ip link set lan0 up
 soon from_far "$api4"
 ip link set lan0 mtu 1400
 soon has_mtu lan0.10 1400
+soon have_mtu wire api 1400
+refused 1 fabric network update wire --mtu 1500
+# Its interface can be made anew.
+fabric restart -t 0 api
+soon from_far "$api4"
+have_mtu wire api 1400 || fail "it has another MTU than its network"
 fabric network create small --driver macvlan --opt parent=lan0.30 --subnet 203.0.113.0/24
 has_mtu lan0.30 1400 || fail "another MTU than the parent's"
 same 1400 "$(fabric network inspect small --format '{{.mtu}}')"
 fabric network rm small
 ip link set lan0 mtu 1500
 soon has_mtu lan0.10 1500
+soon have_mtu wire api 1500
+soon have_mtu wire web 1500
 soon from_far "$api4"
 # With nobody who mends it meanwhile.
 stop
@@ -230,6 +243,11 @@ fabric run -d --name api --network wire busybox sleep 1000
 soon from_far "$(address api ipv4)"
 soon from_far "$(address api ipv6)"
 if inside api ping -c 1 -W 2 192.0.2.11 >/dev/null; then fail "it reaches 192.0.2.11"; fi
+for mtu in 1400 1500; do
+    ip link set lan0 mtu $mtu
+    soon has_mtu lan0.10 $mtu
+    soon have_mtu wire api $mtu
+done
 healthy
 fabric rm -f api
 fabric network rm wire

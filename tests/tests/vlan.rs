@@ -23,12 +23,16 @@ hint: did you mean `lan0`? it has: lan0
 error: network `wire` cannot sit on `lan0.4095`: VLANs have numbers from 1 to 4094
 hint: `parent=eth0.10` has an interface made for VLAN 10 of `eth0`; the number has no zeros before it
 error: network `wire` cannot have MTU 9000: its parent `lan0.10` has 1500
-hint: leave the MTU out, or give 1500 or less
+hint: give 1500 or less; a network that is created without an MTU has its parent's and follows it, and so does one that is \
+updated with `--mtu auto`
 error: network `wire` cannot sit on `lan0.10`: interface `blue` is for that VLAN already
 hint: use it: `--opt parent=blue`
 error: network `other` cannot sit on `lan0.10` as ipvlan mode l2 flag bridge: network `more` is there as macvlan mode bridge
 hint: an interface of the host carries macvlan or ipvlan, and ipvlan in one mode and with one flag: choose another interface, \
-or what network `more` has; `fabric network rm more` frees it";
+or what network `more` has; `fabric network rm more` frees it
+error: network `wire` cannot have MTU 1500: its parent `lan0.10` has 1400
+hint: give 1400 or less; a network that is created without an MTU has its parent's and follows it, and so does one that is \
+updated with `--mtu auto`";
     assert_eq!(refused, expected.lines().collect::<Vec<_>>());
 }
 

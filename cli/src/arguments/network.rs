@@ -79,7 +79,7 @@ pub(crate) struct CreateNetworkArguments {
     /// the host) [default: nat].
     #[arg(long, value_name = "MODE")]
     pub(crate) gateway_mode: Option<GatewayMode>,
-    /// The maximum transmission unit, in octets [default: the uplink's].
+    /// The maximum transmission unit, in octets [default: the uplink's, or the parent's].
     #[arg(long, value_name = "OCTETS")]
     pub(crate) mtu: Option<Mtu>,
     /// Ask this server for names that are not containers' [default: the host's]; can be repeated.
@@ -115,7 +115,7 @@ pub(crate) struct UpdateNetworkArguments {
     /// What makes the network: no network changes that.
     #[arg(long, hide = true)]
     pub(crate) driver: Option<Driver>,
-    /// The maximum transmission unit, in octets; auto for the uplink's, whatever that is.
+    /// The maximum transmission unit, in octets; auto for the uplink's, or the parent's, whatever that is.
     #[arg(long, value_name = "OCTETS|auto")]
     pub(crate) mtu: Option<MtuChoice>,
     /// Whether it is without a way out or in.

@@ -4,7 +4,7 @@
 use std::{io, net::IpAddr};
 
 use api::Elsewhere;
-use model::{Driver, Publish, nearest};
+use model::{Driver, IPV6_MTU, Publish, nearest};
 
 use super::{Failure, Noun, Purpose, cause};
 use crate::containers::LEAST_MEMORY;
@@ -144,7 +144,13 @@ impl Failure {
             Self::NoVlans { .. } => {
                 "`modprobe 8021q` brings them, if the kernel was built with CONFIG_VLAN_8021Q".into()
             }
-            Self::ParentMtu { mtu, .. } => format!("leave the MTU out, or give {mtu} or less"),
+            Self::ParentMtu { asked: IPV6_MTU, parent, mtu, .. } if *mtu < IPV6_MTU => {
+                format!("IPv6 takes an MTU of {IPV6_MTU}: give `{parent}` as much, or leave subnets of IPv6 out")
+            }
+            Self::ParentMtu { mtu, .. } => format!(
+                "give {mtu} or less; a network that is created without an MTU has its parent's and follows it, and so does \
+                 one that is updated with `--mtu auto`"
+            ),
             Self::ParentTaken { holder, .. } => {
                 let freeing = freeing(holder.as_str());
                 format!("{freeing}; containers share a parent on networks with another mode than passthru")
