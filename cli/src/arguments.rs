@@ -98,7 +98,10 @@ impl FromStr for Format {
             template if template.contains("{{") => {
                 template.parse().map(Self::Template).map_err(|error| error.to_string())
             }
-            _ => Err("expected `table`, `json`, or a template such as '{{.name}}'".to_owned()),
+            _ => {
+                Err("expected `table`, `json`, `dot` (of `policy matrix`), or a template such as '{{.name}}'"
+                    .to_owned())
+            }
         }
     }
 }

@@ -345,6 +345,10 @@ impl Failure {
             Self::NotStarted { code: PROGRAM_NOT_FOUND, .. } => {
                 Some("name a program that the container has, or its path there".to_owned())
             }
+            // It has no code of its own, neither here nor with shells.
+            Self::NotStarted { message, .. } if message.contains("enter the working directory") => {
+                Some("name a directory that the container has: --workdir DIR".to_owned())
+            }
             Self::NotStarted { code: PROGRAM_NOT_EXECUTABLE, .. } => {
                 Some("name a file that may be executed (`chmod +x`) and was built for this host's processor".to_owned())
             }

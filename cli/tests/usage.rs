@@ -173,3 +173,21 @@ fn a_daemon_that_is_away_is_named_with_a_hint() {
     let run = fabric(&["--socket", "/nonexistent/netd.sock", "run", "busybox"]);
     assert_eq!(run.status.code(), Some(125));
 }
+
+#[test]
+fn what_cannot_be_meant_is_told_in_words_of_what_it_should_be() {
+    for (arguments, expected) in [
+        (&["policy", "history", "foo"][..], "a revision is a number"),
+        (&["policy", "rollback", "1x"], "a revision is a number"),
+        (&["policy", "matrix", "--format", "xml"], "`dot`"),
+        (&["dns", "query", ""], "a value is required"),
+        (&["run", "--ulimit", "foo=1", "busybox"], "nofile, nproc"),
+        (&["run", "--ulimit", "nofile=100:50", "busybox"], "does not exceed the hard one"),
+        (&["run", "-m", "999999999999g", "busybox"], "too large"),
+    ] {
+        let output = fabric(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(expected) && !said.contains("invalid digit"), "{arguments:?}: {said}");
+    }
+}

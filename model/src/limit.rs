@@ -70,6 +70,10 @@ const ULIMITS: [&str; 16] = [
     "stack",
 ];
 
+/// All of [`ULIMITS`].
+const ULIMIT_EXPECTED: &str = "NAME=SOFT[:HARD] with one of these names: as, core, cpu, data, fsize, locks, memlock, \
+    msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack";
+
 impl ByteSize {
     /// So many octets.
     pub const fn from_octets(octets: u64) -> Self {
@@ -91,7 +95,12 @@ impl FromStr for ByteSize {
         let (digits, size) = unit.unwrap_or((&lower, 1));
         let number = digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
         let octets = number.and_then(|number| number.checked_mul(size)).filter(|octets| *octets > 0);
-        octets.map(Self).ok_or_else(|| error(text, "a size", "a number with a unit, such as 512m or 2g"))
+        let is_large = digits.bytes().any(|digit| digit != b'0') && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let expected = match is_large {
+            true => "less than 16777216t, for it is too large",
+            false => "a number with a unit, such as 512m or 2g",
+        };
+        octets.map(Self).ok_or_else(|| error(text, "a size", expected))
     }
 }
 
@@ -170,16 +179,20 @@ impl FromStr for Ulimit {
     type Err = ParseLimitError;
 
     fn from_str(text: &str) -> Result<Self, ParseLimitError> {
-        let fail = || error(text, "a resource limit", "NAME=SOFT[:HARD], such as nofile=1024:4096");
+        let fail_as = |expected| error(text, "a resource limit", expected);
+        let fail = || fail_as("NAME=SOFT[:HARD], such as nofile=1024:4096");
         let value = |text: &str| match text {
             "unlimited" | "-1" => Ok(u64::MAX),
             _ => text.parse().map_err(|_| fail()),
         };
         let (name, values) = text.split_once('=').ok_or_else(fail)?;
-        let resource = ULIMITS.iter().position(|known| *known == name).ok_or_else(fail)? as u8;
+        let resource = ULIMITS.iter().position(|known| *known == name).ok_or_else(|| fail_as(ULIMIT_EXPECTED))? as u8;
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
         let (soft, hard) = (value(soft)?, value(hard)?);
-        if soft > hard { Err(fail()) } else { Ok(Self { resource, soft, hard }) }
+        if soft > hard {
+            return Err(fail_as("a soft limit that does not exceed the hard one"));
+        }
+        Ok(Self { resource, soft, hard })
     }
 }
 
@@ -209,6 +222,19 @@ mod tests {
         }
         for text in ["", "m", "-1", "+1", "0", "1.5g", "1x", "99999999999999999999", "20000000t"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_limit_is_told() {
+        for (text, expected) in [("999999999999g", "too large"), ("20000000t", "too large"), ("0", "a number with")] {
+            let error = text.parse::<ByteSize>().expect_err("no size").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let listed = ULIMITS.join(", ");
+        for (text, expected) in [("foo=1", &*listed), ("nofile=100:50", "does not exceed"), ("core=x", "such as")] {
+            let error = text.parse::<Ulimit>().expect_err("no limit").to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

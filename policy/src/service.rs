@@ -55,7 +55,7 @@ pub enum ParseServiceError {
     #[error(transparent)]
     PortName(#[from] ParsePortNameError),
     /// Not ports.
-    #[error("`{}` is not a port: write NUMBER, FIRST-LAST or a name, and `/tcp`, `/udp` or `/sctp`", shown(.0))]
+    #[error("`{}` is not a port: write NUMBER (1 to 65535), FIRST-LAST or a name, and `/tcp`, `/udp` or `/sctp`", shown(.0))]
     Ports(String),
     /// Not messages of ICMP.
     #[error("`{}` is not a type of ICMP: write `any`, TYPE, TYPE/CODE, or one of: {known}", shown(.text))]

@@ -60,6 +60,7 @@ pub(crate) fn make_directory(root: &Root, path: &Path) -> io::Result<()> {
         // A path that exists by way of links is not made by mkdir_all.
         Err(error) => match root.resolve(path).map_err(io::Error::other)?.reopen(OpenFlags::O_PATH) {
             Ok(file) if file.metadata()?.is_dir() => Ok(()),
+            Ok(_) => Err(io::Error::other("the image has something else than a directory there")),
             _ => Err(io::Error::other(error)),
         },
     }

@@ -52,6 +52,8 @@ fn a_bad_request_is_explained_and_changes_nothing() {
         &["run", "--rm", "--network", "web", "busybox", "no-such-program"],
         &["run", "--rm", "--network", "web", "busybox", "/etc/passwd"],
         &["run", "--rm", "--network", "web", "-w", "tmp", "busybox", "true"],
+        &["run", "--rm", "--network", "web", "-w", "/etc/passwd", "busybox", "true"],
+        &["exec", "-w", "/nope", "api", "true"],
         &["exec", "apy", "true"],
         &["exec", "done", "true"],
         &["run", "--rm", "--env-file", "/no/such/file", "busybox", "true"],

@@ -110,7 +110,7 @@ impl ClientError {
             Self::Connect { source, .. } => Some(
                 match source.kind() {
                     ErrorKind::PermissionDenied => {
-                        "run it as root, or as a member of the group that owns the socket: usermod -aG fabric USER"
+                        who_may(&std::fs::read_to_string("/etc/group").unwrap_or_default())
                     }
                     _ => "start netd, or say where it listens with --socket or FABRIC_SOCKET",
                 }
@@ -120,7 +120,10 @@ impl ClientError {
             Self::Answer { .. } | Self::NotUpgraded { .. } | Self::Refused { .. } => {
                 Some("check that fabric and netd are of one version: fabric version".to_owned())
             }
-            Self::Ended => Some("containers go on without it; once it runs again, ask again".to_owned()),
+            Self::Ended => Some(
+                "containers go on without it; what was asked for may have been done: once it runs again, `fabric ps -a`"
+                    .to_owned(),
+            ),
             Self::Exchange { .. } | Self::Unreadable { .. } => None,
         }
     }
@@ -141,5 +144,24 @@ impl ClientError {
             Self::Problem { problem, .. } => problem.exit_code,
             _ => None,
         }
+    }
+}
+
+/// Who may use the socket on a host with these groups, which are lines of group(5).
+fn who_may(groups: &str) -> &'static str {
+    match groups.lines().any(|group| group.starts_with("fabric:")) {
+        true => "run it as root, or as a member of the group that owns the socket: usermod -aG fabric USER",
+        false => "run it as root; this host has no group for it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_group_that_is_there_is_named() {
+        assert!(who_may("root:x:0:\nfabric:x:900:\n").contains("usermod -aG fabric USER"));
+        assert!(!who_may("root:x:0:\nfabricators:x:900:\n").contains("fabric"));
     }
 }

@@ -1,7 +1,7 @@
 //! Arguments about names.
 
 use api::Reference;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
 
 use crate::objects;
 
@@ -18,6 +18,7 @@ pub(crate) enum DnsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct DnsQueryArguments {
     /// The name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: String,
     /// The type of records: A, AAAA, SRV, PTR, TXT, or TYPE and a number.
     #[arg(value_name = "TYPE", default_value = "A")]

@@ -52,7 +52,7 @@ pub(crate) enum PolicyCommand {
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArguments {
     /// Show what this one changed.
-    #[arg(value_name = "REVISION")]
+    #[arg(value_name = "REVISION", value_parser = revision)]
     pub(crate) revision: Option<u64>,
 }
 
@@ -60,11 +60,16 @@ pub(crate) struct HistoryArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArguments {
     /// Which revision, as `history` lists it; 0 has no policies [default: the one before the last].
-    #[arg(value_name = "REVISION")]
+    #[arg(value_name = "REVISION", value_parser = revision)]
     pub(crate) revision: Option<u64>,
     /// Only say what would change.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// The number of a revision.
+fn revision(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a revision is a number, as `fabric policy history` lists them")
 }
 
 /// `fabric policy apply` and `diff`.

@@ -1,6 +1,6 @@
 //! `fabric inspect`.
 
-use api::{Client, Container, Endpoint};
+use api::{Client, Container, Endpoint, NetworkMode};
 use model::Confinement;
 
 use super::{port::in_force, ps::state, several::show};
@@ -32,7 +32,7 @@ fn render(container: &Container) -> String {
             ["restart", &container.restart_policy.to_string()],
             ["mounts", &joined(mounts(&container.confinement))],
             ["limits", &joined(limits(&container.confinement))],
-            ["network", &container.network_mode.to_string()],
+            ["network", &networks(container)],
             ["ports", &joined(in_force(container))],
             ["labels", &joined(container.labels.iter().map(|(key, value)| format!("{key}={value}")))],
         ]
@@ -70,6 +70,14 @@ fn render(container: &Container) -> String {
         ));
     }
     text
+}
+
+/// Its networks, or what it has in their place.
+fn networks(container: &Container) -> String {
+    match &container.network_mode {
+        NetworkMode::Networks => joined(container.endpoints.iter().map(|endpoint| endpoint.network.to_string())),
+        mode => mode.to_string(),
+    }
 }
 
 /// What appears inside, as `-v` and `--tmpfs` have it.
