@@ -201,3 +201,16 @@ fn a_container_can_live_on_the_least_memory_and_not_on_less() {
         assert_eq!(host.ok(&run), "lives");
     }
 }
+
+#[test]
+fn more_than_a_request_may_say_is_refused_by_its_size() {
+    let host = Host::new();
+    let file = host.path("much.env");
+    let lines = (0..20).map(|number| format!("BIG{number}={}\n", "x".repeat(60_000)));
+    fs::write(&file, lines.collect::<String>()).expect("the directory is ours");
+    let refused = host.fabric(&["run", "--rm", "--env-file", &file.to_string_lossy(), "busybox", "true"]);
+    assert!(
+        refused.code == 125 && refused.stderr.contains("environment together are too long: at most 1 MiB"),
+        "{refused}"
+    );
+}

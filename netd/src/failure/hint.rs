@@ -48,7 +48,11 @@ impl Failure {
             Self::Policies { .. } | Self::PolicyNames { .. } => {
                 "leave one of them out, or take it out of force: `fabric policy rm NAME`".into()
             }
-            Self::NetworkInUse { .. } | Self::ImageInUse { .. } => {
+            Self::NetworkInUse { network, .. } => format!(
+                "take them off it with `fabric network disconnect {network} NAME`, or remove them with `fabric rm`; stopped \
+                 ones count, `fabric ps -a` shows them"
+            ),
+            Self::ImageInUse { .. } => {
                 "remove them first with `fabric rm`; stopped ones count, `fabric ps -a` shows them".into()
             }
             Self::ImageWithNames { .. } => "take one away after the other, by name; with the last the image goes".into(),

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request, rejection},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
@@ -17,9 +17,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let is_of_containers = request.uri().path().starts_with(api::route::CONTAINERS);
         let parsed = tokio::time::timeout(PATIENCE, Json::<T>::from_request(request, state)).await;
         let parsed = parsed.map_err(|_| Failure::Malformed { reason: "its body did not arrive in time".into() })?;
-        parsed.map(|Json(value)| Self(value)).map_err(|rejection| Failure::malformed(&rejection))
+        parsed.map(|Json(value)| Self(value)).map_err(|rejection| match rejection.status() {
+            // What people give without end stands in these.
+            StatusCode::PAYLOAD_TOO_LARGE if is_of_containers => {
+                let reason = "arguments and environment together are too long: at most 1 MiB".into();
+                Failure::Malformed { reason }
+            }
+            _ => Failure::malformed(&rejection),
+        })
     }
 }
 
