@@ -22,8 +22,8 @@ pub use self::{
 };
 use crate::{
     Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
-    DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
-    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges,
+    DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Flow, FlowsQuery, Image, ImportQuery, KillQuery,
+    LogLine, LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges,
     PolicyRevision, PolicyRollback, PolicyWorld, Process, Pruned, PrunedNetworks, Reference, RemoveQuery, Rename,
     StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
 };
@@ -221,6 +221,13 @@ impl Client {
     /// What happened, and with [`EventsQuery::follow`] what happens.
     pub async fn events(&self, query: EventsQuery) -> Result<Lines<Event>, ClientError> {
         let request = self.get(route::EVENTS).with_query(&query);
+        let name = request.name();
+        Ok(Lines::new(name, request.send().await?))
+    }
+
+    /// What rules of policies log, and with [`FlowsQuery::follow`] what they log from now on.
+    pub async fn flows(&self, query: FlowsQuery) -> Result<Lines<Flow>, ClientError> {
+        let request = self.get(route::POLICY_FLOWS).with_query(&query);
         let name = request.name();
         Ok(Lines::new(name, request.send().await?))
     }

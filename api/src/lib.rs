@@ -12,6 +12,7 @@ mod container_create;
 mod dns;
 mod endpoint;
 mod event;
+mod flow;
 mod hint;
 mod host;
 mod image;
@@ -40,6 +41,7 @@ pub use container_create::{ContainerCreate, ContainerCreateError, Elsewhere, Own
 pub use dns::{DnsAnswer, DnsLogEntry, DnsLogQuery, DnsOrigin, DnsQuery, DnsRecord};
 pub use endpoint::{DisconnectQuery, EndpointCreate, ParseEndpointError};
 pub use event::{Event, EventAction, EventKind, EventsQuery, ParseEventActionError, ParseEventKindError};
+pub use flow::{Flow, FlowEnd, FlowsQuery};
 pub use host::{API_VERSION, Check, CheckResult, Difference, Doctor, Status, Version};
 pub use image::{Image, ImportQuery};
 pub use logs::{LogLine, LogsQuery};

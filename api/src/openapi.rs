@@ -11,8 +11,8 @@ use utoipa::{
 
 use crate::{
     Container, ContainerCreate, ContainersPrune, ContainersQuery, DisconnectQuery, DnsAnswer, DnsLogEntry, DnsLogQuery,
-    DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Image, ImportQuery, KillQuery, LogLine,
-    LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges,
+    DnsQuery, Doctor, EndpointCreate, Event, EventsQuery, ExecCreate, Flow, FlowsQuery, Image, ImportQuery, KillQuery,
+    LogLine, LogsQuery, Network, NetworkCreate, NetworkUpdate, NetworksPrune, Policy, PolicyApply, PolicyChanges,
     PolicyRevision, PolicyRollback, PolicyWorld, Problem, Process, Pruned, PrunedNetworks, RemoveQuery, Rename,
     StartQuery, Status, StopQuery, Version, WaitQuery, Waited, route,
 };
@@ -143,6 +143,9 @@ impl Document {
         self.at("post", route::POLICY_ROLLBACK, "Put an earlier revision back in force")
             .takes::<PolicyRollback>()
             .answers::<PolicyChanges>(200);
+        self.at("get", route::POLICY_FLOWS, "What rules with `log` decided or audited, one object per line")
+            .asks::<FlowsQuery>()
+            .lines::<Flow>();
     }
 
     fn at(&mut self, method: &'static str, path: &'static str, summary: &str) -> Operation<'_> {

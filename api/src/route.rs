@@ -71,6 +71,8 @@ pub const POLICY_HISTORY: &str = "/v1/policy/history";
 pub const POLICY_REVISION: &str = "/v1/policy/history/{revision}";
 /// `POST` [`PolicyRollback`](crate::PolicyRollback) → [`PolicyChanges`](crate::PolicyChanges).
 pub const POLICY_ROLLBACK: &str = "/v1/policy/rollback";
+/// `GET` with [`FlowsQuery`](crate::FlowsQuery) → one [`Flow`](crate::Flow) per line.
+pub const POLICY_FLOWS: &str = "/v1/policy/flows";
 /// `DELETE` → 204; the name's slashes and colon are percent-encoded.
 pub const IMAGE: &str = "/v1/images/{name}";
 

@@ -4,6 +4,7 @@ mod confinement;
 mod container;
 mod dns;
 mod event;
+mod flows;
 mod image;
 mod moment;
 mod network;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     },
     dns::{DnsCommand, DnsLogArguments, DnsQueryArguments},
     event::EventsArguments,
+    flows::FlowsArguments,
     image::{ImageCommand, ImportArguments, ListImagesArguments, RemoveImagesArguments},
     network::{
         ConnectArguments, CreateNetworkArguments, DisconnectArguments, ListNetworksArguments, NameServerArgument,
@@ -31,8 +33,8 @@ pub(crate) use self::{
     },
     network_argument::NetworkArgument,
     policy::{
-        ApplyArguments, ExplainArguments, HistoryArguments, ListPoliciesArguments, MatrixArguments, PolicyCommand,
-        PolicyNames, RollbackArguments, SceneArguments, TestArguments,
+        ApplyArguments, AuditArguments, ExplainArguments, HistoryArguments, ListPoliciesArguments, MatrixArguments,
+        PolicyCommand, PolicyNames, RollbackArguments, SceneArguments, TestArguments,
     },
 };
 
@@ -184,6 +186,8 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// Show what happened, and what happens.
     Events(EventsArguments),
+    /// Show the connections that rules of policies log: who asked whom for what, and what became of it.
+    Flows(FlowsArguments),
     /// Show what netd looks after.
     Status,
     /// Hold what should be against what is; exits with 1 if there are problems.

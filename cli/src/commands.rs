@@ -7,6 +7,7 @@ mod dns;
 mod doctor;
 mod events;
 mod exec;
+mod flows;
 mod image;
 mod inspect;
 mod kill;
@@ -82,6 +83,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Rm(rm) => rm::rm(&client, output, rm).await,
         Command::Image(image) => image::image(&client, output, image).await,
         Command::Events(events) => events::events(&client, output, events).await,
+        Command::Flows(flows) => flows::flows(&client, output, flows).await,
         Command::Completion { shell } => completion::completion(shell),
         Command::Man { directory } => completion::man(&directory),
         Command::Status => status::status(&client, output).await,

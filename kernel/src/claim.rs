@@ -59,7 +59,7 @@ impl Claim {
         let mut socket = Socket::open(NETLINK_NETFILTER)?;
         let begun = Instant::now();
         loop {
-            let refusal = match socket.call(Request::new(bind(), 0)) {
+            let refusal = match socket.call(Request::new(bound(GROUP), 0)) {
                 Ok(_) => return Ok(Self { bound: Some(socket) }),
                 // There is no such subsystem (`nfnetlink_rcv_msg` in `net/netfilter/nfnetlink.c`).
                 Err(refusal) if refusal.is(Errno::INVAL) || refusal.is(Errno::OPNOTSUPP) => {
@@ -85,13 +85,19 @@ impl Claim {
     }
 }
 
-fn bind() -> NetfilterMessage {
+/// The request that binds a socket to a group of nfnetlink_log.
+pub(crate) fn bound(group: u16) -> NetfilterMessage {
+    configured(group, DefaultNla::new(NFULA_CFG_CMD, vec![NFULNL_CFG_CMD_BIND]))
+}
+
+/// The request that gives a group of nfnetlink_log, or the socket's binding to it, this setting.
+pub(crate) fn configured(group: u16, setting: DefaultNla) -> NetfilterMessage {
     let inner = NetfilterMessageInner::Other {
         subsys: NetfilterSubsystem::ULog,
         message_type: NFULNL_MSG_CONFIG,
-        attributes: vec![DefaultNla::new(NFULA_CFG_CMD, vec![NFULNL_CFG_CMD_BIND])],
+        attributes: vec![setting],
     };
-    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, GROUP), inner)
+    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, group), inner)
 }
 
 /// The port of the socket that is bound to the group, if one is.

@@ -138,6 +138,12 @@ impl Socket {
         Self { attempts: FEW_ATTEMPTS, objects: MANY_OBJECTS, ..self }
     }
 
+    /// The socket, from which what the kernel tells by itself can be read without waiting.
+    pub(crate) fn into_listener(self) -> io::Result<netlink_sys::Socket> {
+        self.socket.set_non_blocking(true)?;
+        Ok(self.socket)
+    }
+
     /// The socket's address, by which the kernel tells whose request made a change.
     pub(crate) fn port(&self) -> u32 {
         self.port

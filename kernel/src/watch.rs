@@ -215,7 +215,8 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-fn register(socket: netlink_sys::Socket) -> Result<AsyncFd<netlink_sys::Socket>, KernelError> {
+/// Hands a socket to the runtime that the caller runs in.
+pub(crate) fn register(socket: netlink_sys::Socket) -> Result<AsyncFd<netlink_sys::Socket>, KernelError> {
     // SAFETY: the socket owns its descriptor, names the same one whenever it is asked, and closes it when it is
     // dropped, which `AsyncFd` does after it has taken it out of the reactor.
     #[expect(unsafe_code, reason = "that the descriptor stays open and the same is this type's to promise")]
@@ -224,7 +225,7 @@ fn register(socket: netlink_sys::Socket) -> Result<AsyncFd<netlink_sys::Socket>,
 }
 
 /// The messages there are, so that of many changes at once one is told; none if some were lost.
-async fn receive(socket: &AsyncFd<netlink_sys::Socket>) -> Result<Option<Vec<u8>>, KernelError> {
+pub(crate) async fn receive(socket: &AsyncFd<netlink_sys::Socket>) -> Result<Option<Vec<u8>>, KernelError> {
     let mut all = Vec::new();
     loop {
         let mut ready = socket.readable().await.map_err(unwatchable)?;

@@ -26,6 +26,7 @@ use crate::{
     events::Events,
     expiring,
     failure::Failure,
+    flows,
     history::History,
     host_end,
     notify::Manager,
@@ -79,6 +80,7 @@ async fn serve(
     daemon.recover().await;
     daemon.fill_pool();
     tokio::spawn(expiring::expire(daemon.clone()));
+    tokio::spawn(flows::listen(daemon.clone()));
     if attention::is_wanted() {
         tokio::spawn(attention::attend(daemon.clone(), watch));
         tokio::spawn(look_again(daemon.clone()));
@@ -143,6 +145,7 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         _all_remembered: all_remembered,
         metrics: Default::default(),
         events: Events::load(&directories.events()),
+        flows: Default::default(),
         directories,
         config,
         store: Box::new(store),

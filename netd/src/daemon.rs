@@ -15,8 +15,8 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::{
     binds::Binds, clock::Clock, config::Config, directories::Directories, doctor::KnownOverlaps, events::Events,
-    failure::Failure, history::History, mended::Mended, metrics::Metrics, names::Askable, namespaces::Purpose,
-    pending::Pending, step::Steps, world::World,
+    failure::Failure, flows::Flows, history::History, mended::Mended, metrics::Metrics, names::Askable,
+    namespaces::Purpose, pending::Pending, step::Steps, world::World,
 };
 
 /// How long nobody may have to wait for the pool of namespaces to be filled before it is.
@@ -38,6 +38,7 @@ pub(crate) struct Daemon {
     pub(crate) dns: dns::Server,
     pub(crate) steps: Steps,
     pub(crate) events: Events,
+    pub(crate) flows: Flows,
     pub(crate) metrics: Metrics,
     pub(crate) started_at: Timestamp,
     /// Where automatic subnets are cut from.

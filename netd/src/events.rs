@@ -13,13 +13,12 @@ use std::{
 };
 
 use api::{Event, EventAction, EventKind, EventsQuery};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use jiff::Timestamp;
 use model::{Container, Endpoint, Label, Labels, Network};
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::watch;
 
-use crate::{daemon::Daemon, world::World};
+use crate::{daemon::Daemon, follow, world::World};
 
 /// How many events are remembered, and how many octets of them.
 const REMEMBERED: usize = 4096;
@@ -125,34 +124,11 @@ impl Events {
 
     /// The history as a body of one JSON object per line, and with `follow` what happens from then on.
     pub(crate) fn body(daemon: Arc<Daemon>, query: EventsQuery) -> Body {
-        let (lines, receiver) = mpsc::channel::<io::Result<Bytes>>(16);
-        tokio::spawn(async move {
-            let events = &daemon.events;
-            let mut told = events.last.subscribe();
-            let mut sequence = 0;
-            loop {
-                let seen = *told.borrow_and_update();
-                while sequence <= seen {
-                    let (batch, go_on) = events.batch(sequence, query.since);
-                    if go_on == sequence {
-                        break;
-                    }
-                    sequence = go_on;
-                    let text: Vec<u8> = batch.iter().flat_map(line).collect();
-                    if !text.is_empty() && lines.send(Ok(text.into())).await.is_err() {
-                        return;
-                    }
-                }
-                if !query.follow {
-                    return;
-                }
-                tokio::select! {
-                    changed = told.changed() => if changed.is_err() { return },
-                    () = lines.closed() => return,
-                }
-            }
-        });
-        Body::from_stream(ReceiverStream::new(receiver))
+        let told = daemon.events.last.subscribe();
+        follow::body(told, query.follow, move |sequence| {
+            let (events, go_on) = daemon.events.batch(sequence, query.since);
+            (events.iter().flat_map(line).collect(), go_on)
+        })
     }
 
     fn history(&self) -> MutexGuard<'_, History> {

@@ -18,6 +18,8 @@ mod events;
 mod expiring;
 mod failure;
 mod files;
+mod flows;
+mod follow;
 mod history;
 mod host_end;
 mod images;

@@ -76,6 +76,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route(route::POLICY_HISTORY, get(policies::history))
         .route(route::POLICY_REVISION, get(policies::revision))
         .route(route::POLICY_ROLLBACK, post(policies::roll_back))
+        .route(route::POLICY_FLOWS, get(policies::flows))
         .fallback(async |uri: Uri| Failure::no_route(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Failure::no_method(method.as_str(), uri.path()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

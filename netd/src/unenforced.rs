@@ -1,6 +1,6 @@
 //! What policies can say and nobody enforces yet: refused, so that nobody relies on it.
 
-use policy::{Document, DocumentError, Logging, Peer, Policy, Rule};
+use policy::{Document, DocumentError, Peer, Policy, Rule};
 
 use crate::rulebook::told;
 
@@ -13,10 +13,7 @@ pub(crate) fn unenforced(document: &Document) -> Vec<DocumentError> {
 }
 
 fn of_rule(policy: &Policy, rule: &Rule) -> Vec<DocumentError> {
-    let found = [
-        (rule.logging == Logging::On, "`log`"),
-        (rule.peers.iter().any(|peer| matches!(peer, Peer::Names(_))), "`dns`"),
-    ];
+    let found = [(rule.peers.iter().any(|peer| matches!(peer, Peer::Names(_))), "`dns`")];
     let title = policy.title();
     let problem = |what| format!("policy `{title}`: {what} is not enforced yet, so the policy cannot be applied");
     found.into_iter().filter(|(is_there, _)| *is_there).map(|(_, what)| told(&rule.place, problem(what))).collect()

@@ -25,6 +25,10 @@ pub(crate) enum PolicyCommand {
     /// Take policies out of force.
     #[command(visible_alias = "remove")]
     Rm(PolicyNames),
+    /// Say what would be dropped if the rules that audit denied: how many packets that open connections, and whose.
+    ///
+    /// Whose they were is known of rules with `log`, as far as netd remembers it.
+    Audit(AuditArguments),
     /// List what changed the policies, or show what one change was.
     ///
     /// Each `apply`, `rm` and `rollback` that changes something is a revision; the last 100 are kept.
@@ -46,6 +50,14 @@ pub(crate) enum PolicyCommand {
     /// Without --file the policies that are in force are asked, and netd's containers. Of more than 32 endpoints those
     /// that no policy tells apart are one row. With `--format dot` it is a graph for Graphviz.
     Matrix(MatrixArguments),
+}
+
+/// `fabric policy audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    /// Only the rules of these [default: all that are in force].
+    #[arg(value_name = "POLICY", add = objects::policies())]
+    pub(crate) policies: Vec<String>,
 }
 
 /// `fabric policy history`.

@@ -31,6 +31,7 @@ impl Command {
             Self::Top(_) => "Process",
             Self::Prune(_) | Self::Container(_) => "Pruned",
             Self::Events(_) => "Event",
+            Self::Flows(_) => "Flow",
             Self::Status => "Status",
             Self::Doctor(_) => "Doctor",
             Self::Network(command) => match command {
@@ -68,6 +69,8 @@ impl PolicyCommand {
             Self::History(_) => Shown::answer("PolicyRevision"),
             Self::Ls(_) | Self::Inspect(_) => Shown::answer("Policy"),
             Self::Rm(_) => Shown::text(),
+            Self::Audit(_) => Shown::object(&["policy", "rule", "packets"].map(|key| (key, None)))
+                .with("flows", Shown::object(&["from", "to", "packets", "last"].map(|key| (key, None))).list()),
             Self::Explain(_) => explanation,
             Self::Matrix(_) => {
                 Shown::object(&["from", "to", "from_alike", "to_alike", "passes"].map(|key| (key, None)))

@@ -1,5 +1,6 @@
 //! `fabric policy`: what files of policies say, without the daemon, and which are in force.
 
+mod audit;
 mod enforced;
 mod history;
 mod live;
@@ -29,6 +30,7 @@ pub(super) async fn policy(client: &Client, output: Output, command: PolicyComma
         PolicyCommand::Ls(arguments) => done(enforced::list(client, output, arguments).await),
         PolicyCommand::Inspect(names) => done(enforced::inspect(client, output, names).await),
         PolicyCommand::Rm(names) => done(enforced::remove(client, output, names).await),
+        PolicyCommand::Audit(arguments) => done(audit::audit(client, output, arguments).await),
         PolicyCommand::History(arguments) => done(history::history(client, output, arguments).await),
         PolicyCommand::Rollback(arguments) => done(history::roll_back(client, output, arguments).await),
         PolicyCommand::Test(arguments) => test(client, output, arguments).await,

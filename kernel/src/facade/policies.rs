@@ -10,7 +10,7 @@ use model::{DataPath, NamespaceName, Tracked, data_path::CounterName};
 use tokio::task;
 
 use super::{Kernel, ask};
-use crate::{Counted, KernelError, conntrack, policing};
+use crate::{Counted, FlowLog, KernelError, conntrack, flow_log, policing};
 
 impl Kernel {
     /// Whether the kernel would take this as its table of policies, where `bridged` with what passes from port to port
@@ -28,6 +28,14 @@ impl Kernel {
     /// When the kernel does not answer.
     pub async fn policy_counters(&self) -> Result<BTreeMap<CounterName, Counted>, KernelError> {
         ask(&self.looks, |worker, _| policing::counters::read(&mut worker.netfilter)).await
+    }
+
+    /// Tells from now on what rules log.
+    ///
+    /// # Errors
+    /// When another program reads it.
+    pub async fn flow_log(&self) -> Result<FlowLog, KernelError> {
+        FlowLog::new(self.run(|_, _| flow_log::open()).await?)
     }
 
     /// Deletes the conntrack entries of connections of which this is true: what is sent over them is judged anew.

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::Family;
 
+/// Of what a rule logs so many in a second are told: who sends more gives `netd` no more to do.
+const LOGGED: u32 = 1000;
+
 impl DataPath {
     /// The commands that make all of it in a table of the family `inet`, which they make, too. They are one transaction
     /// of `nft -f`. No word of its language, such as `policy`, can be the table's name.
@@ -164,7 +167,9 @@ fn rule_text(ChainRule { matches, then }: &ChainRule, chain: &dyn fmt::Display) 
             format!("limit rate over {connections}/{per} burst {connections} packets drop")
         }
         Then::DropOverConnections(connections) => format!("ct count over {connections} drop"),
-        Then::Log => format!("log prefix \"{chain}\" group {LOG_GROUP}"),
+        Then::Log => {
+            format!("limit rate {LOGGED}/second burst {LOGGED} packets log prefix \"{chain}\" group {LOG_GROUP}")
+        }
         Then::Count(counter) => format!("counter name {counter}"),
     };
     matches.chain([then]).collect::<Vec<_>>().join(" ")

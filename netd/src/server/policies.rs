@@ -1,14 +1,19 @@
 //! Requests about policies.
 
-use api::{PolicyApply, PolicyRollback};
-use axum::{Json, extract::State, http::StatusCode};
+use api::{FlowsQuery, PolicyApply, PolicyRollback};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 
 use super::{
     Shared,
-    request::{JsonBody, Parameter},
+    request::{JsonBody, Parameter, Query},
     undisturbed,
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, flows::Flows};
 
 pub(super) async fn list(State(daemon): Shared) -> Json<Vec<api::Policy>> {
     Json(daemon.list_policies().await)
@@ -53,4 +58,8 @@ pub(super) async fn roll_back(
     JsonBody(request): JsonBody<PolicyRollback>,
 ) -> Result<Json<api::PolicyChanges>, Failure> {
     undisturbed(daemon.roll_policies_back(request)).await.map(Json)
+}
+
+pub(super) async fn flows(State(daemon): Shared, Query(query): Query<FlowsQuery>) -> Response {
+    ([(header::CONTENT_TYPE, "application/jsonl")], Flows::body(daemon, query)).into_response()
 }

@@ -229,21 +229,33 @@ impl World {
         (world, seen)
     }
 
+    /// The container that has an address, and the network that it has it on; none if nobody has.
+    pub(crate) fn whose(&self, address: IpAddr) -> Option<(ContainerName, NetworkName)> {
+        let all = self.containers.values().flat_map(|entry| entry.endpoints().map(move |endpoint| (entry, endpoint)));
+        let mut having = all.filter(|(_, endpoint)| addresses(endpoint).any(|own| own == address));
+        having.find_map(|(entry, endpoint)| {
+            Some((entry.record.container.name.clone(), self.network(&endpoint.network)?.name.clone()))
+        })
+    }
+
     /// An endpoint of a container as policies see it; none where its network is not there.
     fn endpoint(&self, endpoint: &Endpoint, entry: &ContainerEntry) -> Option<policy::Endpoint> {
         let network = self.network(&endpoint.network)?;
         let container = &entry.record.container;
-        // With IPv6 it has another address, which it gives itself. Whoever chose one MAC address twice has given it to
-        // two.
-        let link_local = endpoint.ipv6.and(endpoint.mac).map(|mac| IpAddr::from(mac.link_local()));
         Some(policy::Endpoint {
             network: network.name.clone(),
             name: Some(container.name.clone()),
             labels: container.labels.clone(),
-            addresses: endpoint.addresses().chain(link_local).collect(),
+            addresses: addresses(endpoint).collect(),
             ports: container.port_names.iter().map(|(name, port)| (name.clone(), *port)).collect(),
         })
     }
+}
+
+/// All addresses of an endpoint: with IPv6 it has another one, which it gives itself.
+fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+    let link_local = endpoint.ipv6.and(endpoint.mac).map(|mac| IpAddr::from(mac.link_local()));
+    endpoint.addresses().chain(link_local)
 }
 
 /// Whether anything is written about connections of the network's endpoints.

@@ -226,6 +226,16 @@ pub fn counter(policy: &Policy, rule: &Rule) -> Option<CounterName> {
     }
 }
 
+/// The chain that stands for a rule in the log; none of a rule that logs nothing.
+pub fn log_chain(policy: &Policy, rule: &Rule) -> Option<ChainName> {
+    match consequence(policy, rule) {
+        Consequence::Special(prefix) if rule.logging == Logging::On => {
+            Some(ChainName::hashed(prefix, &title_of_rule(policy, rule)))
+        }
+        _ => None,
+    }
+}
+
 fn consequence(policy: &Policy, rule: &Rule) -> Consequence {
     let is_special = rule.logging == Logging::On || rule.rate.is_some() || rule.connections.is_some();
     match (&policy.layer, rule.action) {
