@@ -9,7 +9,7 @@ use api::RuleCounter;
 use jiff::Timestamp;
 use kernel::Counted;
 use model::{NetworkName, data_path::CounterName};
-use policy::{Document, Networks, Rule, Warning, World, counter, warnings};
+use policy::{Document, Networks, Warning, World, warnings};
 
 use crate::{daemon::Daemon, failure::Failure, images::blocking, rulebook::Rulebook};
 
@@ -93,12 +93,13 @@ fn shown(rulebook: &Rulebook, world: &World, now: Timestamp, warnings: &[Warning
 /// nothing.
 fn counters(document: &Document, counted: &BTreeMap<CounterName, Counted>) -> Vec<RuleCounter> {
     let Document::Policy(policy) = document else { return Vec::new() };
-    let counter = |rule: &Rule| {
-        let Counted { packets, octets } = counted.get(&counter(policy, rule)?).copied().unwrap_or_default();
+    let counter = |(place, counter): (usize, CounterName)| {
+        let rule = &policy.rules[place];
+        let Counted { packets, octets } = counted.get(&counter).copied().unwrap_or_default();
         let (which, action) = (format!("{} rule {}", rule.direction, rule.number), rule.action.to_string());
-        Some(RuleCounter { rule: which, action, packets, octets })
+        RuleCounter { rule: which, action, packets, octets }
     };
-    policy.rules.iter().filter_map(counter).collect()
+    policy::counters(policy).into_iter().map(counter).collect()
 }
 
 /// The warnings that stand between where the document begins and where the next one of its file does.

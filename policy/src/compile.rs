@@ -82,7 +82,7 @@ use crate::{
 use draft::{Draft, Entrance};
 use roster::{Element, Found, Roster, Subject, element};
 use rules::Rules;
-pub use rules::{counter, log_chain};
+pub use rules::{counters, log_chain};
 
 /// The data path of these policies for whoever there is at this moment.
 ///

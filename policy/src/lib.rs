@@ -53,7 +53,7 @@ mod warnings;
 mod world;
 
 pub use block::{AddressBlock, AddressBlockError};
-pub use compile::{Compilation, compile, counter, log_chain};
+pub use compile::{Compilation, compile, counters, log_chain};
 pub use dns_name::{DnsName, DnsPattern, ParseDnsNameError};
 pub use document::{Document, DocumentError, parse};
 pub use evaluate::{Decision, Reason, Verdict, evaluate};

@@ -118,6 +118,13 @@ fn what_a_rule_audits_is_counted_and_let_through() {
     let _third = stage.host.run("three", "web", &["-l", "app=server"], &SLEEP);
     assert_eq!(stage.counted(), 6);
 
+    // A rule before it takes the number, and nothing else.
+    stage.apply("action: allow, from: [{names: [nobody]}], connections: 9}\n- {action: audit, from: [{names: [one]}]");
+    let shown = stage.host.json(&["policy", "inspect", "shop"]);
+    let counted = |at: usize| (shown["counters"][at]["rule"].clone(), shown["counters"][at]["packets"].clone());
+    assert_eq!(counted(0), ("ingress rule 1".into(), 0.into()), "{shown:#}");
+    assert_eq!(counted(1), ("ingress rule 2".into(), 6.into()), "{shown:#}");
+
     stage.apply("action: deny, from: [{names: [one]}]");
     assert_eq!((stage.count(one, 2), stage.count(two, 1)), (0, 1), "denied, it is not let through");
 }

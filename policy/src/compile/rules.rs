@@ -1,6 +1,6 @@
 //! The rules of one direction, numbered in the order in which they are asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{
@@ -38,6 +38,8 @@ struct Clause {
     /// The number of its policy, and its own there; none of what stands for one.
     place: Option<(usize, usize)>,
     then: Consequence,
+    /// Where it counts, if it does.
+    counter: Option<CounterName>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +71,14 @@ impl Rules {
     pub(super) fn new(policies: &Policies, direction: Direction, now: Timestamp) -> Self {
         let all = policies.policies();
         let (mut clauses, mut of_policy) = (Vec::new(), vec![Vec::new(); all.len()]);
+        let mut counters: Vec<_> = all.iter().map(counters).collect();
         let mut add = |number: usize, place: usize| {
             let (policy, rule) = (&all[number], &all[number].rules[place]);
             if rule.direction == direction && !rule.has_expired(now) {
                 of_policy[number].push(clauses.len());
                 let title = title_of_rule(policy, rule);
-                clauses.push(Clause { title, place: Some((number, place)), then: consequence(policy, rule) });
+                let counter = counters[number].remove(&place);
+                clauses.push(Clause { title, place: Some((number, place)), then: consequence(policy, rule), counter });
             }
         };
         policies.tiered_numbers().iter().for_each(|(policy, rule)| add(*policy, *rule));
@@ -83,7 +87,7 @@ impl Rules {
         }
         if direction == Direction::Ingress {
             let then = Consequence::Plain(Effect::Allow);
-            clauses.push(Clause { title: "the own host".to_owned(), place: None, then });
+            clauses.push(Clause { title: "the own host".to_owned(), place: None, then, counter: None });
         }
         let mut subjects = Index::default();
         for (number, policy) in all.iter().enumerate() {
@@ -151,8 +155,10 @@ impl Rules {
     /// The chain that says what becomes of what a rule matches, where that is more than one verdict, and the counter
     /// that it counts in.
     pub(super) fn special(&self, number: usize) -> Option<(ChainName, Chain, CounterName)> {
-        let Clause { title, then: Consequence::Special(prefix), .. } = &self.clauses[number] else { return None };
-        let rule = self.rule(number)?;
+        let Clause { title, then: Consequence::Special(prefix), counter, .. } = &self.clauses[number] else {
+            return None;
+        };
+        let (rule, counter) = (self.rule(number)?, counter.clone()?);
         let verdict = match rule.action {
             Action::Audit => None,
             Action::Deny => Some(PacketVerdict::Drop),
@@ -163,7 +169,6 @@ impl Rules {
             rule.rate.map(|rate| Then::DropOverRate(rate.connections, rate.per)),
             rule.connections.map(Then::DropOverConnections),
         ];
-        let counter = CounterName::hashed(title);
         let count = [Then::Count(counter.clone())];
         let rules = limits.into_iter().flatten().chain(log).chain(count).chain(verdict.map(Then::Verdict));
         let rules = rules.map(|then| ChainRule::new([], then)).collect();
@@ -218,12 +223,23 @@ impl Rules {
     }
 }
 
-/// The counter of the connections that a rule decides, or audits; none of a rule that counts nothing.
-pub fn counter(policy: &Policy, rule: &Rule) -> Option<CounterName> {
-    match consequence(policy, rule) {
-        Consequence::Plain(_) => None,
-        Consequence::Special(_) => Some(CounterName::hashed(&title_of_rule(policy, rule))),
-    }
+/// The counters of the packets that a policy's rules decide or audit, by the places of the rules in it; none of a rule
+/// that counts nothing. What a rule says makes its counter, not its number: so it stays where another rule comes before
+/// it, and is another where it says something else. Of several that say the same each has its own.
+pub fn counters(policy: &Policy) -> BTreeMap<usize, CounterName> {
+    let mut alike: BTreeMap<String, usize> = BTreeMap::new();
+    let counting = policy.rules.iter().enumerate().filter(|(_, rule)| is_special(policy, rule));
+    let counter = |(place, rule): (usize, &Rule)| {
+        let Rule { direction, order, action, peers, services, logging, rate, connections, expires, .. } = rule;
+        let said = format!(
+            "{}, {direction} {order} {action} {peers:?} {services:?} {logging:?} {rate:?} {connections:?} {expires:?}",
+            title(policy)
+        );
+        let number = alike.entry(said.clone()).or_default();
+        *number += 1;
+        (place, CounterName::hashed(&format!("{said} {number}")))
+    };
+    counting.map(counter).collect()
 }
 
 /// The chain that stands for a rule in the log; none of a rule that logs nothing.
@@ -234,6 +250,10 @@ pub fn log_chain(policy: &Policy, rule: &Rule) -> Option<ChainName> {
         }
         _ => None,
     }
+}
+
+fn is_special(policy: &Policy, rule: &Rule) -> bool {
+    matches!(consequence(policy, rule), Consequence::Special(_))
 }
 
 fn consequence(policy: &Policy, rule: &Rule) -> Consequence {
