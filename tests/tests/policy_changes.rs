@@ -84,8 +84,8 @@ fn what_is_not_enforced_is_refused_and_nothing_of_the_rest_applied() {
     stage.host.ok(&[&create, &subnet[..]].concat());
     let good = policy("good", "action: deny");
     for (rule, told) in [
-        ("action: allow, to: [{dns: api.example.com}]", "`dns` is not enforced yet"),
-        ("action: allow, to: [{dns: '*.example.com'}], log: true", "`dns` is not enforced yet"),
+        ("action: allow, to: [{dns: [api.example.com]}]", "`dns` is not enforced yet"),
+        ("action: allow, to: [{dns: ['*.example.com']}], log: true", "`dns` is not enforced yet"),
     ] {
         let file = stage.file(&format!("{good}---\n{}", policy("bad", rule).replace("ingress", "egress")));
         for command in ["apply", "diff"] {
