@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use api::{EventAction, Signal, Until};
 use model::{ContainerId, ContainerState};
-use runtime::Observed;
 use store::Durability;
 
 use crate::{daemon::Daemon, failure::Failure, life::Life, record::Record};
@@ -72,12 +71,6 @@ impl Daemon {
     /// Sends a signal to the container's first process. SIGKILL counts as a stop; with any other a program may go on.
     pub(crate) async fn kill_container(self: Arc<Self>, reference: &str, signal: Signal) -> Result<(), Failure> {
         let (id, life) = self.container(reference)?;
-        // Seen anew: of one that has just been started it is not known yet.
-        if life.state() == ContainerState::Created
-            && matches!(self.observe(&id).await?, None | Some(Observed::Created { .. }))
-        {
-            return Err(Failure::NotRunning { name: reference.to_owned() });
-        }
         let is_stop = signal == Signal::kill() && matches!(life.state(), ContainerState::Running { .. });
         let is_news = is_stop && self.note_stop(&id, &life).await?;
         match self.signal(&id, reference, signal.number().into()).await {
