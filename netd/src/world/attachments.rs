@@ -109,10 +109,18 @@ impl World {
         self.life(self.holders.get(endpoint)?)
     }
 
-    /// All that the kernel has of the container, endpoints that it is leaving included; none of one that lives in the
-    /// host's namespace.
+    /// All that the kernel has of the container, endpoints that it is leaving included, or of the one whose network it
+    /// shares: the last of those who live in a namespace takes all of it along, and what sits there on one of the host's
+    /// interfaces would go some time after the namespace. None of one that lives in the host's namespace.
     pub(crate) fn scope_of(&self, container: &Container) -> Option<Scope> {
         let namespace = container.mode.namespace()?;
+        let container = match &container.mode {
+            NetworkMode::Joined { .. } => {
+                let inhabitant = self.inhabited.get(namespace).and_then(|id| self.record(id));
+                inhabitant.map_or(container, |record| &record.container)
+            }
+            NetworkMode::Own { .. } | NetworkMode::Host => container,
+        };
         let mut attachments = self.attachments(container);
         let leaving = self.containers.get(&container.id).map(|entry| entry.record.leaving.as_slice());
         attachments.extend(leaving.unwrap_or_default().iter().map(|endpoint| Attachment {

@@ -74,11 +74,12 @@ fn a_namespace_stands_while_anybody_lives_in_it_and_its_owner_comes_back_to_it()
     let within = |world: &World, id: &ContainerId| {
         let scope = world.scope_of(&world.record(id).expect("it is there").container).expect("a namespace");
         let state = world.desired(&scope);
-        (state.namespaces.len(), state.veths.len())
+        (state.namespaces.len(), state.veths.len(), scope.attachments().len())
     };
-    assert_eq!((within(&world, &owner), within(&world, &sharer)), ((1, 1), (1, 0)));
+    assert_eq!((within(&world, &owner), within(&world, &sharer)), ((1, 1, 1), (1, 1, 1)));
     world.record_exit(&owner, exit()).expect("news");
-    assert_eq!((within(&world, &owner), within(&world, &sharer)), ((1, 0), (1, 0)), "it stands for its sharer");
+    let last = "it stands for its sharer, who may be the last to see to what is in it";
+    assert_eq!((within(&world, &owner), within(&world, &sharer)), ((1, 0, 1), (1, 0, 1)), "{last}");
     let fresh = || Some("ns-9".parse().expect("literal"));
     let again = world
         .revive_container(&owner, Goal::Running, fresh(), "boot".to_owned(), Restarts::default())
