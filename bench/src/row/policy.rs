@@ -4,11 +4,6 @@ use std::{
     cell::Cell,
     fmt::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -155,31 +150,25 @@ fn load_iptables(host: &Place, size: usize) -> Result<(), Absence> {
     feed(&mut host.command("iptables-restore"), &text).map(drop)
 }
 
-/// Connections opened in a second, one after the other, each torn down at once.
+/// Connections opened in a second, one after the other, each accepted and then torn down at once: so none waits for one
+/// before it.
 fn connections(Pair { ends: [server, client], .. }: &Pair) -> Result<f64, Absence> {
     let said = |error: std::io::Error| error.to_string();
     let address = format!("{}:{PORT}", server.address).parse::<SocketAddr>().map_err(|error| error.to_string())?;
     let listener = enter(server.pid, move || TcpListener::bind(address).map_err(said))?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let accepting = thread::spawn(move || while listener.accept().is_ok() && !stopped.load(Ordering::Relaxed) {});
     let open = move || -> Result<f64, Absence> {
-        let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(5));
         let (start, mut count) = (Instant::now(), 0_u32);
         while start.elapsed() < WHILE {
-            let stream = connect().map_err(said)?;
+            let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map_err(said)?;
+            let accepted = listener.accept().map_err(said)?;
             // Its port is free at once.
             set_socket_linger(&stream, Some(Duration::ZERO)).map_err(|error| error.to_string())?;
+            drop((stream, accepted));
             count += 1;
         }
-        let rate = f64::from(count) / start.elapsed().as_secs_f64();
-        stop.store(true, Ordering::Relaxed);
-        connect().map(drop).map_err(said)?;
-        Ok(rate)
+        Ok(f64::from(count) / start.elapsed().as_secs_f64())
     };
-    let rate = enter(client.pid, open)?;
-    let _ = accepting.join();
-    Ok(rate)
+    enter(client.pid, open)
 }
 
 /// One that changes one of many rules, and says how long that took.
