@@ -4,7 +4,10 @@
 use std::net::IpAddr;
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket};
-use model::data_path::{ChainName, LOG_GROUP};
+use model::{
+    Family, Protocol,
+    data_path::{ChainName, LOG_GROUP},
+};
 use netlink_packet_core::DefaultNla;
 use netlink_sys::constants::NETLINK_NETFILTER;
 use tokio::io::unix::AsyncFd;
@@ -34,10 +37,7 @@ const GATHERING: u32 = 1;
 
 // Assigned numbers of IP (IANA protocol-numbers).
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
 
 /// The log of one network namespace.
 #[derive(Debug)]
@@ -70,10 +70,10 @@ pub struct Logged {
 /// What a packet asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
-    /// A port of TCP, UDP or SCTP, by the protocol's number; from which and to which.
-    Ports(u8, u16, u16),
-    /// A message of ICMP or ICMPv6, by the protocol's number; its type and code.
-    Message(u8, u8, u8),
+    /// A port of a protocol; from which and to which.
+    Ports(Protocol, u16, u16),
+    /// A message of a family's ICMP; its type and code.
+    Message(Family, u8, u8),
     /// Another protocol, by its number.
     Other(u8),
 }
@@ -132,13 +132,14 @@ fn asked(packet: &[u8]) -> Option<(IpAddr, IpAddr, Service)> {
         LaxNetSlice::Arp(_) => return None,
     };
     let carried = net.ip_payload_ref()?;
-    let protocol = carried.ip_number.0;
-    let asks = match (protocol, carried.payload) {
-        (TCP | UDP | SCTP, [a, b, c, d, ..]) => {
+    let number = carried.ip_number.0;
+    let asks = match (Protocol::from_number(number), number, carried.payload) {
+        (Some(protocol), _, [a, b, c, d, ..]) => {
             Service::Ports(protocol, u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
         }
-        (ICMP | ICMPV6, [kind, code, ..]) => Service::Message(protocol, *kind, *code),
-        _ => Service::Other(protocol),
+        (_, ICMP, [kind, code, ..]) => Service::Message(Family::Ipv4, *kind, *code),
+        (_, ICMPV6, [kind, code, ..]) => Service::Message(Family::Ipv6, *kind, *code),
+        _ => Service::Other(number),
     };
     Some((source, destination, asks))
 }
@@ -161,9 +162,9 @@ mod tests {
         ipv6().udp(6, 53).write(&mut udp, &body).expect("there is memory");
         ipv4().icmpv4_echo_request(1, 1).write(&mut ping, &body).expect("there is memory");
         let packets = [
-            (tcp, one, Service::Ports(TCP, 5, 80)),
-            (udp, other, Service::Ports(UDP, 6, 53)),
-            (ping, one, Service::Message(ICMP, 8, 0)),
+            (tcp, one, Service::Ports(Protocol::Tcp, 5, 80)),
+            (udp, other, Service::Ports(Protocol::Udp, 6, 53)),
+            (ping, one, Service::Message(Family::Ipv4, 8, 0)),
         ];
         for (packet, (source, destination), asks) in packets {
             for length in [packet.len(), 64] {

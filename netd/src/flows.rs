@@ -4,14 +4,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use api::{Flow, FlowEnd, FlowsQuery};
 use axum::body::Body;
 use jiff::Timestamp;
 use kernel::{Logged, Service, Tidings};
-use model::{Protocol, data_path::ChainName};
+use model::{ContainerName, Family, NetworkName, Protocol, data_path::ChainName};
 use policy::{Document, log_chain};
 use tokio::{sync::watch, time::sleep};
 
@@ -19,7 +19,6 @@ use crate::{
     daemon::{Daemon, chain},
     follow,
     rulebook::Rulebook,
-    world::World,
 };
 
 /// How many flows are remembered.
@@ -30,10 +29,8 @@ const BATCH: usize = 256;
 /// word: a child of the last daemon may have its socket a moment longer than itself.
 const PAUSE: Duration = Duration::from_secs(1);
 const WORTH_A_WORD: u32 = 5;
-
-// Assigned numbers of IP (IANA protocol-numbers).
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+/// How often it is told at most that some were lost: who makes more than can be read makes no lines of `netd`'s own log.
+const REPEATED: Duration = Duration::from_secs(60);
 
 /// The newest flows.
 #[derive(Debug)]
@@ -50,6 +47,9 @@ struct Said {
     rule: String,
     place: String,
 }
+
+/// Who has which addresses, on which network.
+type Holders = BTreeMap<IpAddr, (ContainerName, NetworkName)>;
 
 /// What the rules in force log, and what those before them did: a packet of theirs may be on its way.
 #[derive(Default)]
@@ -132,17 +132,23 @@ async fn read(
 ) -> Result<std::convert::Infallible, kernel::KernelError> {
     let mut log = daemon.kernel.flow_log().await?;
     *failures = 0;
+    let mut told: Option<Instant> = None;
     loop {
         match log.next().await? {
             Tidings::Packets(packets) => {
-                let world = daemon.world();
-                book.turn_to(world.rulebook());
                 let time = Timestamp::now();
-                let flows: Vec<Flow> = packets.iter().filter_map(|packet| book.flow(&world, packet, time)).collect();
-                drop(world);
-                daemon.flows.tell(flows.into_iter());
+                let rulebook = daemon.world().rulebook().clone();
+                book.turn_to(&rulebook);
+                let addresses = packets.iter().flat_map(|packet| [packet.source, packet.destination]).collect();
+                let holders = daemon.world().holders_of(&addresses);
+                daemon.flows.tell(packets.iter().filter_map(|packet| book.flow(&holders, packet, time)));
             }
-            Tidings::Lost => tracing::warn!("more was logged by policies than could be read; some flows are not told"),
+            Tidings::Lost => {
+                if told.is_none_or(|told| told.elapsed() > REPEATED) {
+                    tracing::warn!("more was logged by policies than could be read; some flows are not told");
+                    told = Some(Instant::now());
+                }
+            }
         }
     }
 }
@@ -158,13 +164,14 @@ impl Book {
     }
 
     /// What a packet tells; none if no rule says to have logged it.
-    fn flow(&self, world: &World, packet: &Logged, time: Timestamp) -> Option<Flow> {
+    fn flow(&self, holders: &Holders, packet: &Logged, time: Timestamp) -> Option<Flow> {
         let Said { verdict, policy, rule, place } =
             self.said.get(&packet.chain).or_else(|| self.before.get(&packet.chain))?;
         let (protocol, [from, to], message) = match packet.asks {
-            Service::Ports(number, from, to) => (number, [Some(from), Some(to)], None),
-            Service::Message(number, kind, code) => (number, [None, None], Some([kind, code])),
-            Service::Other(number) => (number, [None, None], None),
+            Service::Ports(protocol, from, to) => (protocol.to_string(), [Some(from), Some(to)], None),
+            Service::Message(Family::Ipv4, kind, code) => ("icmp".to_owned(), [None, None], Some([kind, code])),
+            Service::Message(Family::Ipv6, kind, code) => ("icmpv6".to_owned(), [None, None], Some([kind, code])),
+            Service::Other(number) => (protocol_of(number), [None, None], None),
         };
         Some(Flow {
             sequence: 0,
@@ -173,9 +180,9 @@ impl Book {
             policy: policy.clone(),
             rule: rule.clone(),
             place: place.clone(),
-            source: end(world, packet.source, from),
-            destination: end(world, packet.destination, to),
-            protocol: name(protocol),
+            source: end(holders, packet.source, from),
+            destination: end(holders, packet.destination, to),
+            protocol,
             message,
         })
     }
@@ -198,16 +205,12 @@ fn said(rulebook: &Rulebook) -> BTreeMap<ChainName, Said> {
     rulebook.documents().flat_map(|(_, document)| of_document(document)).collect()
 }
 
-fn end(world: &World, address: IpAddr, port: Option<u16>) -> FlowEnd {
-    let (container, network) = world.whose(address).unzip();
+fn end(holders: &Holders, address: IpAddr, port: Option<u16>) -> FlowEnd {
+    let (container, network) = holders.get(&address).cloned().unzip();
     FlowEnd { address, port, container, network }
 }
 
-fn name(protocol: u8) -> String {
-    match (Protocol::from_number(protocol), protocol) {
-        (Some(known), _) => known.to_string(),
-        (None, ICMP) => "icmp".to_owned(),
-        (None, ICMPV6) => "icmpv6".to_owned(),
-        (None, number) => number.to_string(),
-    }
+/// A protocol's name, or its number.
+fn protocol_of(number: u8) -> String {
+    Protocol::from_number(number).map_or_else(|| number.to_string(), |known| known.to_string())
 }

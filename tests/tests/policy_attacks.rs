@@ -248,6 +248,7 @@ fn nobody_has_the_link_local_address_of_somebody_on_another_network() {
         let macs = listed.lines().filter_map(|line| line.split_once("link/ether ")?.1.split(' ').next());
         taken.extend(macs.map(|mac| mac.parse::<MacAddress>().expect("the kernel writes them so")));
     }
+    assert_eq!(taken.len(), 2 * (3 + 1), "three containers and a bridge each: {taken:?}");
     let stance = "{apiVersion: fabric/v1, kind: Stance, metadata: {name: closed}, networks: [closed], ingress: deny}";
     let file = host.path("policies.yaml");
     fs::write(&file, stance).expect("the directory is ours");

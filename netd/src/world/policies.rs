@@ -229,13 +229,19 @@ impl World {
         (world, seen)
     }
 
-    /// The container that has an address, and the network that it has it on; none if nobody has.
-    pub(crate) fn whose(&self, address: IpAddr) -> Option<(ContainerName, NetworkName)> {
-        let all = self.containers.values().flat_map(|entry| entry.endpoints().map(move |endpoint| (entry, endpoint)));
-        let mut having = all.filter(|(_, endpoint)| addresses(endpoint).any(|own| own == address));
-        having.find_map(|(entry, endpoint)| {
-            Some((entry.record.container.name.clone(), self.network(&endpoint.network)?.name.clone()))
-        })
+    /// The containers that have some of these addresses, and the networks that they have them on: all in one look.
+    pub(crate) fn holders_of(&self, asked: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, (ContainerName, NetworkName)> {
+        let mut holders = BTreeMap::new();
+        for entry in self.containers.values() {
+            for endpoint in entry.endpoints() {
+                for address in addresses(endpoint).filter(|address| asked.contains(address)) {
+                    if let Some(network) = self.network(&endpoint.network) {
+                        holders.insert(address, (entry.record.container.name.clone(), network.name.clone()));
+                    }
+                }
+            }
+        }
+        holders
     }
 
     /// An endpoint of a container as policies see it; none where its network is not there.
@@ -253,7 +259,7 @@ impl World {
 }
 
 /// All addresses of an endpoint: with IPv6 it has another one, which it gives itself.
-fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> + use<> {
     let link_local = endpoint.ipv6.and(endpoint.mac).map(|mac| IpAddr::from(mac.link_local()));
     endpoint.addresses().chain(link_local)
 }
