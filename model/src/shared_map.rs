@@ -53,6 +53,22 @@ impl<K: Ord + Hash, V> SharedMap<K, V> {
         None
     }
 
+    /// The last entry whose key is not after this one.
+    pub fn last_at_most(&self, key: &K) -> Option<(&K, &V)> {
+        let (mut tree, mut found) = (self.root.as_deref(), None);
+        while let Some(node) = tree {
+            tree = match key.cmp(&node.key) {
+                Ordering::Equal => return Some((&node.key, &node.value)),
+                Ordering::Less => node.before.as_deref(),
+                Ordering::Greater => {
+                    found = Some((&node.key, &node.value));
+                    node.after.as_deref()
+                }
+            };
+        }
+        found
+    }
+
     /// Whether there is such a key.
     pub fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()

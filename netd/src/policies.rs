@@ -10,7 +10,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
     num::NonZeroU16,
     sync::{
         Arc,
@@ -21,7 +20,7 @@ use std::{
 use api::{PolicyApply, PolicyChange, PolicyChanges, PolicyRequest};
 use jiff::Timestamp;
 use model::{Network, NetworkId, Protocol, Scope, Tracked, data_path::Difference};
-use policy::{Asked, Document, Effect, Flow, Networks, Policies, evaluate, warnings};
+use policy::{Asked, Document, Judge, Networks, Packet, warnings};
 
 use crate::{
     daemon::{Daemon, chain},
@@ -171,19 +170,19 @@ impl Daemon {
     /// Has the kernel know by whom the connections between containers of these networks were opened which the policies
     /// allow. Of those it does not know, nothing is let through any more.
     async fn remember_allowed(&self, networks: &[NetworkId]) -> Result<(), kernel::KernelError> {
-        let (rulebook, of, now, namespaces) = {
+        let (judge, of, namespaces) = {
             let world = self.world();
             let judged = networks.iter().filter(|id| world.network(id).is_some_and(|network| world.is_judged(network)));
             let records = judged.flat_map(|id| world.on_network(id)).filter(|record| record.is_live());
             let namespaces: BTreeSet<_> = records.filter_map(|it| it.container.mode.namespace().cloned()).collect();
-            (world.rulebook().clone(), world.as_judged(), world.now(), namespaces)
+            (world.judge(), world.as_judged(), namespaces)
         };
         let is_allowed = move |tracked: &Tracked| {
             let [from, to] = [tracked.source, tracked.destination].map(|address| of.party_with(address));
             let networks = [from, to].map(|party| party.endpoint().map(|endpoint| &endpoint.network));
             // All others come by where conntrack sees them.
             let is_within = networks[0].is_some() && networks[0] == networks[1];
-            is_within && !is_denied(rulebook.policies(), &of, now, tracked)
+            is_within && !is_denied(&judge, tracked)
         };
         self.kernel.remember_connections(namespaces.into_iter().collect(), is_allowed).await?;
         self.steps.after("allowed flows remembered");
@@ -269,17 +268,17 @@ impl Daemon {
 
     /// The same, in words of the kernel's own.
     pub(crate) async fn forget_denied(&self) -> Result<(), kernel::KernelError> {
-        let (rulebook, world, now) = {
+        let judge = {
             let world = self.world();
-            (world.rulebook().clone(), world.as_judged(), world.now())
+            if world.rulebook().is_empty() {
+                return Ok(());
+            }
+            world.judge()
         };
-        if rulebook.is_empty() {
-            return Ok(());
-        }
         let doubtful = Arc::new(AtomicBool::new(false));
         let doubts = doubtful.clone();
         let is_denied = move |tracked: &Tracked| {
-            let is_denied = is_denied(rulebook.policies(), &world, now, tracked);
+            let is_denied = is_denied(&judge, tracked);
             doubts.fetch_or(is_denied && tracked.picked_up, Ordering::Relaxed);
             is_denied
         };
@@ -362,12 +361,10 @@ fn names(document: &Document, network: &Network) -> bool {
 
 /// Whether policies deny a connection. One that the kernel met with in its middle may have been opened by either end,
 /// so both have to be allowed to.
-fn is_denied(policies: &Policies, world: &policy::World, now: Timestamp, tracked: &Tracked) -> bool {
+fn is_denied(judge: &Judge, tracked: &Tracked) -> bool {
     let denies = |tracked: &Tracked| {
-        let asks = asked(tracked);
-        let party = |address: IpAddr| world.party_with(address);
-        let flow = Flow { from: party(tracked.source), to: party(tracked.destination), asks };
-        evaluate(policies, world, &flow, now).effect() == Effect::Deny
+        let packet = Packet { from: tracked.source, to: tracked.destination, asks: asked(tracked) };
+        judge.run(&packet).is_dropped
     };
     denies(tracked) || tracked.picked_up && denies(&tracked.reversed())
 }

@@ -77,6 +77,7 @@ use model::{
 use crate::{
     policies::Policies,
     rule::Direction,
+    run::Judge,
     world::{Endpoint, World},
 };
 use draft::{Draft, Entrance};
@@ -214,6 +215,11 @@ impl Compilation {
     /// What it has come to, which is the same value until something changes.
     pub fn path(&self) -> &Arc<DataPath> {
         &self.path
+    }
+
+    /// What becomes of packets by it.
+    pub fn judge(&self) -> Judge {
+        Judge::new(self.path.clone(), self.world.host())
     }
 
     /// Has the data path share with another what they have in common, so that what changes from one to the other is

@@ -45,6 +45,7 @@ mod peer;
 mod place;
 mod policies;
 mod rule;
+mod run;
 mod selector;
 mod service;
 mod suite;
@@ -69,6 +70,7 @@ pub use rule::{
     Action, Direction, Effect, Layer, Logging, ParsePolicyNameError, ParseRateError, Policy, PolicyName, Rate, Rule,
     Stance,
 };
+pub use run::{Judge, Packet, Ran};
 pub use selector::{Identity, Requirement, Selector};
 pub use service::{Asked, IcmpMessages, ParseServiceError, Ports, Service};
 pub use suite::{Expectation, Suite};

@@ -43,6 +43,8 @@ proptest! {
             prop_assert!(map.iter().eq(expected));
             prop_assert_eq!(map.len(), expected.len());
             prop_assert!(expected.iter().all(|(key, value)| map.get(key) == Some(value)));
+            let at_most = |key| expected.range(..=key).next_back();
+            prop_assert!((0..64).all(|key| map.last_at_most(&key) == at_most(key)));
             // In whatever order it was made, it is the same.
             prop_assert_eq!(map, &expected.iter().map(|(key, value)| (*key, *value)).collect());
         }

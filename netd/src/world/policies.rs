@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use model::{
     Bridge, ContainerId, ContainerName, DataPath, Endpoint, Family, Network, NetworkName, data_path::Difference,
 };
-use policy::Compilation;
+use policy::{Compilation, Judge};
 
 use super::{World, entries::ContainerEntry};
 use crate::rulebook::Rulebook;
@@ -160,6 +160,13 @@ impl World {
         }
         let (of, seen) = self.judged();
         compiled.insert(Compiled::new(rulebook.clone(), of, seen)).path().clone()
+    }
+
+    /// What becomes of packets by [`World::policing`].
+    pub(crate) fn judge(&self) -> Judge {
+        let path = self.policing();
+        let compiled = self.judgement.compiled.borrow();
+        compiled.as_ref().map_or_else(|| Judge::new(path, []), |compiled| compiled.compilation.judge())
     }
 
     /// Has whoever came, changed or went be judged as they are now. Returns whether that could be told from them alone.

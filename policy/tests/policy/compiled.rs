@@ -1,24 +1,65 @@
 //! Data paths: what they do with packets is what the evaluator says, and a change of one costs what it should.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use model::{
     Family,
-    data_path::{DataPath, Hook, NEIGHBOURS, SetKind},
+    data_path::{ChainName, DataPath, Key, Match, NEIGHBOURS, PacketVerdict, SetKind, Then},
 };
-use policy::{Action, Asked, Decision, Effect, Flow, Logging, Party, Reason, RuleOf, Suite, Syntax, compile, evaluate};
+use policy::{
+    Action, Asked, Decision, Effect, Flow, Judge, Logging, Packet, Reason, RuleOf, Suite, Syntax, compile, evaluate,
+};
 use proptest::prelude::*;
 
 use crate::{
-    interpreter::{Packet, run},
     rig::{self, now},
     scene::{draw, drawn, policies, world},
 };
 
-/// Where the kernel takes what one party sends to another.
-pub(crate) fn hooks(from: &Party<'_>, to: &Party<'_>) -> &'static [Hook] {
-    match (from, to) {
-        (Party::Host { .. }, _) => &[Hook::Output],
-        (_, Party::Host { .. }) => &[Hook::Input],
-        _ => &[Hook::ForwardEgress, Hook::ForwardIngress],
+/// Whether it is as documented: whatever is led to or asked is there, no elements of one set overlap, and no packet can
+/// be led deeper than the kernel goes, or in circles.
+fn assert_sound(path: &DataPath) {
+    for (name, set) in path.sets.iter() {
+        let overlap = |one: &Key, other: &Key| match (one, other) {
+            (Key::Range(a, b), Key::Range(c, d)) => Family::of(*a) == Family::of(*c) && a <= d && c <= b,
+            (Key::Ports(one, a, b), Key::Ports(other, c, d)) => one == other && a <= d && c <= b,
+            (Key::Messages([a, b], [c, d]), Key::Messages([e, f], [g, h])) => a <= f && e <= b && c <= h && g <= d,
+            (one, other) => one == other,
+        };
+        let keys: Vec<_> = set.keys().collect();
+        for (place, key) in keys.iter().enumerate() {
+            assert!(!keys[place + 1..].iter().any(|other| overlap(key, other)), "elements of {name} overlap: {keys:?}");
+        }
+    }
+    fn deep(path: &DataPath, name: &ChainName, depth: usize) {
+        // `NFT_JUMP_STACK_SIZE` of `include/net/netfilter/nf_tables.h`; `goto` takes no place in it, which is not
+        // relied on.
+        assert!(depth <= 16, "{name} is jumped to too deep");
+        let chain = path.chains.get(name).unwrap_or_else(|| panic!("{name} is led to and not there"));
+        let set = |name| path.sets.get(name).unwrap_or_else(|| panic!("{name} is asked and not there"));
+        let follow = |verdict: &PacketVerdict| match verdict {
+            PacketVerdict::Goto(next) | PacketVerdict::Jump(next) => deep(path, next, depth + 1),
+            PacketVerdict::Accept | PacketVerdict::Drop => {}
+        };
+        for rule in &chain.rules {
+            for found in &rule.matches {
+                if let Match::In(_, name) | Match::NotIn(_, name) = found {
+                    set(name);
+                }
+            }
+            match &rule.then {
+                Then::Verdict(verdict) => follow(verdict),
+                Then::Lookup(_, map) => {
+                    let verdicts: BTreeSet<_> = set(map).values().collect();
+                    verdicts.into_iter().for_each(|verdict| follow(verdict.as_ref().expect("a map has verdicts")));
+                }
+                Then::Count(counter) => assert!(path.counters.contains_key(counter), "{counter} is not there"),
+                Then::DropOverRate(..) | Then::DropOverConnections(_) | Then::Log => {}
+            }
+        }
+    }
+    for (name, _) in path.chains.iter().filter(|(_, chain)| chain.hook.is_some()) {
+        deep(path, name, 1);
     }
 }
 
@@ -50,14 +91,17 @@ proptest! {
         world in world(),
         draws in prop::collection::vec(draw(), 50),
     ) {
-        let path = compile(&policies, &world, now());
-        let closed = path.closed();
+        let path = Arc::new(compile(&policies, &world, now()));
+        let closed = Arc::new(path.closed());
+        assert_sound(&path);
+        let [judge, meanwhile] = [&path, &closed].map(|path| Judge::new(path.clone(), world.host()));
         for draw in &draws {
             let (from, to, asks) = drawn(&world, draw);
             let (source, target) = (world.party_with(from), world.party_with(to));
             let flow = Flow { from: source, to: target, asks };
             let verdict = evaluate(&policies, &world, &flow, now());
-            let ran = run(&path, &Packet { from, to, asks, hooks: hooks(&source, &target) });
+            let packet = Packet { from, to, asks };
+            let ran = judge.run(&packet);
             if matches!(asks, Asked::Icmp(Family::Ipv6, kind, _) if NEIGHBOURS.contains(&kind)) {
                 prop_assert!(!ran.is_dropped && ran.counted.is_empty(), "{}", flow);
                 continue;
@@ -65,8 +109,7 @@ proptest! {
 
             let is_denied = verdict.effect() == Effect::Deny;
             prop_assert_eq!(ran.is_dropped, is_denied, "{}\n{}", flow, path.commands("t"));
-            let meanwhile = run(&closed, &Packet { from, to, asks, hooks: hooks(&source, &target) });
-            prop_assert!(meanwhile.is_dropped || !is_denied, "{}\n{}", flow, closed.commands("t"));
+            prop_assert!(meanwhile.run(&packet).is_dropped || !is_denied, "{}\n{}", flow, closed.commands("t"));
             // What egress drops never comes to ingress.
             let mut counted = Vec::new();
             for (_, decision) in verdict.decisions() {
@@ -75,7 +118,8 @@ proptest! {
                     break;
                 }
             }
-            prop_assert_eq!(&ran.counted, &counted, "{}\n{}", flow, path.commands("t"));
+            let told: Vec<&String> = ran.counted.into_iter().filter_map(|counter| path.counters.get(counter)).collect();
+            prop_assert_eq!(told, counted.iter().collect::<Vec<_>>(), "{}\n{}", flow, path.commands("t"));
         }
     }
 

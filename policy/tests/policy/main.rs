@@ -7,7 +7,6 @@ mod errors;
 mod following;
 mod forms;
 mod host;
-mod interpreter;
 mod kubernetes;
 mod matrix;
 mod native;

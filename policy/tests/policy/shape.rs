@@ -2,19 +2,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "the crate has no clock, its tests have")]
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use model::{
     Protocol,
     data_path::{DataPath, Difference, Match, PacketVerdict, Then},
 };
-use policy::{Asked, Compilation, Policies, Suite, Syntax, World, compile};
+use policy::{Asked, Compilation, Judge, Packet, Policies, Suite, Syntax, World, compile};
 
-use crate::{
-    compiled::hooks,
-    interpreter::{Packet, Ran, run},
-    rig::{documents, now, policies},
-};
+use crate::rig::{documents, now, policies};
 
 /// A database, and so many of the web with an address of each family and a named port.
 fn world(web: usize) -> World {
@@ -37,11 +33,10 @@ fn path(text: &str, world: &World) -> DataPath {
     compile(&policies(text), world, now())
 }
 
-/// What a TCP connection to a port meets.
-fn tcp(path: &DataPath, world: &World, from: &str, to: &str, port: u16) -> Ran {
+/// A TCP connection to a port.
+fn tcp(from: &str, to: &str, port: u16) -> Packet {
     let [from, to] = [from, to].map(|text| text.parse::<IpAddr>().expect("literal"));
-    let hooks = hooks(&world.party_with(from), &world.party_with(to));
-    run(path, &Packet { from, to, asks: Asked::Port(Protocol::Tcp, port.try_into().expect("from 1 on")), hooks })
+    Packet { from, to, asks: Asked::Port(Protocol::Tcp, port.try_into().expect("from 1 on")) }
 }
 
 const DATABASE: &str = "apiVersion: networking.k8s.io/v1
@@ -124,10 +119,10 @@ fn how_many_rules_a_packet_meets_depends_on_steps_alone() {
     let met = |web: usize, several: usize| {
         let text: String = (1..=several).map(policy).collect();
         let world = world(web);
-        let path = path(&text, &world);
+        let judge = Judge::new(Arc::new(path(&text, &world)), world.host());
         // From a peer, from a range and from the world: none may, so all steps are asked.
         ["10.0.3.232", "10.1.7.7", "203.0.113.7"].map(|from| {
-            let ran = tcp(&path, &world, from, "10.0.0.2", 9_999);
+            let ran = judge.run(&tcp(from, "10.0.0.2", 9_999));
             assert!(ran.is_dropped, "{from}");
             ran.rules
         })
