@@ -298,17 +298,23 @@ impl DataPath {
     }
 
     /// The same in which whoever is judged can open no connection, nor be called: with all sets, but with maps that
-    /// lead nowhere, and without the chains that they would lead to.
+    /// lead nowhere, and without chains but those that the kernel calls, which lead to no other.
     pub fn closed(&self) -> Self {
         let elements = |name: &SetName, elements: &Elements| match name.kind.is_map() {
             true => Elements::default(),
             false => elements.clone(),
         };
+        let leads =
+            |rule: &&ChainRule| matches!(rule.then, Then::Verdict(PacketVerdict::Jump(_) | PacketVerdict::Goto(_)));
+        let closed = |chain: &Chain| Chain {
+            rules: chain.rules.iter().filter(|rule| !leads(rule)).cloned().collect(),
+            ..chain.clone()
+        };
         let chains = self.chains.iter().filter(|(_, chain)| chain.hook.is_some());
         Self {
             sets: self.sets.iter().map(|(name, set)| (name.clone(), elements(name, set))).collect(),
             counters: self.counters.clone(),
-            chains: chains.map(|(name, chain)| (name.clone(), chain.clone())).collect(),
+            chains: chains.map(|(name, chain)| (name.clone(), closed(chain))).collect(),
         }
     }
 

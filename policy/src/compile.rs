@@ -10,13 +10,15 @@
 //! Four base chains, two for each direction, because the verdict `accept` ends one base chain only: egress is asked
 //! first, and what it lets through is asked for ingress. No packet runs through more of the rest than this:
 //!
-//! * `egress4`, `egress6`, `ingress4`, `ingress6` lead from an endpoint's own address to the chain of its **class**:
-//!   the endpoints of one network that the same policies select in this direction. Endpoints that nothing is said about
-//!   are not in them.
+//! * They lead from an endpoint's own address to the chain of its **class**: the endpoints of one network that the same
+//!   policies select in this direction. Endpoints that nothing is said about have none. Each class has a set of its
+//!   endpoints; where there are many classes, their numbers are found bit by bit first, each in a set of all whose
+//!   number has it. A map from addresses to chains would be one rule; but each element that leads to a chain has the
+//!   kernel validate all that is led to (`nft_table_validate`), which costs what all policies do.
 //! * Before that, a segment of TCP is dropped which is of no connection that is known and opens none: who opened it
 //!   decides, and conntrack would take whoever sends next for that. So it is asked in both directions of whoever is
 //!   judged in either: the end that is not judged may be the next to send.
-//! * Whoever is in them and comes back is dropped. No class lets anybody come back; but while a transaction is
+//! * Whoever has a class and comes back is dropped. No class lets anybody come back; but while a transaction is
 //!   committed the kernel already finds the new element and still has the old rules, among which a chain that comes
 //!   with it is empty.
 //! * The chain of a class jumps to one chain for each of its **steps**, and ends with what becomes of the rest. A step
@@ -27,17 +29,17 @@
 //!   set each, which all rules that name them share; many are one map of the step. What is found leads to a chain that
 //!   says **what may be asked for**: sets of ports, of messages of ICMP, and of targets whose ports have names.
 //!
-//! So how many rules a packet meets depends on how many steps its class has, not on endpoints, on policies, nor on
-//! rules that do the same. Ranges that lie in each other are made disjoint, and each part leads to all that is said
-//! about it.
+//! So how many rules a packet meets depends on how many steps its class has, and on the logarithm of how many classes
+//! there are; not on endpoints, on policies, nor on rules that do the same. Ranges that lie in each other are made
+//! disjoint, and each part leads to all that is said about it.
 //!
 //! # What a change costs
 //!
 //! Names are made of what is stable: of networks, of the titles of policies, of the numbers of rules in them, and of
-//! peers. An endpoint that comes to where others like it are is an element in the map of its class and in the sets of
-//! the judged, for each direction and for both, in the set of each peer that it is (or the map of each step that has
-//! many peers), in the set of each rule that names a port of its, and its pairs with its own container. Another port or
-//! range in a rule is elements, too; what is not, is a chain. [`DataPath::difference`] tells.
+//! peers. An endpoint that comes to where others like it are is an element in the sets of its class and of the judged,
+//! for each direction and for both, in the set of each peer that it is (or the map of each step that has many peers: it
+//! leads to a chain, and all is validated), in the set of each rule that names a port of its, and its pairs with its own
+//! container. Another port or range in a rule is elements, too; what is not, is a chain. [`DataPath::difference`] tells.
 //!
 //! [`Compilation::change`] computes no more than that. It keeps what chains were made of, which does not depend on who
 //! is there as long as the same classes are: the rules, the classes, and who every set is of ([`roster::Roster`]). Few
@@ -81,7 +83,7 @@ use crate::{
     world::{Endpoint, World},
 };
 use draft::{Draft, Entrance};
-use roster::{Element, Found, Roster, Subject, element};
+use roster::{Element, Found, Roster, Subject};
 use rules::Rules;
 pub use rules::{counters, log_chain};
 
@@ -154,7 +156,8 @@ impl Compilation {
         });
         if !draft.chains.is_empty() {
             for side in &mut sides {
-                side.entrance = Some(draft.base(side.rules.direction));
+                let classes = side.classes.values().filter_map(|class| class.chain.clone()).collect();
+                side.entrance = Some(draft.base(side.rules.direction, &classes));
             }
         }
         let held = endpoints.values().flatten().flat_map(|endpoint| &endpoint.addresses).copied().collect();
@@ -257,16 +260,10 @@ impl Compilation {
             self.roster.of_insider(endpoint.addresses.iter(), found);
             self.roster.of_ports(endpoint, found);
             for Side { rules, classes, entrance } in &self.sides {
-                let class = entrance.zip(classes.get(&kind(rules, endpoint, &self.world)));
+                let class = entrance.as_ref().zip(classes.get(&kind(rules, endpoint, &self.world)));
                 let Some((entrance, Class { chain: Some(chain), .. })) = class else { continue };
                 is_judged = true;
-                for address in &endpoint.addresses {
-                    let jump = PacketVerdict::Jump(chain.clone());
-                    found.extend([
-                        (element(entrance.classes, *address), Some(jump)),
-                        (element(entrance.mapped, *address), None),
-                    ]);
-                }
+                found.extend(endpoint.addresses.iter().flat_map(|address| entrance.elements(chain, *address)));
             }
             if is_judged {
                 is_anybody_judged |= !endpoint.addresses.is_empty();

@@ -364,8 +364,8 @@ fn what_others_do_to_the_table_is_put_back() {
         "flush ruleset".to_owned(),
         "delete table inet fabric-policy".to_owned(),
         "flush chain inet fabric-policy ingress_forward".to_owned(),
-        format!("delete element inet fabric-policy ingress4 {{ {server} }}"),
-        "add element inet fabric-policy ingress4 { 192.0.2.77 : accept }".to_owned(),
+        format!("delete element inet fabric-policy judged_ingress4 {{ {server} }}"),
+        "add element inet fabric-policy judged_ingress4 { 192.0.2.77 }".to_owned(),
     ] {
         stage.host.namespace().run(&["nft", &damage]);
         let mut now = Vec::new();

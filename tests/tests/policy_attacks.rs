@@ -156,16 +156,15 @@ fn what_came_in_while_an_element_was_missing_is_cut() {
     let server = stage.server.ipv4;
     // As long as it stands still nothing is put back.
     let halted = Halted::new(stage.host.netd_pid());
-    for set in ["ingress4", "judged_ingress4"] {
-        stage.host.namespace().run(&[
-            "nft",
-            "delete",
-            "element",
-            "inet",
-            "fabric-policy",
-            set,
-            &format!("{{ {server} }}"),
-        ]);
+    let listed = stage.host.namespace().run(&["nft", "list", "table", "inet", "fabric-policy"]);
+    let sets = listed.split("\tset ").filter_map(|set| set.split_once(' '));
+    let address = format!("{server}");
+    let is_in = |set: &str| set.contains("type ipv4_addr\n") && set.split([' ', ',']).any(|word| word == address);
+    let of_server: Vec<&str> = sets.filter(|(_, set)| is_in(set)).map(|(name, _)| name).collect();
+    assert!(of_server.len() >= 2 && of_server.contains(&"judged_ingress4"), "{of_server:?}\n{listed}");
+    for set in of_server {
+        let element = format!("{{ {address} }}");
+        stage.host.namespace().run(&["nft", "delete", "element", "inet", "fabric-policy", set, &element]);
     }
     let open = stage.open(&listener);
     assert!(open.client_is_heard() && open.server_is_heard(), "the control");
