@@ -1,6 +1,7 @@
 //! What all listeners answer from.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -8,6 +9,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+use tokio::time::timeout;
 
 use crate::{
     Zones,
@@ -20,7 +23,14 @@ use crate::{
     probe,
     reply::{ExtendedError, Step, failure, step},
     serve::Local,
+    wire::Message,
+    witness::{self, Answered, Noted, Withheld, Witness},
 };
+
+/// As long as an answer may wait for who is told of it. A client asks again after 5 s.
+const PATIENCE: Duration = Duration::from_secs(4);
+const TOO_LATE: Withheld = Withheld("its addresses were not made known in time");
+const UNBOUNDED: Withheld = Withheld("it says of one thing that it is a name and for how long it holds");
 
 /// Answers queries, wherever they come from.
 #[derive(Debug)]
@@ -31,6 +41,8 @@ pub(crate) struct Answerer {
     pub(crate) counters: Counters,
     /// Bounds TCP connections.
     pub(crate) connections: Arc<Limiter>,
+    /// Told of what upstreams said before containers are.
+    witness: Option<Arc<dyn Witness>>,
     /// What addresses are shuffled by; another for each query.
     chance: AtomicU64,
 }
@@ -46,21 +58,39 @@ pub(crate) enum First {
     Wait(Box<Waiting>),
 }
 
-/// A query that an upstream is to be asked.
+/// A query whose answer takes a while.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     octets: Vec<u8>,
-    client: IpAddr,
-    question: Question,
+    asker: Asker,
     transport: Transport,
-    limit: usize,
     since: Instant,
+    awaits: Awaits,
     /// Held until the answer is there.
     _place: Place,
 }
 
+/// What is waited for.
+enum Awaits {
+    /// What an upstream says, in at most `limit` octets.
+    Upstream { question: Question, limit: usize },
+    /// Who is told of this answer, which is still known.
+    Witness { reply: Vec<u8>, noted: Noted },
+}
+
+impl fmt::Debug for Awaits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Upstream { .. }) { "Upstream" } else { "Witness" })
+    }
+}
+
 impl Answerer {
-    pub(crate) fn new(zones: Zones, forwarder: Forwarder, remembered: usize) -> Self {
+    pub(crate) fn new(
+        zones: Zones,
+        forwarder: Forwarder,
+        remembered: usize,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Self {
         let mut seed = [0; 8];
         // Without randomness answers are shuffled all the same, in an order that can be foretold.
         let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
@@ -70,6 +100,7 @@ impl Answerer {
             log: QueryLog::new(remembered),
             counters: Counters::default(),
             connections: Arc::default(),
+            witness,
             chance: AtomicU64::new(u64::from_ne_bytes(seed)),
         }
     }
@@ -94,7 +125,10 @@ impl Answerer {
             return First::Silence;
         }
         let asker = local.asker(source);
-        let (first, origin) = self.look_up(asker, transport, octets, reply);
+        let (mut first, mut origin) = self.look_up(asker, transport, octets, reply);
+        if let (First::Reply, Some(Origin::Cache)) = (&first, origin) {
+            (first, origin) = self.recalled(asker, transport, octets, reply);
+        }
         if asker.source == local.address.ip() && octets == probe::query(self.zones.load().domain()) {
             return first;
         }
@@ -129,10 +163,24 @@ impl Answerer {
         if self.forwarder.recall(&question, octets, limit, reply) {
             return (First::Reply, Some(Origin::Cache));
         }
-        match self.forwarder.admit(&question, asker.source) {
+        let place = self.forwarder.admit(&question, asker.source);
+        self.wait(asker, transport, octets, place, Awaits::Upstream { question, limit }, reply)
+    }
+
+    /// Has a query wait, if there is a place for it.
+    fn wait(
+        &self,
+        asker: Asker,
+        transport: Transport,
+        octets: &[u8],
+        place: Result<Place, ExtendedError>,
+        awaits: Awaits,
+        reply: &mut Vec<u8>,
+    ) -> (First, Option<Origin>) {
+        match place {
             Ok(place) => {
-                let (octets, client, since) = (octets.to_vec(), asker.source, Instant::now());
-                let waiting = Waiting { octets, client, question, transport, limit, since, _place: place };
+                let (octets, since) = (octets.to_vec(), Instant::now());
+                let waiting = Waiting { octets, asker, transport, since, awaits, _place: place };
                 (First::Wait(Box::new(waiting)), None)
             }
             Err(error) => {
@@ -142,14 +190,77 @@ impl Answerer {
         }
     }
 
+    /// What becomes of a reply that was known.
+    fn recalled(
+        &self,
+        asker: Asker,
+        transport: Transport,
+        octets: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> (First, Option<Origin>) {
+        match self.tell(asker, reply) {
+            Ok(None) => (First::Reply, Some(Origin::Cache)),
+            Ok(Some(noted)) => {
+                let awaits = Awaits::Witness { reply: std::mem::take(reply), noted };
+                self.wait(asker, transport, octets, self.forwarder.place(asker.source), awaits, reply)
+            }
+            Err(Withheld(text)) => {
+                failure(transport, octets, ExtendedError { code: 0, text }, reply);
+                (First::Reply, Some(Origin::Failure))
+            }
+        }
+    }
+
+    /// Tells of what a container is about to be answered, where that is of concern.
+    fn tell(&self, asker: Asker, reply: &mut [u8]) -> Result<Option<Noted>, Withheld> {
+        let (Some(witness), Some(message)) = (&self.witness, Message::new(reply)) else { return Ok(None) };
+        let concerned = |name: &str| witness.is_concerned(name).then(|| name.to_owned());
+        let Some(name) = witness::with_name(message, concerned).flatten() else { return Ok(None) };
+        let container = self.zones.load().attachment(asker.source).map(|attachment| attachment.container.clone());
+        let Some(container) = container else { return Ok(None) };
+        if !witness::bound_ttls(reply) {
+            return Err(UNBOUNDED);
+        }
+        let addresses = Message::new(reply).map(witness::addresses).unwrap_or_default();
+        Ok(if addresses.is_empty() { None } else { witness.tell(Answered { container, name, addresses }) })
+    }
+
     /// The answer to a query that waits.
-    pub(crate) async fn finish(&self, waiting: &Waiting) -> Vec<u8> {
-        let (reply, origin) = self.ask(waiting).await;
-        let Waiting { client, transport, octets, since, .. } = waiting;
+    pub(crate) async fn finish(&self, waiting: Waiting) -> Vec<u8> {
+        let Waiting { octets, asker, transport, since, awaits, _place } = waiting;
+        let (reply, origin, noted) = match awaits {
+            Awaits::Witness { reply, noted } => (reply, Origin::Cache, Ok(Some(noted))),
+            Awaits::Upstream { question, limit } => {
+                let (mut reply, origin) = self.ask(&octets, transport, &question, limit).await;
+                let noted = match origin {
+                    Origin::Upstream(_) => self.tell(asker, &mut reply),
+                    _ => Ok(None),
+                };
+                (reply, origin, noted)
+            }
+        };
+        let noted = match noted {
+            Ok(Some(noted)) => timeout(PATIENCE, noted).await.unwrap_or(Err(TOO_LATE)),
+            Ok(None) => Ok(()),
+            Err(withheld) => Err(withheld),
+        };
+        let (reply, origin) = match noted {
+            Ok(()) => (reply, origin),
+            Err(Withheld(text)) => (failed(transport, &octets, ExtendedError { code: 0, text }), Origin::Failure),
+        };
         let waited = Some(since.elapsed());
-        self.counters.answered(*transport, origin, waited);
-        self.note(*client, *transport, octets, &reply, origin, waited);
+        self.counters.answered(transport, origin, waited);
+        self.note(asker.source, transport, &octets, &reply, origin, waited);
         reply
+    }
+
+    /// What a query that waits is answered, which nobody is told of: it is for a person.
+    pub(crate) async fn show(&self, waiting: Waiting) -> (Vec<u8>, Origin) {
+        let Waiting { octets, transport, awaits, _place, .. } = waiting;
+        match awaits {
+            Awaits::Upstream { question, limit } => self.ask(&octets, transport, &question, limit).await,
+            Awaits::Witness { reply, .. } => (reply, Origin::Cache),
+        }
     }
 
     fn note(
@@ -170,12 +281,11 @@ impl Answerer {
         self.log.write(entry);
     }
 
-    /// The same, with where the answer came from.
-    pub(crate) async fn ask(&self, waiting: &Waiting) -> (Vec<u8>, Origin) {
-        let Waiting { octets, question, transport, limit, .. } = waiting;
-        match self.forwarder.ask(question, octets, *transport, *limit).await {
+    /// What an upstream says, and which one.
+    async fn ask(&self, octets: &[u8], transport: Transport, question: &Question, limit: usize) -> (Vec<u8>, Origin) {
+        match self.forwarder.ask(question, octets, transport, limit).await {
             Ok((answer, upstream)) => (answer, Origin::Upstream(upstream)),
-            Err(error) => (failed(*transport, octets, error), Origin::Failure),
+            Err(error) => (failed(transport, octets, error), Origin::Failure),
         }
     }
 }

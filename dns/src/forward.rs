@@ -109,11 +109,13 @@ impl Forwarder {
         true
     }
 
-    /// Takes one of the client's places for a query under way.
+    /// Takes one of the client's places for a query under way to an upstream.
     pub(crate) fn admit(&self, question: &Question, client: IpAddr) -> Result<Place, ExtendedError> {
-        if question.upstreams().is_empty() {
-            return Err(NO_UPSTREAM);
-        }
+        if question.upstreams().is_empty() { Err(NO_UPSTREAM) } else { self.place(client) }
+    }
+
+    /// Takes one of the client's places for a query under way.
+    pub(crate) fn place(&self, client: IpAddr) -> Result<Place, ExtendedError> {
         let bounds = Bounds { all: self.config.in_flight, per_client: self.config.in_flight_per_client };
         self.limiter.enter(client, bounds).ok_or(TOO_MANY)
     }

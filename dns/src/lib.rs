@@ -36,6 +36,7 @@ mod text;
 mod threads;
 mod upstream;
 mod wire;
+mod witness;
 mod zones;
 
 pub use count::{Answers, Counts};
@@ -49,4 +50,5 @@ pub use server::{Listeners, Server, Viewer};
 pub use snapshot::{Attachment, DEFAULT_TTL, Forwarding, Service, Snapshot, ZoneConfig};
 pub use text::{RecordText, ReplyText};
 pub use upstream::{DNS_PORT, ForwarderConfig, HostUpstreams};
+pub use witness::{Answered, Noted, Withheld, Witness};
 pub use zones::Zones;

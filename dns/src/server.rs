@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Counts, DnsError, ForwarderConfig, LogReader, Origin, RecordType, ReplyText, Zones,
+    Counts, DnsError, ForwarderConfig, LogReader, Origin, RecordType, ReplyText, Witness, Zones,
     answer::{Answerer, First},
     decision::{Asker, Listening},
     error::Transport,
@@ -88,7 +88,29 @@ impl Server {
     /// # Errors
     /// The threads that are to answer cannot be started, for want of descriptors, processes or memory.
     pub fn new(zones: Zones, forwarder: ForwarderConfig, remembered: usize) -> io::Result<Self> {
-        let answerer = Arc::new(Answerer::new(zones, Forwarder::new(forwarder), remembered));
+        Self::open(zones, forwarder, remembered, None)
+    }
+
+    /// The same; `witness` is told of what upstreams say before containers are.
+    ///
+    /// # Errors
+    /// As [`Server::new`].
+    pub fn witnessed(
+        zones: Zones,
+        forwarder: ForwarderConfig,
+        remembered: usize,
+        witness: Arc<dyn Witness>,
+    ) -> io::Result<Self> {
+        Self::open(zones, forwarder, remembered, Some(witness))
+    }
+
+    fn open(
+        zones: Zones,
+        forwarder: ForwarderConfig,
+        remembered: usize,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> io::Result<Self> {
+        let answerer = Arc::new(Answerer::new(zones, Forwarder::new(forwarder), remembered, witness));
         Ok(Self { answerer, listeners: Mutex::default(), insides: Mutex::default(), threads: Threads::start()? })
     }
 
@@ -194,7 +216,7 @@ impl Server {
         match self.answerer.look_up(asker, transport, query, &mut reply) {
             (First::Silence, _) => Err(DnsError::Stranger(asker.source)),
             (First::Reply, origin) => Ok((reply, origin.unwrap_or(Origin::Zone))),
-            (First::Wait(waiting), _) => Ok(self.answerer.ask(&waiting).await),
+            (First::Wait(waiting), _) => Ok(self.answerer.show(*waiting).await),
         }
     }
 

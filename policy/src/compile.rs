@@ -44,7 +44,8 @@
 //! [`Compilation::change`] computes no more than that. It keeps what chains were made of, which does not depend on who
 //! is there as long as the same classes are: the rules, the classes, and who every set is of ([`roster::Roster`]). Few
 //! policies and few sets are asked about an endpoint, because they are found by a label that whoever they are about
-//! must have. All is made anew where chains come or go: with the first endpoint of a class and with the last, and with
+//! must have; so is an address of a name outside, by its name and those that it is below ([`Compilation::rename`]). All is
+//! made anew where chains come or go: with the first endpoint of a class and with the last, and with
 //! the first and the last of those about whom several rules with many peers say something together.
 //!
 //! A rule that expires is there or not: the result holds until the next one does.
@@ -77,6 +78,7 @@ use model::{
 };
 
 use crate::{
+    dns_name::DnsName,
     policies::Policies,
     rule::Direction,
     run::Judge,
@@ -220,6 +222,11 @@ impl Compilation {
         &self.path
     }
 
+    /// The names outside that it is for, with their addresses.
+    pub fn names(&self) -> &BTreeMap<DnsName, BTreeSet<IpAddr>> {
+        self.world.names()
+    }
+
     /// What becomes of packets by it.
     pub fn judge(&self) -> Judge {
         Judge::new(self.path.clone(), self.world.host())
@@ -241,15 +248,27 @@ impl Compilation {
         for (name, endpoints) in containers {
             for endpoint in endpoints {
                 let roles = self.roster.roles_of(endpoint, &self.world);
-                for Subject { place, map, rules } in self.roster.of_roles(&roles, endpoint.addresses.iter(), &mut found)
-                {
-                    let (direction, then) = self.roster.of_map(map);
-                    found.insert(place, Some(self.side(direction).rules.asking(&rules, &then)));
-                }
+                self.of_roles(&roles, endpoint.addresses.iter(), &mut found);
             }
             self.own_elements(Some(name), endpoints, &mut found);
         }
         found
+    }
+
+    /// All elements that these addresses are as long as nobody here has them.
+    fn elements_outside<'a>(&self, addresses: impl IntoIterator<Item = &'a IpAddr>) -> Found {
+        let mut found = Found::new();
+        for address in addresses {
+            self.of_roles(&self.roster.roles_outside(*address, &self.world), [address].into_iter(), &mut found);
+        }
+        found
+    }
+
+    fn of_roles<'a>(&self, roles: &[usize], addresses: impl Iterator<Item = &'a IpAddr> + Clone, found: &mut Found) {
+        for Subject { place, map, rules } in self.roster.of_roles(roles, addresses, found) {
+            let (direction, then) = self.roster.of_map(map);
+            found.insert(place, Some(self.side(direction).rules.asking(&rules, &then)));
+        }
     }
 
     /// The elements that a container is whatever rules say about it as a peer.

@@ -62,6 +62,20 @@ impl FromStr for DnsPattern {
     }
 }
 
+impl DnsName {
+    /// The name as text, in lower case and without a last dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// All patterns of this name: itself, and whatever is below each name that it is below. Fewer than it has labels.
+    pub fn patterns(&self) -> impl Iterator<Item = DnsPattern> + '_ {
+        let parents = self.0.match_indices('.').map(|(dot, _)| &self.0[dot + 1..]).filter(|rest| rest.contains('.'));
+        let below = parents.map(|parent| DnsPattern::Below(Self(parent.to_owned())));
+        std::iter::once(DnsPattern::Exact(self.clone())).chain(below)
+    }
+}
+
 impl DnsPattern {
     /// Whether it is a pattern of this name.
     pub fn matches(&self, name: &DnsName) -> bool {
@@ -106,6 +120,7 @@ mod tests {
             let (pattern, name): (DnsPattern, DnsName) =
                 (pattern.parse().expect("literal"), name.parse().expect("literal"));
             assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
+            assert_eq!(name.patterns().any(|it| it == pattern), expected, "{pattern} {name}");
         }
     }
 

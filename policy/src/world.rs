@@ -9,10 +9,7 @@ use std::{
 
 use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, PortName, Protocol};
 
-use crate::{
-    dns_name::{DnsName, DnsPattern},
-    service::Asked,
-};
+use crate::{dns_name::DnsName, service::Asked};
 
 /// The label that every network has by itself: its name.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -23,6 +20,8 @@ pub struct World {
     networks: BTreeMap<NetworkName, Network>,
     endpoints: Vec<Endpoint>,
     names: BTreeMap<DnsName, BTreeSet<IpAddr>>,
+    /// The same by their addresses.
+    named: BTreeMap<IpAddr, BTreeSet<DnsName>>,
     /// Every address of the host, those of the gateways among them.
     host: BTreeSet<IpAddr>,
     /// Whose address is whose, by their place among the endpoints.
@@ -139,7 +138,29 @@ impl World {
                 }
             }
         }
-        Ok(Self { networks, endpoints, names, host, holders: held })
+        let mut world = Self { networks, endpoints, host, holders: held, ..Self::default() };
+        world.set_names(names);
+        Ok(world)
+    }
+
+    /// These names have these addresses from now on, and no others.
+    pub(crate) fn set_names(&mut self, names: BTreeMap<DnsName, BTreeSet<IpAddr>>) {
+        for (name, addresses) in names {
+            for address in self.names.remove(&name).into_iter().flatten() {
+                if let Some(names) = self.named.get_mut(&address) {
+                    names.remove(&name);
+                    if names.is_empty() {
+                        self.named.remove(&address);
+                    }
+                }
+            }
+            for address in &addresses {
+                self.named.entry(*address).or_default().insert(name.clone());
+            }
+            if !addresses.is_empty() {
+                self.names.insert(name, addresses);
+            }
+        }
     }
 
     /// Its endpoints, and the world without them.
@@ -149,9 +170,9 @@ impl World {
         (self, endpoints)
     }
 
-    /// Whether an address has names outside.
-    pub(crate) fn is_named(&self, address: IpAddr) -> bool {
-        self.names_of(address).next().is_some()
+    /// The addresses that have names outside.
+    pub(crate) fn named(&self) -> impl Iterator<Item = IpAddr> {
+        self.named.keys().copied()
     }
 
     /// Whether the host has this address.
@@ -193,7 +214,7 @@ impl World {
 
     /// The names under which an address outside is known.
     pub fn names_of(&self, address: IpAddr) -> impl Iterator<Item = &DnsName> {
-        self.names.iter().filter(move |(_, addresses)| addresses.contains(&address)).map(|(name, _)| name)
+        self.named.get(&address).into_iter().flatten()
     }
 
     /// The addresses of a name outside; none of one that is not known.
@@ -201,17 +222,18 @@ impl World {
         self.names.get(name).into_iter().flatten().copied()
     }
 
-    /// The same with these names as well.
-    pub fn with_names(mut self, names: BTreeMap<DnsName, BTreeSet<IpAddr>>) -> Self {
-        self.names.extend(names);
-        self
+    /// The names outside that are known, with their addresses.
+    pub fn names(&self) -> &BTreeMap<DnsName, BTreeSet<IpAddr>> {
+        &self.names
     }
 
-    /// The addresses outside whose names one of these patterns is about.
-    pub(crate) fn addresses_matching(&self, patterns: &BTreeSet<DnsPattern>) -> impl Iterator<Item = IpAddr> {
-        let named = self.names.iter().filter(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name)));
-        let addresses: BTreeSet<IpAddr> = named.flat_map(|(_, addresses)| addresses).copied().collect();
-        addresses.into_iter().filter(|address| matches!(self.party_with(*address), Party::Outside(_)))
+    /// The same with these addresses of names as well.
+    pub fn with_names(mut self, mut names: BTreeMap<DnsName, BTreeSet<IpAddr>>) -> Self {
+        for (name, addresses) in &mut names {
+            addresses.extend(self.addresses_of(name));
+        }
+        self.set_names(names);
+        self
     }
 
     /// Who has this address.

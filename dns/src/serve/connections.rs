@@ -109,7 +109,7 @@ async fn listen(
                 let (answerer, replies) = (answerer.clone(), replies.clone());
                 waiting.spawn(async move {
                     // A connection that has ended needs no reply.
-                    let _ = replies.send(answerer.finish(&query).await).await;
+                    let _ = replies.send(answerer.finish(*query).await).await;
                     drop(place);
                 });
             }

@@ -80,7 +80,7 @@ async fn answer(answerer: &Arc<Answerer>, socket: &Arc<UdpSocket>, local: Local,
                     while waiting.try_join_next().is_some() {}
                     let (answerer, socket) = (answerer.clone(), socket.clone());
                     waiting.spawn(async move {
-                        let reply = answerer.finish(&query).await;
+                        let reply = answerer.finish(*query).await;
                         if let Err(error) = socket.send_to(&reply, source).await {
                             tracing::debug!(client = %source, %error, "cannot send a DNS answer");
                         }

@@ -1,4 +1,4 @@
-//! Who comes and goes, at the cost of what is said about them.
+//! Who comes and goes, and which names have which addresses, at the cost of what is said about them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +8,8 @@ use std::{
 
 use model::{ContainerName, data_path::PacketVerdict};
 
-use super::{Compilation, Side, kind};
-use crate::world::Endpoint;
+use super::{Compilation, Side, kind, roster::Found};
+use crate::{dns_name::DnsName, world::Endpoint};
 
 impl Compilation {
     /// These containers have these endpoints now, and none besides. Elements change where that is all it takes; where
@@ -37,11 +37,28 @@ impl Compilation {
             }
         }
         if !is_followed {
-            let rules = self.sides.each_ref().map(|side| side.rules.clone());
-            let (world, endpoints) = (std::mem::take(&mut self.world), std::mem::take(&mut self.endpoints));
-            *self = Self::of(rules, world, endpoints);
+            self.begin_anew();
         }
         true
+    }
+
+    /// These names outside have these addresses now, and no others. An address that somebody here has is theirs all the
+    /// same. Elements change where that is all it takes.
+    pub fn rename(&mut self, names: BTreeMap<DnsName, BTreeSet<IpAddr>>) {
+        let before = names.keys().flat_map(|name| self.world.addresses_of(name));
+        let addresses: BTreeSet<IpAddr> = before.chain(names.values().flatten().copied()).collect();
+        let outside: Vec<IpAddr> = addresses.into_iter().filter(|address| !self.held.contains(address)).collect();
+        let old = self.elements_outside(&outside);
+        self.world.set_names(names);
+        if !self.replace(&old, &self.elements_outside(&outside)) {
+            self.begin_anew();
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        let rules = self.sides.each_ref().map(|side| side.rules.clone());
+        let (world, endpoints) = (std::mem::take(&mut self.world), std::mem::take(&mut self.endpoints));
+        *self = Self::of(rules, world, endpoints);
     }
 
     fn has_room_for(&self, changed: &BTreeMap<ContainerName, Vec<Endpoint>>) -> bool {
@@ -67,16 +84,24 @@ impl Compilation {
         before: &BTreeMap<ContainerName, Vec<Endpoint>>,
         after: &BTreeMap<ContainerName, Vec<Endpoint>>,
     ) -> bool {
-        let mut addresses = before.values().chain(after.values()).flatten().flat_map(|endpoint| &endpoint.addresses);
+        let addresses = |of: &BTreeMap<ContainerName, Vec<Endpoint>>| -> BTreeSet<IpAddr> {
+            of.values().flatten().flat_map(|endpoint| &endpoint.addresses).copied().collect()
+        };
+        let (leaving, come) = (addresses(before), addresses(after));
         // Who has a name outside is told by it as long as nobody here has the address.
-        if addresses.any(|address| self.world.is_named(*address)) {
-            return false;
-        }
-        let old = self.elements(before);
+        let mut old = self.elements(before);
+        old.extend(self.elements_outside(come.difference(&leaving)));
         if !self.count(before, after) {
             return false;
         }
-        let new = self.elements(after);
+        let mut new = self.elements(after);
+        new.extend(self.elements_outside(leaving.difference(&come)));
+        self.replace(&old, &new)
+    }
+
+    /// Changes elements so that there are some instead of others. Returns whether that is all it takes; otherwise what
+    /// is here is good for nothing.
+    fn replace(&mut self, old: &Found, new: &Found) -> bool {
         let mut left = BTreeSet::new();
         for (place, verdict) in old.iter().filter(|(place, verdict)| new.get(place) != Some(*verdict)) {
             let Some(elements) = Arc::make_mut(&mut self.path).sets.get_mut(&self.roster.names()[place.0]) else {

@@ -15,6 +15,7 @@ use super::{
     ranges::Ranges,
 };
 use crate::{
+    dns_name::{DnsName, DnsPattern},
     peer::{Networks, Peer},
     rule::Direction,
     world::{Endpoint, Party, World},
@@ -45,6 +46,8 @@ pub(super) struct Roster {
     roles: Vec<Role>,
     /// The numbers of the roles that endpoints have.
     of_endpoints: Index<usize>,
+    /// The numbers of the roles that names outside have.
+    of_names: BTreeMap<DnsPattern, Vec<usize>>,
     maps: Vec<PeerMap>,
     /// Whoever is not the world, if that is asked.
     inside: Option<SetPair>,
@@ -135,6 +138,11 @@ impl Roster {
             let place = networks.as_ref().map_or(Where::On(network), Where::In);
             self.of_endpoints.add(place, selector, number);
         }
+        if let Peer::Names(patterns) = peer {
+            for pattern in patterns {
+                self.of_names.entry(pattern.clone()).or_default().push(number);
+            }
+        }
         let seen_from = is_relative(peer).then(|| network.clone());
         self.roles.push(Role { peer: peer.clone(), seen_from, makes });
     }
@@ -186,20 +194,21 @@ impl Roster {
 
     /// The addresses of the host and of names outside, with their roles. `is_held` says what is an endpoint's.
     pub(super) fn others(&self, world: &World, is_held: impl Fn(IpAddr) -> bool) -> BTreeMap<IpAddr, Vec<usize>> {
-        let mut others: BTreeMap<IpAddr, Vec<usize>> = world.host().map(|address| (address, Vec::new())).collect();
-        for (number, Role { peer, .. }) in self.roles.iter().enumerate() {
-            let addresses: Vec<IpAddr> = match peer {
-                Peer::Host => world.host().collect(),
-                Peer::Names(patterns) => {
-                    world.addresses_matching(patterns).filter(|address| !is_held(*address)).collect()
-                }
-                Peer::Endpoints(..) | Peer::Block(_) | Peer::World => Vec::new(),
-            };
-            for address in addresses {
-                others.entry(address).or_default().push(number);
-            }
+        let roles = self.roles.iter().enumerate();
+        let of_host: Vec<usize> =
+            roles.filter(|(_, role)| matches!(role.peer, Peer::Host)).map(|(number, _)| number).collect();
+        let outside = world.named().filter(|address| !is_held(*address));
+        let outside = outside.map(|address| (address, self.roles_outside(address, world)));
+        outside.chain(world.host().map(|address| (address, of_host.clone()))).collect()
+    }
+
+    /// The numbers of the roles of an address that is nobody's here: those of its names. The host has none of them.
+    pub(super) fn roles_outside(&self, address: IpAddr, world: &World) -> Vec<usize> {
+        if self.of_names.is_empty() || world.is_of_host(address) {
+            return Vec::new();
         }
-        others
+        let found = world.names_of(address).flat_map(DnsName::patterns).filter_map(|it| self.of_names.get(&it));
+        found.flatten().copied().collect::<BTreeSet<usize>>().into_iter().collect()
     }
 
     /// Of which direction a map is, and what becomes of whom its rules are about.
