@@ -1,5 +1,10 @@
 //! Policies: files of them to put in force, and those that are.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
 use jiff::Timestamp;
 use model::NetworkName;
 use serde::{Deserialize, Serialize};
@@ -97,6 +102,11 @@ pub struct Policy {
     /// What its rules have counted; where one policy is asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<RuleCounter>,
+    /// The names outside that its rules are about and that containers have asked for, with the addresses that they were
+    /// answered; where one policy is asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, BTreeSet<String>>)]
+    pub names: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 /// What a rule has counted: packets that opened connections, or tried to, and that it decided or audited.

@@ -25,6 +25,11 @@ pub struct PolicyWorld {
     pub host: BTreeSet<IpAddr>,
     /// The endpoints of containers.
     pub endpoints: Vec<PolicyEndpoint>,
+    /// The names outside that policies are about and that containers have asked for, with the addresses that they were
+    /// answered.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, BTreeSet<String>>)]
+    pub names: BTreeMap<String, BTreeSet<IpAddr>>,
     /// The files of policies that have documents in force.
     pub in_force: Vec<PolicyInForce>,
 }

@@ -29,6 +29,7 @@ use crate::{
     flows,
     history::History,
     host_end,
+    learning::{self, School},
     notify::Manager,
     record::{self, Record},
     restarting,
@@ -58,8 +59,8 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
         }
         None => None,
     };
-    let daemon = wire(config, directories, zygote).await?;
-    let served = serve(&daemon, manager, scraped, &mut terminate, &mut interrupt).await;
+    let (daemon, school) = wire(config, directories, zygote).await?;
+    let served = serve((&daemon, school), manager, scraped, &mut terminate, &mut interrupt).await;
     daemon.stop().await;
     let _ = std::fs::remove_file(&socket);
     drop(claim);
@@ -68,7 +69,7 @@ pub(crate) async fn run(config: Config, directories: Directories, zygote: runtim
 
 /// Serves with all that it was wired to, until it is told to end. Containers go on, unless the host ends, too.
 async fn serve(
-    daemon: &Arc<Daemon>,
+    (daemon, school): (&Arc<Daemon>, School),
     manager: Manager,
     scraped: Option<TcpListener>,
     terminate: &mut Signal,
@@ -77,7 +78,7 @@ async fn serve(
     let socket = daemon.directories.socket();
     // Before the first look: nothing is missed after it.
     let watch = daemon.kernel.watch().await?;
-    daemon.recover().await;
+    daemon.recover(school).await;
     daemon.fill_pool();
     tokio::spawn(expiring::expire(daemon.clone()));
     tokio::spawn(flows::listen(daemon.clone()));
@@ -112,7 +113,11 @@ async fn serve(
 }
 
 /// Opens everything the daemon works with; changes nothing yet.
-async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote) -> Result<Arc<Daemon>, StartError> {
+async fn wire(
+    config: Config,
+    directories: Directories,
+    zygote: runtime::Zygote,
+) -> Result<(Arc<Daemon>, School), StartError> {
     let steps = Steps::from_environment().map_err(|source| StartError::Steps("NETD_STEP_LOG", source))?;
     let pools = pools(config.pools.as_deref());
     let store = store::Embedded::open(directories.data())?;
@@ -136,11 +141,14 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
     };
     let zones = dns::Zones::new(dns::Snapshot::new(config.domain.clone(), config.dns_ttl));
     let forwarder = dns::ForwarderConfig::new(upstreams);
-    let dns = dns::Server::new(zones.clone(), forwarder, config.dns_query_log).map_err(StartError::Threads)?;
+    let (clock, world) = (Clock::from_environment(), Arc::new(Mutex::new(world)));
+    let (school, learner) = School::open(&world, &clock, &directories.learned());
+    let (remembered, learner) = (config.dns_query_log, Arc::new(learner));
+    let dns = dns::Server::witnessed(zones.clone(), forwarder, remembered, learner).map_err(StartError::Threads)?;
     // Last: what it mounts is unmounted when the daemon stops.
     let kernel = kernel::Kernel::open(directories.run(), config.connection_limit.into(), config.shortcut)?;
     let all_remembered = (config.dns_query_log > 0).then(|| kernel.names().withhold());
-    Ok(Arc::new(Daemon {
+    let daemon = Daemon {
         askable: Mutex::default(),
         _all_remembered: all_remembered,
         metrics: Default::default(),
@@ -158,12 +166,12 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         started_at: Timestamp::now(),
         pools,
         host_resolver,
-        world: Arc::new(Mutex::new(world)),
+        world,
         image_use: Default::default(),
         editing: Default::default(),
         ruling: tokio::sync::Mutex::new(history),
         ruled: Default::default(),
-        clock: Clock::from_environment(),
+        clock,
         forgetting: Default::default(),
         restart_places: restarting::places(),
         listening: Default::default(),
@@ -172,7 +180,8 @@ async fn wire(config: Config, directories: Directories, zygote: runtime::Zygote)
         mended: Default::default(),
         overlaps: Default::default(),
         host_ends: Default::default(),
-    }))
+    };
+    Ok((Arc::new(daemon), school))
 }
 
 /// The pools that automatic subnets are cut from: those configured, and Fabric's own if none of them is of IPv4.
@@ -238,7 +247,7 @@ impl Daemon {
 
     /// Continues what the last daemon left, whether it ended well or was killed in the middle of something. What fails
     /// is told, and tried again: a container that cannot be continued is no reason to leave the others alone.
-    async fn recover(self: &Arc<Self>) {
+    async fn recover(self: &Arc<Self>, school: School) {
         let tell = |result: Result<(), Failure>| {
             if let Err(failure) = result {
                 tracing::error!(failure = chain(&failure), "cannot restore the state of this host");
@@ -259,6 +268,7 @@ impl Daemon {
         for record in records.iter().filter(|record| record.is_live()) {
             tell(self.publish_names(&record.container));
         }
+        tokio::spawn(learning::attend(self.clone(), school));
         self.listen().await;
         tell(self.clear_strays().await);
         // All at once: one that takes its time keeps nobody else waiting.

@@ -1,11 +1,12 @@
-//! The time of day by which rules of policies expire.
+//! The time of day by which rules of policies expire, and the time that names have their addresses by.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The host's clock, which people may set while the daemon runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
     ahead: Option<PathBuf>,
 }
@@ -19,8 +20,19 @@ impl Clock {
     /// The moment it is.
     pub(crate) fn now(&self) -> Timestamp {
         let now = Timestamp::now();
-        let Some(path) = &self.ahead else { return now };
-        let seconds = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(now)
+        now.saturating_add(SignedDuration::from_secs(self.seconds_ahead())).unwrap_or(now)
+    }
+
+    /// How long ago the machine was switched on. It counts while the machine sleeps, and nobody sets it, but a test that
+    /// sets the clock ahead.
+    pub(crate) fn uptime(&self) -> Duration {
+        let uptime = clock_gettime(ClockId::Boottime);
+        let seconds = uptime.tv_sec.saturating_add(self.seconds_ahead());
+        Duration::new(seconds.unsigned_abs(), uptime.tv_nsec as u32)
+    }
+
+    fn seconds_ahead(&self) -> i64 {
+        let Some(path) = &self.ahead else { return 0 };
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 }

@@ -96,6 +96,11 @@ impl Directories {
         self.data.join("events.jsonl")
     }
 
+    /// The addresses of names outside that containers know.
+    pub(crate) fn learned(&self) -> PathBuf {
+        self.run.join("names")
+    }
+
     /// Everything of all containers that must survive a reboot.
     pub(crate) fn containers(&self) -> PathBuf {
         self.data.join("containers")

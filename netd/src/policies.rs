@@ -27,6 +27,7 @@ use crate::{
     failure::Failure,
     history::History,
     images::blocking,
+    lapsed::Lapsed,
     record,
     rulebook::{FileId, PolicyFile, Rulebook, told},
     world::{Compiled, is_judged},
@@ -268,17 +269,17 @@ impl Daemon {
 
     /// The same, in words of the kernel's own.
     pub(crate) async fn forget_denied(&self) -> Result<(), kernel::KernelError> {
-        let judge = {
+        let (judge, lapsed) = {
             let world = self.world();
             if world.rulebook().is_empty() {
                 return Ok(());
             }
-            world.judge()
+            (world.judge(), Lapsed::new(&self.world, world.learned()))
         };
         let doubtful = Arc::new(AtomicBool::new(false));
         let doubts = doubtful.clone();
         let is_denied = move |tracked: &Tracked| {
-            let is_denied = is_denied(&judge, tracked);
+            let is_denied = is_denied(&judge, tracked) && !lapsed.allows(tracked);
             doubts.fetch_or(is_denied && tracked.picked_up, Ordering::Relaxed);
             is_denied
         };
@@ -369,7 +370,7 @@ fn is_denied(judge: &Judge, tracked: &Tracked) -> bool {
     denies(tracked) || tracked.picked_up && denies(&tracked.reversed())
 }
 
-fn asked(tracked: &Tracked) -> Asked {
+pub(crate) fn asked(tracked: &Tracked) -> Asked {
     let other = Asked::Other(tracked.protocol);
     match (tracked.message, tracked.ports.zip(Protocol::from_number(tracked.protocol))) {
         (Some((family, kind, code)), _) => Asked::Icmp(family, kind, code),

@@ -39,6 +39,7 @@ impl Daemon {
             networks: of.networks().map(network).collect(),
             host: of.host().collect(),
             endpoints: of.endpoints().iter().filter_map(endpoint).collect(),
+            names: of.names().iter().map(|(name, addresses)| (name.to_string(), addresses.clone())).collect(),
             in_force: rulebook.files().map(file).collect(),
         })
     }

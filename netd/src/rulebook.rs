@@ -13,10 +13,7 @@ use model::NetworkName;
 use policy::{Document, DocumentError, Place, Policies, Problem, Syntax};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    failure::{Failure, Noun},
-    unenforced::unenforced,
-};
+use crate::failure::{Failure, Noun};
 
 /// A file of policies, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +107,6 @@ impl Rulebook {
                 Err(found) => errors.extend(found),
             }
         }
-        errors.extend(parsed.iter().flat_map(|(_, documents)| documents).flat_map(unenforced));
         if !errors.is_empty() {
             return Err(Failure::PolicyDocuments { errors });
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -9,7 +10,7 @@ use api::RuleCounter;
 use jiff::Timestamp;
 use kernel::Counted;
 use model::{NetworkName, data_path::CounterName};
-use policy::{Document, Networks, Warning, World, warnings};
+use policy::{DnsName, DnsPattern, Document, Networks, Peer, Warning, World, warnings};
 
 use crate::{daemon::Daemon, failure::Failure, images::blocking, rulebook::Rulebook};
 
@@ -39,6 +40,7 @@ impl Daemon {
             Ok(api::Policy {
                 source: Some(file.text.clone()),
                 counters: counters(document, &counted),
+                names: names(document, &world),
                 ..shown(&rulebook, &world, now, &warnings, document)
             })
         };
@@ -86,7 +88,21 @@ fn shown(rulebook: &Rulebook, world: &World, now: Timestamp, warnings: &[Warning
         source: None,
         warnings: own(rulebook, warnings, document),
         counters: Vec::new(),
+        names: BTreeMap::new(),
     }
+}
+
+/// The names outside that rules of a policy are about, as far as they are known.
+fn names(document: &Document, world: &World) -> BTreeMap<String, BTreeSet<IpAddr>> {
+    let Document::Policy(policy) = document else { return BTreeMap::new() };
+    let patterns = policy.rules.iter().flat_map(|rule| &rule.peers).filter_map(|peer| match peer {
+        Peer::Names(patterns) => Some(patterns),
+        _ => None,
+    });
+    let patterns: BTreeSet<&DnsPattern> = patterns.flatten().collect();
+    let is_meant = |name: &DnsName| name.patterns().any(|pattern| patterns.contains(&pattern));
+    let meant = world.names().iter().filter(|(name, _)| is_meant(name));
+    meant.map(|(name, addresses)| (name.to_string(), addresses.clone())).collect()
 }
 
 /// What each rule that counts has counted. One whose policy is about nobody who is there has no counter, and has counted

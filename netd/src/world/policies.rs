@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use model::{
     Bridge, ContainerId, ContainerName, DataPath, Endpoint, Family, Network, NetworkName, data_path::Difference,
 };
-use policy::{Compilation, Judge};
+use policy::{Compilation, DnsName, Judge};
 
 use super::{World, entries::ContainerEntry};
-use crate::rulebook::Rulebook;
+use crate::{learned::Learned, rulebook::Rulebook};
 
 /// What policies say, and what that comes to for whoever is there.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(super) struct Judgement {
     host: BTreeSet<IpAddr>,
     /// The moment at which rules are in force or have expired.
     now: Timestamp,
+    /// The addresses of names outside. They change while the world is held only.
+    learned: Arc<Learned>,
     compiled: RefCell<Option<Compiled>>,
 }
 
@@ -45,6 +47,8 @@ struct Seen {
     networks: u64,
     /// How often containers had come, changed or gone.
     times: u64,
+    /// How often names outside had got or lost addresses.
+    learned: u64,
     /// The moment at which that was.
     now: Timestamp,
     /// Whether somebody goes without an address that somebody else has. Who is to have it when that one goes is for all
@@ -94,13 +98,36 @@ impl World {
 
     /// These are the policies from now on.
     pub(crate) fn set_rulebook(&mut self, rulebook: Arc<Rulebook>) {
+        self.judgement.learned.set_policies(rulebook.policies());
         self.judgement.rulebook = rulebook;
     }
 
     /// The same, of policies that have been compiled for who was there a moment ago.
     pub(crate) fn set_compiled(&mut self, compiled: Compiled) {
-        self.judgement.rulebook = compiled.rulebook.clone();
+        self.set_rulebook(compiled.rulebook.clone());
         self.judgement.compiled = RefCell::new(Some(compiled));
+    }
+
+    /// The addresses of names outside that policies are about.
+    pub(crate) fn learned(&self) -> &Arc<Learned> {
+        &self.judgement.learned
+    }
+
+    /// Whether what a container is answered for a name is its addresses: where a rule about the name is for it.
+    pub(crate) fn may_teach(&self, container: &ContainerName, name: &DnsName) -> bool {
+        let Some(entry) = self.container_names.get(container).and_then(|id| self.containers.get(id)) else {
+            return false;
+        };
+        let (about, policies) = (self.learned().about().policies(name), self.rulebook().policies().policies());
+        let is_for = |endpoint: &Endpoint| {
+            let (Some(network), Some(own)) = (self.network(&endpoint.network), self.endpoint(endpoint, entry)) else {
+                return false;
+            };
+            let alone = alone(network);
+            let mut about = about.iter().filter_map(|number| policies.get(*number));
+            about.any(|policy| policy.networks.include(&network.name, &alone) && policy.subject.selects(&own))
+        };
+        entry.endpoints().any(is_for)
     }
 
     /// Who there is to be judged.
@@ -139,12 +166,13 @@ impl World {
     /// anew with policies, networks and the host's addresses, when a rule expires, and where chains come or go
     /// ([`Compilation::change`]).
     pub(super) fn policing(&self) -> Arc<DataPath> {
-        let Judgement { rulebook, host, now, compiled } = &self.judgement;
+        let Judgement { rulebook, host, now, compiled, learned } = &self.judgement;
         let mut compiled = compiled.borrow_mut();
         if rulebook.is_empty() {
             *compiled = None;
             // Nobody asks for them later.
             self.containers.changed_since(u64::MAX);
+            learned.table().changed_since(u64::MAX);
             return Arc::default();
         }
         let since = rulebook.policies().last_expiry(*now);
@@ -171,6 +199,7 @@ impl World {
 
     /// Has whoever came, changed or went be judged as they are now. Returns whether that could be told from them alone.
     fn follow(&self, last: &mut Compiled) -> bool {
+        self.follow_names(last);
         let of = &mut last.of;
         let everybody = || self.containers.keys().chain(of.names.keys()).cloned().collect();
         let containers: BTreeSet<ContainerId> = self.containers.changed_since(of.times).unwrap_or_else(everybody);
@@ -195,7 +224,20 @@ impl World {
         last.compilation.change(changed)
     }
 
-    /// Networks, endpoints and the host as policies see them.
+    /// The same of names outside.
+    fn follow_names(&self, last: &mut Compiled) {
+        let mut table = self.judgement.learned.table();
+        let changed = table.changed_since(last.of.learned).unwrap_or_else(|| {
+            let former = last.compilation.names().keys().map(|name| (name.clone(), BTreeSet::new()));
+            former.chain(table.names()).collect()
+        });
+        last.of.learned = table.times_changed();
+        if !changed.is_empty() {
+            last.compilation.rename(changed);
+        }
+    }
+
+    /// Networks, endpoints, the host and names outside as policies see them.
     pub(crate) fn as_judged(&self) -> policy::World {
         self.judged().0
     }
@@ -222,13 +264,18 @@ impl World {
         let held: BTreeSet<IpAddr> = held.difference(&gateways).copied().collect();
         is_contested |= !self.judgement.host.is_disjoint(&held);
         let host = self.judgement.host.difference(&held).copied().collect();
-        let world = policy::World::new(networks, endpoints, BTreeMap::new(), host)
+        let (names, learned) = {
+            let table = self.judgement.learned.table();
+            (table.names(), table.times_changed())
+        };
+        let world = policy::World::new(networks, endpoints, names, host)
             .expect("each endpoint is of a network there is, and no address is anybody else's, as seen above");
         let named = self.containers.iter().filter(|(_, entry)| entry.endpoints().next().is_some());
         let seen = Seen {
             host: self.judgement.host.clone(),
             networks: self.networks.times_changed(),
             times: self.containers.times_changed(),
+            learned,
             now: self.judgement.now,
             is_contested,
             names: named.map(|(id, entry)| (id.clone(), entry.record.container.name.clone())).collect(),
@@ -276,8 +323,13 @@ pub(crate) fn is_judged(rulebook: &Rulebook, network: &Network) -> bool {
     if rulebook.is_empty() {
         return false;
     }
+    rulebook.policies().concern(&network.name, &alone(network))
+}
+
+/// A network without endpoints.
+fn alone(network: &Network) -> policy::World {
     let alone = policy::World::new([as_judged(network)].into(), Vec::new(), BTreeMap::new(), BTreeSet::new());
-    rulebook.policies().concern(&network.name, &alone.expect("a network without endpoints"))
+    alone.expect("nobody is of a network that is not there")
 }
 
 fn as_judged(network: &Network) -> (NetworkName, policy::Network) {

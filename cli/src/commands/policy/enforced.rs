@@ -90,7 +90,8 @@ fn described(policy: &Policy) -> String {
         [rule.clone(), format!("{action}: {packets} packets, {octets} octets")]
     };
     let counters = policy.counters.iter().map(counter);
-    let mut text = fields(rows.into_iter().map(own).chain(warnings).chain(counters));
+    let named = policy.names.iter().map(|(name, addresses)| [name.clone(), joined(addresses)]);
+    let mut text = fields(rows.into_iter().map(own).chain(warnings).chain(counters).chain(named));
     text.push('\n');
     text.push_str(policy.source.as_deref().unwrap_or(NOTHING));
     if !text.ends_with('\n') {

@@ -36,7 +36,8 @@ impl Scene {
         Ok(Self { policies, now: asked.now, world: world(asked)? })
     }
 
-    /// The same with the addresses of the names that are asked about, as whoever opens the connection would learn them.
+    /// The same with the addresses of the names that are asked about, as whoever opens the connection would learn them,
+    /// and the kernel with it.
     pub(super) async fn with_names(mut self, client: &Client, questions: &[Question]) -> Result<Self, Failure> {
         let mut names: BTreeMap<DnsName, BTreeSet<IpAddr>> = BTreeMap::new();
         for Question { from, to, .. } in questions {
@@ -80,7 +81,9 @@ fn world(asked: PolicyWorld) -> Result<World, PolicyFailure> {
     };
     let networks = asked.networks.into_iter().map(network).collect();
     let endpoints = asked.endpoints.into_iter().map(endpoint).collect();
-    Ok(World::new(networks, endpoints, BTreeMap::new(), asked.host)?)
+    // A name that this program does not know as one is no rule's either.
+    let named = asked.names.into_iter().filter_map(|(name, addresses)| Some((name.parse().ok()?, addresses)));
+    Ok(World::new(networks, endpoints, named.collect(), asked.host)?)
 }
 
 /// The addresses that a container, or this host, learns of a name; none if there are none.
