@@ -30,7 +30,7 @@ use crate::{
     element::{TableFamily, message, transaction},
     judges::Trust,
     netlink::{Request, Socket},
-    structure::{Hash, Runs, Vigil, marker, of_table, refused, run_nft},
+    structure::{Hash, Runs, Told, Vigil, marker, of_table, refused, run_nft},
     sysctl::Setting,
     watch::concerns_policing,
 };
@@ -125,19 +125,37 @@ impl Police {
         self.mark(socket, path)
     }
 
+    /// Changes more than elements. What that makes of the parts that change is looked at; the rest is as it was, as
+    /// long as nobody else does anything meanwhile.
     fn change(&mut self, socket: &mut Socket, difference: &Difference, to: &DataPath) -> Result<(), KernelError> {
+        let before = self.vigil.told(socket, |_| false)?;
         let (ahead, rest) = difference.clone().divided();
         for part in [ahead, rest].iter().filter(|part| !part.is_empty()) {
             run_nft(&self.runs, &[], &part.commands(TABLE))?;
         }
-        self.mark(socket, to)
+        let runs = self.runs.clone();
+        match before.max(self.vigil.told(socket, |port| runs.have(port))?) {
+            Told::OfOthers => Err(KernelError::Unlike { object: format!("table inet {TABLE}") }),
+            Told::Unknown => self.mark(socket, to),
+            Told::Nothing => match self.sums.take() {
+                Some(sums) => {
+                    let sums = sums.after(socket, difference, to)?;
+                    self.note(socket, sums)
+                }
+                None => self.mark(socket, to),
+            },
+        }
     }
 
     fn mark(&mut self, socket: &mut Socket, path: &DataPath) -> Result<(), KernelError> {
         // What nft has just done was told, too, and nothing of it is news.
         self.vigil.holds(socket)?;
         let sums = Sums::of(socket, path)?;
-        let sums = sums.ok_or_else(|| KernelError::Missing { object: format!("table inet {TABLE}") })?;
+        self.note(socket, sums.ok_or_else(missing)?)
+    }
+
+    /// The table was looked at, and says so of itself from now on.
+    fn note(&mut self, socket: &mut Socket, sums: Sums) -> Result<(), KernelError> {
         sums.mark(socket)?;
         self.sums = Some(sums);
         self.vigil.begin();
@@ -158,14 +176,7 @@ impl Police {
             return Ok(());
         }
         let Some(mut sums) = self.sums.take() else { return self.mark(socket, to) };
-        for name in constants {
-            let elements = to.sets.get(name).cloned().unwrap_or_default();
-            let made = element::raw(socket, name)?;
-            if element::read(name, &made).as_ref() != Some(&elements) {
-                return Err(KernelError::Unlike { object: format!("set {name} of table inet {TABLE}") });
-            }
-            sums.add(name, &elements, made);
-        }
+        sums.look_at(socket, constants, to)?;
         sums.mark(socket)?;
         self.sums = Some(sums);
         Ok(())
@@ -189,6 +200,10 @@ fn whole(path: &DataPath) -> String {
     }
     let marker = marker::MARKER;
     format!("{replace}{}add map inet {TABLE} {marker} {{ type mark : mark; }}\n", path.commands(TABLE))
+}
+
+fn missing() -> KernelError {
+    KernelError::Missing { object: format!("table inet {TABLE}") }
 }
 
 fn is_small(difference: &Difference) -> bool {
@@ -222,7 +237,8 @@ fn examine<'p>(
 fn with_endpoints(socket: &mut Socket, mut structure: DataPath) -> Result<Option<DataPath>, KernelError> {
     let names: Vec<SetName> = structure.sets.keys().filter(|name| name.kind.is_of_endpoints()).cloned().collect();
     for name in names {
-        let Some(found) = element::read(&name, &element::raw(socket, &name)?) else { return Ok(None) };
+        let found = element::raw(socket, &name)?.and_then(|raw| element::read(&name, &raw));
+        let Some(found) = found else { return Ok(None) };
         structure.sets.insert(name, found);
     }
     Ok(Some(structure))

@@ -37,7 +37,7 @@ pub(crate) use fingerprint::{Hash, of_table};
 pub use limit::ConnectionLimit;
 pub(crate) use limit::Unlimited;
 pub(crate) use runs::Runs;
-pub(crate) use vigil::Vigil;
+pub(crate) use vigil::{Told, Vigil};
 
 /// What makes `table bridge fabric`, elements apart.
 const PORTS: &str = include_str!("structure/ports.nft");

@@ -10,7 +10,8 @@ pub fn path_with_picky_nft(host: &Host, refusal: &str) -> String {
     let directory = host.path("programs");
     fs::create_dir(&directory).expect("the directory is ours");
     let program = directory.join("nft");
-    let script = format!("#!/bin/sh\ninput=$(cat)\n{refusal}\nprintf '%s\\n' \"$input\" | exec /usr/sbin/nft \"$@\"\n");
+    // In the same process: what `nft` does is known by whose it is.
+    let script = format!("#!/bin/sh\ninput=$(cat)\n{refusal}\nexec /usr/sbin/nft \"$@\" <<END\n$input\nEND\n");
     // Written by another process: what this one has open for writing, a child that another test starts meanwhile has
     // open for a moment, too, and then it cannot be executed.
     let draft = host.path("picky-nft");

@@ -169,6 +169,42 @@ fn what_the_kernel_refuses_leaves_the_policies_before_it_in_force() {
 }
 
 #[test]
+fn what_others_change_in_the_middle_of_a_change_is_not_taken_for_its_own() {
+    let host = Host::stopped("");
+    let meddling = host.path("meddling");
+    fs::write(&meddling, "").expect("the directory is ours");
+    let file = meddling.display();
+    let meddle = format!(
+        "word=$(cat {file})\nif [ \"$word\" ] && [ \"$1\" != --check ]; then\n: > {file}; /usr/sbin/nft \"$word\"; fi"
+    );
+    let path = path_with_picky_nft(&host, &meddle);
+    host.spawn(host.netd_command().env("PATH", &path));
+    host.wait_until_ready();
+    host.import_busybox();
+    let stage = Stage::of(host);
+    let first = stage.file(&policy("closed", "action: deny, ports: [80]"));
+    stage.host.ok(&["policy", "apply", "-f", &first]);
+    assert!(!stage.is_open());
+    let other = stage.file(&policy("closed", "action: deny, from: [{labels: {app: client}}], ports: [80]"));
+    // As soon as the rules are changed, and no longer only asked of the kernel.
+    let whenever = |revision: &str| {
+        fs::write(&meddling, "insert rule inet fabric-policy ingress_forward accept").expect("the directory is ours");
+        let outcome = stage.host.fabric(&["policy", "apply", "-f", revision]);
+        assert_eq!(fs::read_to_string(&meddling).expect("it is there"), "", "control: it was done meanwhile");
+        outcome
+    };
+    let outcome = whenever(&other);
+    assert!(outcome.code == 1 && outcome.stderr.contains("fabric-policy"), "{outcome}");
+    assert!(!stage.is_open());
+    let listed = stage.host.namespace().run(&["nft", "list", "chain", "inet", "fabric-policy", "ingress_forward"]);
+    let is_theirs = |line: &str| line.trim() == "accept";
+    assert!(!listed.lines().any(is_theirs), "{listed}");
+    stage.host.ok(&["policy", "apply", "-f", &other]);
+    assert!(!stage.is_open());
+    stage.host.assert_healthy();
+}
+
+#[test]
 fn who_is_like_others_is_elements_only_and_goes_with_its_address() {
     let stage = Stage::of(Host::new());
     let file = stage.file(&policy("closed", "action: deny, from: [{labels: {app: client}}], ports: [80]"));

@@ -11,6 +11,7 @@ use netlink_packet_netfilter::nftables::{
     DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage, Verdict,
     VerdictAttribute,
 };
+use rustix::io::Errno;
 
 use crate::{
     KernelError,
@@ -63,11 +64,16 @@ pub(super) fn read(name: &SetName, raw: &[Vec<u8>]) -> Option<Elements> {
     raw.iter().map(element).collect()
 }
 
-/// The elements of a set as the kernel has them.
-pub(super) fn raw(socket: &mut Socket, name: &SetName) -> Result<Vec<Vec<u8>>, KernelError> {
+/// The elements of a set as the kernel has them; none if there is no such set.
+pub(super) fn raw(socket: &mut Socket, name: &SetName) -> Result<Option<Vec<Vec<u8>>>, KernelError> {
     let request = || message(TableFamily::Inet, NfTablesMessage::GetSetElement(list(name, Vec::new())));
-    let replies = socket.dump(request).map_err(refused("list the elements of a set of policies"))?;
-    Ok(replies.iter().flat_map(elements).map(<[u8]>::to_vec).collect())
+    match socket.dump(request) {
+        Err(refusal) if refusal.is(Errno::NOENT) => Ok(None),
+        answer => {
+            let replies = answer.map_err(refused("list the elements of a set of policies"))?;
+            Ok(Some(replies.iter().flat_map(elements).map(<[u8]>::to_vec).collect()))
+        }
+    }
 }
 
 fn elements(reply: &Reply) -> impl Iterator<Item = &[u8]> {

@@ -1,14 +1,14 @@
 //! Hashes of what the table was made of and of what the kernel made of that, part by part: who changes one of ten
 //! thousand sets looks at no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     DataPath,
-    data_path::{Elements, SetName, TABLE},
+    data_path::{Difference, Elements, SetName, TABLE},
 };
 
-use super::element;
+use super::{element, missing};
 use crate::{
     KernelError,
     element::TableFamily,
@@ -28,18 +28,58 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Those of the table that this was made of; none if there is no table.
+    /// Those of the table that this was made of; none if there is no table, or not with these sets.
     pub(super) fn of(socket: &mut Socket, path: &DataPath) -> Result<Option<Self>, KernelError> {
         let Some(frame) = of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)? else { return Ok(None) };
         let mut sums = Self { frame: (of_frame(path), frame), constants: BTreeMap::new() };
         for (name, elements) in constants(path) {
-            sums.add(name, elements, element::raw(socket, name)?);
+            let Some(made) = element::raw(socket, name)? else { return Ok(None) };
+            sums.add(name, elements, made);
         }
         Ok(Some(sums))
     }
 
+    /// Those of the table after this change, of which nothing else has changed.
+    pub(super) fn after(
+        mut self,
+        socket: &mut Socket,
+        difference: &Difference,
+        to: &DataPath,
+    ) -> Result<Self, KernelError> {
+        let frame = of_table(socket, Hash::EMPTY, TableFamily::Inet, TABLE)?.ok_or_else(missing)?;
+        self.frame = (of_frame(to), frame);
+        self.constants.retain(|name, _| !difference.old_sets.contains(name));
+        let changed = difference.new_sets.iter().chain(difference.sets());
+        let constants = changed.filter(|name| !name.kind.is_of_endpoints()).collect();
+        self.look_at(socket, constants, to)?;
+        Ok(self)
+    }
+
+    /// Looks at some sets that endpoints do not come and go with.
+    ///
+    /// # Errors
+    /// When one has not the elements that it is to have, as far as those can be told from what the kernel has.
+    pub(super) fn look_at(
+        &mut self,
+        socket: &mut Socket,
+        constants: BTreeSet<&SetName>,
+        to: &DataPath,
+    ) -> Result<(), KernelError> {
+        for name in constants {
+            let elements = to.sets.get(name).cloned().unwrap_or_default();
+            let is_unlike = |made: &Vec<Vec<u8>>| {
+                element::are_simple(name.kind) && element::read(name, made).as_ref() != Some(&elements)
+            };
+            match element::raw(socket, name)? {
+                Some(made) if !is_unlike(&made) => self.add(name, &elements, made),
+                _ => return Err(KernelError::Unlike { object: format!("set {name} of table inet {TABLE}") }),
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a set that is to have these elements, as the kernel has them.
-    pub(super) fn add(&mut self, name: &SetName, elements: &Elements, mut made: Vec<Vec<u8>>) {
+    fn add(&mut self, name: &SetName, elements: &Elements, mut made: Vec<Vec<u8>>) {
         // In the order in which the kernel has them there is no meaning.
         made.sort();
         let hash = Hash::EMPTY.with(name.to_string().as_bytes());

@@ -25,6 +25,15 @@ pub(crate) struct Vigil {
     undisturbed: bool,
 }
 
+/// What was told of the changes of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Told {
+    Nothing,
+    /// They may have changed anything: it was lost, or nobody listened.
+    Unknown,
+    OfOthers,
+}
+
 impl Vigil {
     /// One over what these messages tell of, unless they tell of Fabric's own transactions.
     pub(crate) fn over(ends: fn(&Message<'_>) -> bool) -> Self {
@@ -33,28 +42,39 @@ impl Vigil {
 
     /// Whether the tables are still as they were found; `own` is the socket that Fabric's own transactions come from.
     pub(crate) fn holds(&mut self, own: &Socket) -> Result<bool, KernelError> {
+        self.told(own, |_| false)?;
+        Ok(self.undisturbed)
+    }
+
+    /// What was told since somebody asked last of what others have done, where `is_ours` says which other ports are
+    /// Fabric's own. Whoever changed the tables by way of such a port says when they have been looked at.
+    pub(crate) fn told(&mut self, own: &Socket, is_ours: impl Fn(u32) -> bool) -> Result<Told, KernelError> {
         let Some(socket) = &self.told else {
             self.told = Some(subscribe(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES])?);
-            return Ok(false);
+            return Ok(Told::Unknown);
         };
         // Everything is taken before anything is looked at: what is told from then on may not have been seen by that
         // look.
         let mut buffer = Vec::with_capacity(1 << 16);
-        let ends = |message: Message<'_>| message.cause != own.port() && (self.ends)(&message);
+        let ends =
+            |message: Message<'_>| message.cause != own.port() && !is_ours(message.cause) && (self.ends)(&message);
+        let mut told = Told::Nothing;
         loop {
             buffer.clear();
             match socket.recv(&mut buffer, 0) {
-                Ok(_) if messages(&buffer).any(ends) => self.undisturbed = false,
+                Ok(_) if messages(&buffer).any(ends) => told = told.max(Told::OfOthers),
                 Ok(_) => {}
                 Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-                    Some(Errno::AGAIN) => return Ok(self.undisturbed),
+                    Some(Errno::AGAIN) => break,
                     Some(Errno::INTR) => {}
                     // More was told than the socket holds.
-                    Some(Errno::NOBUFS) => self.undisturbed = false,
+                    Some(Errno::NOBUFS) => told = told.max(Told::Unknown),
                     _ => return Err(unwatchable(error)),
                 },
             }
         }
+        self.undisturbed &= told == Told::Nothing;
+        Ok(told)
     }
 
     /// The tables were looked at after [`Vigil::holds`], and found as they should be.
