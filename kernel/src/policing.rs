@@ -128,13 +128,14 @@ impl Police {
     /// Changes more than elements. What that makes of the parts that change is looked at; the rest is as it was, as
     /// long as nobody else does anything meanwhile.
     fn change(&mut self, socket: &mut Socket, difference: &Difference, to: &DataPath) -> Result<(), KernelError> {
-        let before = self.vigil.told(socket, |_| false)?;
+        let mut told = self.vigil.told(socket, |_| false)?;
         let (ahead, rest) = difference.clone().divided();
         for part in [ahead, rest].iter().filter(|part| !part.is_empty()) {
             run_nft(&self.runs, &[], &part.commands(TABLE))?;
+            // After each of them: whose it was is not remembered for long.
+            told = told.max(self.vigil.told(socket, |port| self.runs.have(port))?);
         }
-        let runs = self.runs.clone();
-        match before.max(self.vigil.told(socket, |port| runs.have(port))?) {
+        match told {
             Told::OfOthers => Err(KernelError::Unlike { object: format!("table inet {TABLE}") }),
             Told::Unknown => self.mark(socket, to),
             Told::Nothing => match self.sums.take() {
