@@ -14,6 +14,7 @@ use netlink_sys::{
     SocketAddr,
     constants::{NETLINK_NETFILTER, NETLINK_ROUTE},
 };
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::Notify,
@@ -36,9 +37,9 @@ const SETTLING: Duration = Duration::from_millis(20);
 /// How long after a look that failed the next is due: what was in its way, such as too few descriptors, may be out of
 /// it.
 const ANOTHER_LOOK: Duration = Duration::from_secs(1);
-/// Room for the notifications of a ruleset with thousands of elements that is flushed at once. The kernel allows as
-/// much as `net.core.rmem_max` says.
-const BUFFER: u32 = 4 << 20;
+/// Room for the notifications of a ruleset with tens of thousands of elements that comes or goes at once. Nothing of it
+/// is taken before it is needed. Who has no right to it gets as much as `net.core.rmem_max` says.
+const BUFFER: u32 = 16 << 20;
 /// So much is looked at before more is read.
 const ENOUGH: usize = 1 << 20;
 
@@ -121,9 +122,6 @@ impl Sockets {
             names: BTreeMap::new(),
             others: BTreeMap::new(),
         };
-        for socket in [&sockets.route, &sockets.rules] {
-            socket.set_rx_buf_sz(BUFFER).map_err(unwatchable)?;
-        }
         // Listed after the subscription: none is missed in between.
         let (own, others): (Vec<_>, Vec<_>) = link::all(route)?.into_iter().partition(|link| link.ours);
         let names = own.into_iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
@@ -139,6 +137,9 @@ pub(crate) fn subscribe(protocol: isize, groups: &[u32]) -> Result<netlink_sys::
         let mut socket = netlink_sys::Socket::new(protocol)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         socket.set_non_blocking(true)?;
+        if set_socket_recv_buffer_size_force(&socket, BUFFER as usize).is_err() {
+            socket.set_rx_buf_sz(BUFFER)?;
+        }
         groups.iter().try_for_each(|group| socket.add_membership(*group))?;
         Ok(socket)
     };

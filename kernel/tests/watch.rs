@@ -103,7 +103,7 @@ fn lost_notifications_are_told_as_everything() {
         let rules = format!("table inet mine {{\n set many {{\n type mark\n elements = {{ {elements} }}\n }}\n}}\n");
         std::fs::write("/run/mine.nft", rules).expect("there is room");
         // Each round is told in several megabytes, which nobody reads.
-        for _ in 0..5 {
+        for _ in 0..20 {
             sh("nft -f /run/mine.nft; nft delete table inet mine");
         }
         sh("nft flush ruleset");

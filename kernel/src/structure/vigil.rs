@@ -134,12 +134,12 @@ mod tests {
                 vigil.begin();
                 assert!(vigil.holds(&own).expect("it can listen"));
             }
-            nft("add table inet mine; add set inet mine many { type inet_service; }");
+            nft("add table inet mine; add set inet mine many { type mark; }");
             for _ in 0..20 {
                 nft("add element inet mine many { 1 }; flush set inet mine many");
             }
             assert!(vigil.holds(&own).expect("it can listen"), "control: that much can be told");
-            let many: Vec<String> = (1..20_000).map(|number| number.to_string()).collect();
+            let many: Vec<String> = (1..400_000).map(|number| number.to_string()).collect();
             let file = std::env::temp_dir().join(format!("fabric-vigil-{}", std::process::id()));
             let many = format!("add element inet mine many {{ {} }}\n", many.join(", "));
             std::fs::write(&file, many).expect("there is room");
