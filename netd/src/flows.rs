@@ -1,4 +1,4 @@
-//! What rules with `log` decided or audited: the newest are remembered, and whoever follows is told the rest.
+//! What rules that log decided or audited: the newest are remembered, and whoever follows is told the rest.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,4 +1,4 @@
-//! What rules with `log` tell of the connections that they decide or audit.
+//! What rules that log tell of the connections that they decide or audit.
 
 use std::{
     fs,
@@ -74,15 +74,16 @@ fn what_rules_log_is_told_with_who_asked_whom_for_what() {
     let Stage { host, server, .. } = &stage;
     let _listeners = [stage.listen(PORT), stage.listen(PORT + 1), stage.listen(PORT + 2)];
     stage.apply(&[
-        "action: audit, ports: [7000], log: true",
+        "action: audit, ports: [7000]",
         "action: deny, ports: [7001, 53/udp], icmpv6: [echo-request], log: true",
         "action: allow, ports: [7000], log: true",
         "action: allow, ports: [7002]",
+        "action: audit, ports: [7002], log: false",
     ]);
     let [_, ipv6] = host.addresses("server");
     assert!(stage.connects(server.ipv4.into(), PORT), "audited, and let through");
     assert!(!stage.connects(server.ipv4.into(), PORT + 1), "denied");
-    assert!(stage.connects(server.ipv4.into(), PORT + 2), "let through by a rule that does not log");
+    assert!(stage.connects(server.ipv4.into(), PORT + 2), "let through and audited by rules that do not log");
     stage.client.namespace().enter(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("free");
         socket.send_to(b"?", (server.ipv4, 53)).expect("there is a route");
@@ -125,7 +126,8 @@ fn what_rules_log_is_told_with_who_asked_whom_for_what() {
 
     let audited = host.json(&["policy", "audit"]);
     assert_eq!((&audited[0]["rule"], &audited[0]["packets"]), (&"ingress rule 1".into(), &1.into()), "{audited:#}");
-    assert_eq!(audited.as_array().map(Vec::len), Some(1), "of the rules that audit: {audited:#}");
+    assert_eq!(audited.as_array().map(Vec::len), Some(2), "of the rules that audit: {audited:#}");
+    assert_eq!((&audited[1]["packets"], &audited[1]["flows"]), (&1.into(), &Value::Array(vec![])), "{audited:#}");
     let pair = &audited[0]["flows"][0];
     assert_eq!((&pair["from"], &pair["to"]), (&"web/client".into(), &"web/server:7000/tcp".into()), "{audited:#}");
 }

@@ -118,7 +118,10 @@ impl Reader<'_> {
             services: services(written, node)?,
             logging: match written.log {
                 Some(true) => Logging::On,
-                Some(false) | None => Logging::Off,
+                Some(false) => Logging::Off,
+                // Whom it would have denied is what it is there to tell.
+                None if action == Action::Audit => Logging::On,
+                None => Logging::Off,
             },
             rate: match &written.rate {
                 Some(text) => Some(text.parse().map_err(|error| node.nearest_to_field("rate").invalid(error))?),
