@@ -73,6 +73,9 @@ pub struct Network {
     pub endpoints: Vec<NetworkEndpoint>,
     /// How full its subnets are.
     pub usage: Usage,
+    /// The policies that are about it and not enforced on it: its packets do not come by the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unenforced: Vec<String>,
 }
 
 fn yes() -> bool {

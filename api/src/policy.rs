@@ -84,6 +84,10 @@ pub struct Policy {
     /// Those that it names and that there are not: it waits for them.
     #[schema(value_type = Vec<schema::Name>)]
     pub pending: Vec<NetworkName>,
+    /// Those that it is for and that it is not enforced on: their packets do not come by this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<schema::Name>)]
+    pub unenforced: Vec<NetworkName>,
     /// How many endpoints it selects.
     pub endpoints: u64,
     /// When the next of its rules expires; none if none will.
@@ -94,12 +98,12 @@ pub struct Policy {
     pub expired: u64,
     /// Where it stands: `FILE:LINE:COLUMN`.
     pub place: String,
-    /// The file it stands in, as it was given.
+    /// The file it stands in, as it was given; where one policy is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// What is valid in it and probably not meant.
     pub warnings: Vec<String>,
-    /// What its rules have counted; where one policy is asked for.
+    /// What its rules have counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<RuleCounter>,
     /// The names outside that its rules are about and that containers have asked for, with the addresses that they were

@@ -99,6 +99,7 @@ impl Daemon {
 
     async fn look(self: &Arc<Self>) -> Doctor {
         let mut checks = self.examine_kernel().await;
+        checks.extend(self.examine_reach());
         checks.push(self.examine_dns().await);
         checks.push(self.examine_leases().await);
         checks.push(self.examine_containers().await);

@@ -228,6 +228,12 @@ pub(crate) enum Failure {
     },
     #[error("`{name}` is the name of a {} and of a {}", .kinds[0], .kinds[1])]
     PolicyNames { name: String, kinds: [&'static str; 2] },
+    #[error(
+        "network `{network}` cannot be of driver {driver}: {} about it and would not be enforced, as its packets would not \
+         come by this host",
+        being(.policies)
+    )]
+    NetworkBeyondReach { network: NetworkName, driver: Driver, policies: Vec<(String, String)> },
     #[error("there is no revision {asked} of the policies")]
     UnknownRevision {
         asked: u64,
@@ -297,6 +303,16 @@ fn listed(names: &[String]) -> String {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
+}
+
+fn being(policies: &[(String, String)]) -> String {
+    let named =
+        policies.iter().take(5).map(|(name, place)| format!("`{name}` ({place})")).collect::<Vec<_>>().join(", ");
+    match policies.len() {
+        1 => format!("policy {named} is"),
+        2..=5 => format!("policies {named} are"),
+        all => format!("policies {named} and {} more are", all - 5),
+    }
 }
 
 fn told(errors: &[policy::DocumentError]) -> String {

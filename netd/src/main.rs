@@ -38,6 +38,7 @@ mod networks;
 mod notify;
 mod pending;
 mod policies;
+mod policy_reach;
 mod policy_world;
 mod ports;
 mod queries;

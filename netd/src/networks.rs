@@ -31,6 +31,9 @@ impl Daemon {
             }
             None => (self.uplink_mtu().await?, None),
         };
+        // From here until the network is known no policy comes that names it.
+        let ruling = self.ruling.lock().await;
+        self.check_unnamed(&request.name, plan.driver)?;
         let editing = self.editing.lock().await;
         let network = {
             let mut world = self.world();
@@ -62,7 +65,7 @@ impl Daemon {
             network
         };
         // Its name and range are known to be taken from here on.
-        drop(editing);
+        drop((editing, ruling));
         let doing = format!("create network `{}`", network.name);
         if let Err(failure) = self.commit(doing.clone(), record::create_network(&network)).await {
             self.world().forget_network(&network);

@@ -17,10 +17,10 @@ use std::{
     },
 };
 
-use api::{PolicyApply, PolicyChange, PolicyChanges, PolicyRequest};
+use api::{PolicyApply, PolicyChanges, PolicyRequest};
 use jiff::Timestamp;
 use model::{Network, NetworkId, Protocol, Scope, Tracked, data_path::Difference};
-use policy::{Asked, Document, Judge, Networks, Packet, warnings};
+use policy::{Asked, Judge, Packet, warnings};
 
 use crate::{
     daemon::{Daemon, chain},
@@ -29,7 +29,7 @@ use crate::{
     images::blocking,
     lapsed::Lapsed,
     record,
-    rulebook::{FileId, PolicyFile, Rulebook, told},
+    rulebook::{FileId, PolicyFile, Rulebook},
     world::{Compiled, is_judged},
 };
 
@@ -50,8 +50,8 @@ impl Daemon {
         let now = self.note_time();
         let old = self.world().rulebook().clone();
         let daemon = self.clone();
-        let given: Vec<String> = request.files.iter().map(|file| file.name.clone()).collect();
-        let given_files = given.clone();
+        let given: BTreeSet<String> = request.files.iter().map(|file| file.name.clone()).collect();
+        let given_files = request.files.iter().map(|file| file.name.clone()).collect();
         let PolicyApply { files, network, dry_run } = request;
         let planned = blocking(move || -> Result<_, Failure> {
             let file = |file: api::PolicyFile| PolicyFile {
@@ -64,7 +64,7 @@ impl Daemon {
             let world = daemon.world().as_judged();
             daemon.check_reach(&new, &changes)?;
             let told = warnings(new.policies(), Some(&world), now).into_iter();
-            let told = told.filter(|warning| given.iter().any(|name| **name == *warning.place.file));
+            let told = told.filter(|warning| given.contains(&*warning.place.file));
             let told = told.map(|warning| warning.to_string()).chain(daemon.beyond_reach(&new, &changes)).collect();
             Ok((old, Arc::new(new), PolicyChanges { changes, warnings: told }))
         });
@@ -297,66 +297,6 @@ impl Daemon {
 
     fn new_file_id(&self) -> FileId {
         format!("{:016x}", u64::from_ne_bytes(self.random()))
-    }
-
-    /// Refuses policies that name networks whose packets do not come by this host.
-    pub(crate) fn check_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Result<(), Failure> {
-        let beyond = self.networks_beyond_reach();
-        let of = |(_, document): (_, &Document)| {
-            let named = beyond.iter().find(|network| names(document, network))?;
-            let problem = format!(
-                "`{}` is about network `{}`, whose packets do not come by this host (driver {}), so it would not be enforced",
-                document.title(),
-                named.name,
-                named.driver
-            );
-            Some(told(document.place(), problem))
-        };
-        let errors: Vec<_> = given(rulebook, changes).filter_map(of).collect();
-        if errors.is_empty() { Ok(()) } else { Err(Failure::PolicyDocuments { errors }) }
-    }
-
-    /// What is to be said of policies about all networks, or about those with some labels, where one of them is such.
-    pub(crate) fn beyond_reach(&self, rulebook: &Rulebook, changes: &[PolicyChange]) -> Vec<String> {
-        let beyond = self.networks_beyond_reach();
-        let world = self.world().as_judged();
-        let told = |document: &Document| -> Vec<String> {
-            let Document::Policy(policy) = document else { return Vec::new() };
-            let meant = beyond.iter().filter(|network| policy.networks.include(&network.name, &world));
-            let text = |network: &Network| {
-                format!(
-                    "{}: policy `{}` is not enforced on network `{}`: its packets do not come by this host (driver {})",
-                    policy.place,
-                    policy.title(),
-                    network.name,
-                    network.driver
-                )
-            };
-            meant.map(text).collect()
-        };
-        given(rulebook, changes).flat_map(|(_, document)| told(document)).collect()
-    }
-
-    fn networks_beyond_reach(&self) -> Vec<Network> {
-        self.world().networks().filter(|network| network.driver.sits_on_parent()).cloned().collect()
-    }
-}
-
-/// The documents that a request gives.
-fn given<'r>(rulebook: &'r Rulebook, changes: &[PolicyChange]) -> impl Iterator<Item = (&'r PolicyFile, &'r Document)> {
-    rulebook.documents().filter(move |(_, document)| {
-        let title = document.title();
-        changes.iter().any(|change| change.name == title)
-    })
-}
-
-/// Whether a document names a network as one that it is for.
-fn names(document: &Document, network: &Network) -> bool {
-    match document {
-        Document::Policy(policy) => {
-            matches!(&policy.networks, Networks::Named(names) if names.contains(&network.name))
-        }
-        Document::Stance(stance) => stance.networks.contains(&network.name),
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) type FileId = String;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rulebook {
     files: BTreeMap<FileId, Parsed>,
+    /// The documents in force by their names: in which file, and the how manieth of it, from 0.
+    by_name: Vec<(String, FileId, usize)>,
     policies: Policies,
 }
 
@@ -66,7 +68,14 @@ impl Rulebook {
         }
         let policies = Policies::new(documents.iter().cloned());
         let policies = policies.map_err(|source| Failure::Policies { source: Box::new(source) })?;
-        Ok(Self { files, policies })
+        let of_file = |(id, parsed): (&FileId, &Parsed)| -> Vec<(String, FileId, usize)> {
+            let documents = parsed.documents.iter().map(Document::title).enumerate();
+            let in_force = documents.filter(|(_, name)| parsed.file.documents.contains(name));
+            in_force.map(|(at, name)| (name, id.clone(), at)).collect()
+        };
+        let mut by_name: Vec<_> = files.iter().flat_map(of_file).collect();
+        by_name.sort();
+        Ok(Self { files, by_name, policies })
     }
 
     /// Whether there are no policies.
@@ -81,17 +90,20 @@ impl Rulebook {
 
     /// Each document that is in force, with its file, by its name.
     pub(crate) fn documents(&self) -> impl Iterator<Item = (&PolicyFile, &Document)> {
-        let mut all: Vec<_> =
-            self.files.values().flat_map(|parsed| parsed.in_force().map(|it| (&*parsed.file, it))).collect();
-        all.sort_by_key(|(_, document)| document.title());
-        all.into_iter()
+        self.by_name.iter().map(|(_, id, at)| self.at(id, *at))
     }
 
     /// The document of this name.
     pub(crate) fn document(&self, name: &str) -> Result<(&PolicyFile, &Document), Failure> {
-        let titles: Vec<String> = self.documents().map(|(_, document)| document.title()).collect();
-        let found = self.documents().find(|(_, document)| document.title() == name);
-        found.ok_or_else(|| Failure::unknown(Noun::Policy, name, titles.iter().map(String::as_str)))
+        let names = || self.by_name.iter().map(|(name, ..)| name.as_str());
+        let first = self.by_name.partition_point(|(other, ..)| other.as_str() < name);
+        let found = self.by_name.get(first).filter(|(found, ..)| found == name);
+        found.map(|(_, id, at)| self.at(id, *at)).ok_or_else(|| Failure::unknown(Noun::Policy, name, names()))
+    }
+
+    fn at(&self, id: &FileId, at: usize) -> (&PolicyFile, &Document) {
+        let Parsed { file, documents } = &self.files[id];
+        (file, &documents[at])
     }
 
     /// The same with these files, and what that changes. `draw` makes identifiers.

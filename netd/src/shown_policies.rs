@@ -10,41 +10,59 @@ use api::RuleCounter;
 use jiff::Timestamp;
 use kernel::Counted;
 use model::{NetworkName, data_path::CounterName};
-use policy::{DnsName, DnsPattern, Document, Networks, Peer, Warning, World, warnings};
+use policy::{DnsName, DnsPattern, Document, Networks, Peer, Place, Warning, World, warnings};
 
 use crate::{daemon::Daemon, failure::Failure, images::blocking, rulebook::Rulebook};
 
 impl Daemon {
     /// All policies and stances, by their names.
-    pub(crate) async fn list_policies(&self) -> Vec<api::Policy> {
+    pub(crate) async fn list_policies(&self) -> Result<Vec<api::Policy>, Failure> {
         let (rulebook, world, now) = self.judged();
+        let beyond = self.beyond();
+        let counted = self.counted("list policies").await?;
         let list = move || {
             let warnings = warnings(rulebook.policies(), Some(&world), now);
-            let shown = |(_, document)| shown(&rulebook, &world, now, &warnings, document);
+            let places = places(&rulebook);
+            let shown = |(_, document)| api::Policy {
+                warnings: own(&places, &warnings, document),
+                counters: counters(document, &counted),
+                ..shown(&world, &beyond, now, document)
+            };
             rulebook.documents().map(shown).collect()
         };
-        blocking(list).await
+        Ok(blocking(list).await)
     }
 
     /// The policy or the stance of this name, with the file it stands in.
     pub(crate) async fn show_policy(&self, name: &str) -> Result<api::Policy, Failure> {
         let (rulebook, world, now) = self.judged();
+        let beyond = self.beyond();
         let name = name.to_owned();
-        let counted = self.kernel.policy_counters().await.map_err(|source| Failure::Kernel {
-            doing: format!("show policy `{}`", name.escape_debug()),
-            source: source.into(),
-        })?;
+        let counted = self.counted(&format!("show policy `{}`", name.escape_debug())).await?;
         let show = move || -> Result<api::Policy, Failure> {
             let (file, document) = rulebook.document(&name)?;
             let warnings = warnings(rulebook.policies(), Some(&world), now);
             Ok(api::Policy {
                 source: Some(file.text.clone()),
+                warnings: own(&places(&rulebook), &warnings, document),
                 counters: counters(document, &counted),
                 names: names(document, &world),
-                ..shown(&rulebook, &world, now, &warnings, document)
+                ..shown(&world, &beyond, now, document)
             })
         };
         blocking(show).await
+    }
+
+    async fn counted(&self, doing: &str) -> Result<BTreeMap<CounterName, Counted>, Failure> {
+        let fail = |source: kernel::KernelError| Failure::Kernel { doing: doing.to_owned(), source: source.into() };
+        self.kernel.policy_counters().await.map_err(fail)
+    }
+
+    /// The networks whose packets do not come by this host.
+    fn beyond(&self) -> BTreeSet<NetworkName> {
+        let world = self.world();
+        let beyond = world.networks().filter(|network| network.driver.sits_on_parent());
+        beyond.map(|network| network.name.clone()).collect()
     }
 
     fn judged(&self) -> (Arc<Rulebook>, World, Timestamp) {
@@ -54,7 +72,8 @@ impl Daemon {
     }
 }
 
-fn shown(rulebook: &Rulebook, world: &World, now: Timestamp, warnings: &[Warning], document: &Document) -> api::Policy {
+/// All but what its file says, its warnings and its counters.
+fn shown(world: &World, beyond: &BTreeSet<NetworkName>, now: Timestamp, document: &Document) -> api::Policy {
     let (named, endpoints) = match document {
         Document::Policy(policy) => {
             let named = if let Networks::Named(names) = &policy.networks { names.clone() } else { BTreeSet::new() };
@@ -76,17 +95,19 @@ fn shown(rulebook: &Rulebook, world: &World, now: Timestamp, warnings: &[Warning
         Document::Policy(policy) => &policy.rules[..],
         Document::Stance(_) => &[],
     };
+    let networks: Vec<NetworkName> = world.networks().filter(is_for).cloned().collect();
     api::Policy {
         name: document.title(),
         kind: document.kind().to_owned(),
-        networks: world.networks().filter(is_for).cloned().collect(),
+        unenforced: networks.iter().filter(|network| beyond.contains(*network)).cloned().collect(),
+        networks,
         pending: named.into_iter().filter(|name| !world.has_network(name)).collect(),
         endpoints: endpoints as u64,
         expires: rules.iter().filter_map(|rule| rule.expires).filter(|expires| *expires > now).min(),
         expired: rules.iter().filter(|rule| rule.has_expired(now)).count() as u64,
         place: document.place().to_string(),
         source: None,
-        warnings: own(rulebook, warnings, document),
+        warnings: Vec::new(),
         counters: Vec::new(),
         names: BTreeMap::new(),
     }
@@ -118,15 +139,20 @@ fn counters(document: &Document, counted: &BTreeMap<CounterName, Counted>) -> Ve
     policy::counters(policy).into_iter().map(counter).collect()
 }
 
-/// The warnings that stand between where the document begins and where the next one of its file does.
-fn own(rulebook: &Rulebook, warnings: &[Warning], document: &Document) -> Vec<String> {
+/// Where documents begin, in the order of the places.
+fn places(rulebook: &Rulebook) -> Vec<&Place> {
+    let mut places: Vec<&Place> = rulebook.documents().map(|(_, document)| document.place()).collect();
+    places.sort();
+    places
+}
+
+/// The warnings that stand between where the document begins and where the next one of its file does. All of them are
+/// in the order of their places.
+fn own(places: &[&Place], warnings: &[Warning], document: &Document) -> Vec<String> {
     let place = document.place();
-    let places = rulebook.documents().map(|(_, document)| document.place());
-    let next = places.filter(|other| other.file == place.file && *other > place).min();
-    let is_own = |warning: &&Warning| {
-        warning.place.file == place.file
-            && warning.place >= *place
-            && next.is_none_or(|next: &policy::Place| warning.place < *next)
-    };
-    warnings.iter().filter(is_own).map(ToString::to_string).collect()
+    let next = places.get(places.partition_point(|other| *other <= place)).filter(|next| next.file == place.file);
+    let is_own =
+        |warning: &&Warning| warning.place.file == place.file && next.is_none_or(|next| warning.place < **next);
+    let first = warnings.partition_point(|warning| warning.place < *place);
+    warnings[first..].iter().take_while(is_own).map(ToString::to_string).collect()
 }

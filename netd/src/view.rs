@@ -3,7 +3,7 @@
 use ipam::LeaseTable;
 use model::{Container, ContainerState, Endpoint, Family, Network, NetworkId, NetworkMode};
 
-use crate::{record::Record, world::World};
+use crate::{policy_reach::unenforced, record::Record, world::World};
 
 /// The container as a client sees it.
 pub(crate) fn container(world: &World, record: &Record) -> api::Container {
@@ -128,6 +128,7 @@ pub(crate) fn network(world: &World, network: &Network) -> api::Network {
         created_at: network.created_at,
         endpoints: attached.collect(),
         usage: usage(world, &network.id),
+        unenforced: unenforced(world, network),
     }
 }
 

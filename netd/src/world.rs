@@ -24,7 +24,7 @@ use model::{ContainerId, ContainerName, Endpoint, EndpointId, NamespaceName, Net
 
 use entries::{Containers, Networks};
 pub(crate) use modes::Readiness;
-pub(crate) use policies::{Compiled, is_judged};
+pub(crate) use policies::{Compiled, as_alone, is_judged};
 pub(crate) use ports::PortSet;
 use ports::Ports;
 

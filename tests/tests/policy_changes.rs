@@ -97,6 +97,40 @@ fn what_is_not_enforced_is_refused_and_nothing_of_the_rest_applied() {
     assert!(stage.host.fabric(&["policy", "inspect", "nobody"]).code == 1);
 }
 
+/// A policy that waits for its network is not to be met by one that it cannot be enforced on.
+#[test]
+fn a_network_that_a_policy_waits_for_is_not_made_where_no_policy_is_enforced() {
+    let stage = Stage::of(Host::new());
+    let _lan = stage.host.lan();
+    stage.host.ok(&["policy", "apply", "-f", &stage.file(&CLOSED.replace("[web]", "[lan]"))]);
+    let parent = ["--driver", "macvlan", "--opt", "parent=lan0", "--subnet", "192.0.2.128/25"];
+    let create = || stage.host.fabric(&[&["network", "create", "lan"], &parent[..]].concat());
+    let refused = create();
+    assert_eq!(refused.code, 1, "{refused}");
+    for told in ["network `lan` cannot be of driver macvlan", "policies.yaml:1:1", "policy rm closed"] {
+        assert!(refused.stderr.contains(told), "{told}: {refused}");
+    }
+    let listed = stage.host.ok(&["policy", "ls"]);
+    assert!(listed.contains("pending: lan"), "{listed}");
+
+    // What is about all networks cannot be enforced on this one, and nobody says that it is.
+    stage.host.ok(&["policy", "rm", "closed"]);
+    let every = policy("every", "action: deny, icmp: [any]").replace("[web]", "['*']");
+    stage.host.ok(&["policy", "apply", "-f", &stage.file(&every)]);
+    let created = create();
+    assert!(created.code == 0 && created.stderr.contains("`every` is not enforced on network `lan`"), "{created}");
+    for command in ["ls", "inspect"] {
+        let shown = stage.host.ok(&[&["policy", command], &["every"][..usize::from(command == "inspect")]].concat());
+        assert!(shown.contains("in force, but not on lan"), "{shown}");
+    }
+    let network = stage.host.ok(&["network", "inspect", "lan"]);
+    assert!(network.lines().any(|line| line.starts_with("not enforced") && line.ends_with("every")), "{network}");
+    let doctor = stage.host.ok(&["doctor"]);
+    assert!(doctor.contains("policy `every`") && doctor.contains("is not enforced on network `lan`"), "{doctor}");
+    let explained = stage.host.fabric(&["policy", "explain", "web/app=client", "lan/app=server"]);
+    assert!(explained.stderr.contains("policies are not enforced on network `lan`"), "{explained}");
+}
+
 #[test]
 fn documents_are_kept_as_they_were_given() {
     let stage = Stage::of(Host::new());

@@ -65,6 +65,12 @@ async fn create(client: &Client, output: Output, arguments: CreateNetworkArgumen
     };
     request.plan()?;
     let network = client.create_network(&request).await?;
+    let Network { name, driver, .. } = &network;
+    for policy in &network.unenforced {
+        Failure::warn(&format!(
+            "policy `{policy}` is not enforced on network `{name}`: its packets do not come by this host (driver {driver})"
+        ));
+    }
     output.print(&network, || format!("{}\n", network.name))
 }
 
@@ -191,6 +197,7 @@ fn render(network: &Network) -> String {
         Some(["dns".to_owned(), joined(network.name_servers.iter().map(ToString::to_string))]),
         Some(["addresses".to_owned(), used(&network.usage)]),
         row("leaked", &network.usage.leaked),
+        row("not enforced", &network.unenforced),
         row("created", Some(network.created_at)),
         Some(["labels".to_owned(), joined(network.labels.iter().map(|(key, value)| format!("{key}={value}")))]),
     ];

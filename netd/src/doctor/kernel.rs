@@ -46,7 +46,7 @@ impl Part {
             Self::Links => "interfaces, addresses and routes are as they should be",
             Self::Namespaces => "every namespace is pinned and prepared, and no other",
             Self::Rules => "both tables hold every rule and element, and no other",
-            Self::Policies => "connections are judged by the policies there are",
+            Self::Policies => "connections that come by this host are judged by the policies there are",
             Self::Shortcut => "frames between containers go past their bridges",
             Self::Settings => "the host's settings are as they should be",
         }

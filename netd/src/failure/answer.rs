@@ -48,6 +48,7 @@ impl Failure {
             | Self::JoinedGone { .. }
             | Self::Policies { .. }
             | Self::PolicyNames { .. }
+            | Self::NetworkBeyondReach { .. }
             | Self::BeingRemoved { .. } => StatusCode::CONFLICT,
             Self::UnknownRevision { .. } | Self::NoRoute { .. } => StatusCode::NOT_FOUND,
             Self::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,

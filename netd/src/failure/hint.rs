@@ -48,6 +48,11 @@ impl Failure {
             Self::Policies { .. } | Self::PolicyNames { .. } => {
                 "leave one of them out, or take it out of force: `fabric policy rm NAME`".into()
             }
+            Self::NetworkBeyondReach { policies, .. } => {
+                let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).take(5).collect();
+                let names = names.join(" ");
+                format!("give the network another name or driver bridge, or take them out first: `fabric policy rm {names}`")
+            }
             Self::NetworkInUse { network, .. } => format!(
                 "take them off it with `fabric network disconnect {network} NAME`, or remove them with `fabric rm`; stopped \
                  ones count, `fabric ps -a` shows them"

@@ -139,6 +139,9 @@ every! {
     PolicyDocuments { errors: policy::parse("a.yaml", policy::Syntax::Yaml, "kind: Pod", None).expect_err("no policy") }
     Policies { source: Box::new(contradiction()) }
     PolicyNames { name: "closed".into(), kinds: ["Policy", "Stance"] }
+    NetworkBeyondReach {
+        network: parsed("lan"), driver: model::Driver::Macvlan, policies: vec![("closed".into(), "a.yaml:1:1".into())],
+    }
     UnknownRevision { asked: 7, known: Some((1, 3)) }
     Malformed { reason: "unknown field".into() }
     NoRoute { path: "/v9".into() }

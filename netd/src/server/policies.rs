@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{failure::Failure, flows::Flows};
 
-pub(super) async fn list(State(daemon): Shared) -> Json<Vec<api::Policy>> {
-    Json(daemon.list_policies().await)
+pub(super) async fn list(State(daemon): Shared) -> Result<Json<Vec<api::Policy>>, Failure> {
+    daemon.list_policies().await.map(Json)
 }
 
 pub(super) async fn apply(

@@ -123,7 +123,7 @@ impl World {
             let (Some(network), Some(own)) = (self.network(&endpoint.network), self.endpoint(endpoint, entry)) else {
                 return false;
             };
-            let alone = alone(network);
+            let alone = as_alone(network);
             let mut about = about.iter().filter_map(|number| policies.get(*number));
             about.any(|policy| policy.networks.include(&network.name, &alone) && policy.subject.selects(&own))
         };
@@ -323,13 +323,13 @@ pub(crate) fn is_judged(rulebook: &Rulebook, network: &Network) -> bool {
     if rulebook.is_empty() {
         return false;
     }
-    rulebook.policies().concern(&network.name, &alone(network))
+    rulebook.policies().concern(&network.name, &as_alone(network))
 }
 
-/// A network without endpoints.
-fn alone(network: &Network) -> policy::World {
+/// The network as if there were nothing else.
+pub(crate) fn as_alone(network: &Network) -> policy::World {
     let alone = policy::World::new([as_judged(network)].into(), Vec::new(), BTreeMap::new(), BTreeSet::new());
-    alone.expect("nobody is of a network that is not there")
+    alone.expect("a network without endpoints")
 }
 
 fn as_judged(network: &Network) -> (NetworkName, policy::Network) {

@@ -35,13 +35,12 @@ struct Pair {
 }
 
 pub(super) async fn audit(client: &Client, output: Output, arguments: AuditArguments) -> Result<(), Failure> {
-    let names = match arguments.policies {
-        names if !names.is_empty() => names,
-        _ => client.policies().await?.into_iter().map(|policy| policy.name).collect(),
-    };
     let mut policies = Vec::new();
-    for name in &names {
+    for name in &arguments.policies {
         policies.push(client.policy(name).await?);
+    }
+    if arguments.policies.is_empty() {
+        policies = client.policies().await?;
     }
     let mut flows = Vec::new();
     let mut told = client.flows(FlowsQuery::default()).await?;
@@ -53,10 +52,13 @@ pub(super) async fn audit(client: &Client, output: Output, arguments: AuditArgum
 }
 
 fn audited(policies: &[Policy], flows: &[Flow]) -> Vec<Audited> {
+    let mut by_rule: BTreeMap<(&str, &str), Vec<&Flow>> = BTreeMap::new();
+    for flow in flows.iter().filter(|flow| flow.verdict == "audit") {
+        by_rule.entry((&flow.policy, &flow.rule)).or_default().push(flow);
+    }
     let of_rule = |policy: &Policy, RuleCounter { rule, packets, .. }: &RuleCounter| {
         let mut pairs: BTreeMap<(String, String), (u64, Timestamp)> = BTreeMap::new();
-        let is_own = |flow: &&Flow| flow.verdict == "audit" && flow.policy == policy.name && flow.rule == *rule;
-        for flow in flows.iter().filter(is_own) {
+        for flow in by_rule.get(&(policy.name.as_str(), rule.as_str())).into_iter().flatten() {
             let pair = (who(&flow.source), format!("{}{}", who(&flow.destination), asked(flow)));
             let (packets, last) = pairs.entry(pair).or_insert((0, flow.time));
             *packets += 1;

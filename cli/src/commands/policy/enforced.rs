@@ -56,9 +56,13 @@ pub(super) async fn list(client: &Client, output: Output, arguments: ListPolicie
 
 /// Whether it waits for a network, and until when it says what it says.
 fn state(policy: &Policy) -> String {
-    let mut text = match &policy.pending[..] {
-        [] => "in force".to_owned(),
-        pending => format!("pending: {}", joined(pending)),
+    let Policy { networks, pending, unenforced, .. } = policy;
+    let mut text = match (&pending[..], &unenforced[..]) {
+        ([], []) => "in force".to_owned(),
+        ([], _) if unenforced.len() < networks.len() => format!("in force, but not on {}", joined(unenforced)),
+        ([], _) => format!("not enforced on {}", joined(unenforced)),
+        (_, []) => format!("pending: {}", joined(pending)),
+        _ => format!("pending: {}, not enforced on {}", joined(pending), joined(unenforced)),
     };
     match policy.expired {
         0 => {}

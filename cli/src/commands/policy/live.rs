@@ -130,15 +130,19 @@ fn resolve(containers: &[Container], mention: Mention) -> Result<Mention, Policy
     }
 }
 
-/// Why a connection that policies allow does not come about all the same; none as far as that can be told.
+/// Why something else becomes of a connection than policies say; none as far as that can be told.
 pub(super) fn barrier(networks: &[Network], flow: &Flow<'_>, effect: Effect) -> Option<String> {
-    if effect == Effect::Deny {
-        return None;
-    }
     let of = |party: &Party<'_>| {
         let endpoint = party.endpoint()?;
         networks.iter().find(|network| network.name == endpoint.network)
     };
+    if effect == Effect::Deny {
+        let beyond = [&flow.from, &flow.to].into_iter().filter_map(of).find(|network| network.parent.is_some())?;
+        return Some(format!(
+            "policies are not enforced on network `{}`: its packets do not come by this host (driver {})",
+            beyond.name, beyond.driver
+        ));
+    }
     match (of(&flow.from), of(&flow.to)) {
         (Some(from), Some(to)) if from.name != to.name => {
             Some(format!("networks `{}` and `{}` are kept apart, whatever policies allow", from.name, to.name))
