@@ -66,13 +66,11 @@ fn a_document_that_is_given_anew_takes_the_place_of_the_old_one() {
 fn nothing_is_taken_of_files_of_which_something_is_wrong() {
     let stance = "apiVersion: fabric/v1\nkind: Stance\nmetadata: {name: NAME}\nnetworks: [web]\ningress: deny\n";
     let (book, _) = with(&Rulebook::default(), &[("s.yaml", &stance.replace("NAME", "s"))]).expect("valid");
-    let to_name = policy("a").replace("ingress", "egress").replace("allow}", "allow, to: [{dns: [a.example]}]}");
     for (files, expected) in [
         (vec![("a.yaml", policy("a")), ("b.yaml", policy("b").replace("action", "actoin"))], "unknown field"),
         (vec![("a.yaml", policy("a")), ("b.yaml", policy("a"))], "is there already"),
         (vec![("a.yaml", stance.replace("NAME", "t"))], "has a stance already"),
         (vec![("a.yaml", policy("s"))], "is the name of a Policy and of a Stance"),
-        (vec![("a.yaml", to_name)], "`dns` is not enforced yet"),
     ] {
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let failure = with(&book, &files).expect_err("something is wrong");
