@@ -24,6 +24,8 @@ pub(crate) const LEAST: Duration = Duration::from_secs(60);
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 /// How much longer still, so that who asks for the same without end has it noted once in that time.
 const SLACK: Duration = Duration::from_secs(10);
+/// As long an address is a name's at most without another answer: of an hour, as the name server bounds TTLs.
+const MOST: Duration = Duration::from_secs(3600 + GRACE.as_secs() + SLACK.as_secs());
 /// Addresses of one name, of all names that one pattern of a rule is about, and of all names.
 const OF_NAME: usize = 256;
 const OF_PATTERN: usize = 2048;
@@ -330,9 +332,10 @@ impl Table {
         due.chain(self.lapsed.iter().map(move |((name, address), until)| entry(until, name, address)))
     }
 
-    /// What the last daemon remembered.
-    pub(crate) fn restore(&mut self, about: &About, entries: impl IntoIterator<Item = Entry>) {
-        for Entry { until, name, address } in entries {
+    /// What the last daemon remembered. Nothing is remembered for longer than a while, unless the machine was switched
+    /// off meanwhile.
+    pub(crate) fn restore(&mut self, about: &About, entries: impl IntoIterator<Item = Entry>, now: Moment) {
+        for Entry { until, name, address } in entries.into_iter().filter(|entry| entry.until <= now + MOST) {
             let held = self.names.entry(name.clone()).or_default();
             let before = held.insert(address, Held { until, is_in_force: false });
             if let Some(Held { until, .. }) = before {

@@ -74,8 +74,9 @@ impl School {
         let (file, noted) = LearnedFile::open(path.to_owned());
         {
             let (about, mut table) = (learned.about(), learned.table());
-            table.restore(&about, noted);
-            table.expire(&about, clock.uptime());
+            let now = clock.uptime();
+            table.restore(&about, noted, now);
+            table.expire(&about, now);
         }
         let learner = Learner { world: world.clone(), learned, clock: clock.clone(), lessons: sender };
         (Self { lessons, file, warned: None }, learner)

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// A name in wire form.
@@ -94,4 +96,30 @@ fn nothing_may_be_remembered_for_longer_than_it_is_here() {
     octets[7] = 2;
     octets.extend([0xc0, ttl_at as u8, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 2]);
     assert!(!bound_ttls(&mut octets));
+}
+
+proptest! {
+    /// Whatever it holds, and damaged wherever.
+    #[test]
+    fn nothing_fails_on_what_an_upstream_may_say(
+        octets in prop::collection::vec(any::<u8>(), HEADER..80),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let records = [alias("www.example.com", "cdn.net"), a("cdn.net", 2, 604_800), a("www.example.com", 1, 60)];
+        let mut damaged = answer("www.example.com", &records);
+        for (at, octet) in damage {
+            let at = at.index(damaged.len());
+            damaged[at] = octet;
+        }
+        for mut reply in [octets, damaged] {
+            let length = reply.len();
+            if bound_ttls(&mut reply) {
+                let message = Message::new(&reply).expect("a header");
+                let found = addresses(message);
+                prop_assert!(found.iter().all(|(_, ttl)| *ttl <= Duration::from_secs(LONGEST.into())));
+                with_name(message, |name| assert!(name.len() < 255 && !name.ends_with('.')));
+            }
+            prop_assert_eq!(reply.len(), length);
+        }
+    }
 }

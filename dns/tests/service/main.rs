@@ -6,6 +6,7 @@ mod listening;
 mod robustness;
 mod upstream;
 mod views;
+mod witness;
 
 use std::{
     collections::BTreeSet,

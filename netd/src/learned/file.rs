@@ -5,6 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     time::Duration,
 };
@@ -69,7 +70,7 @@ impl LearnedFile {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            closed => closed.insert(OpenOptions::new().create(true).append(true).open(&self.path)?),
+            closed => closed.insert(private().append(true).open(&self.path)?),
         };
         self.lines += entries.len();
         file.write_all(lines(entries).as_bytes())
@@ -78,11 +79,18 @@ impl LearnedFile {
     fn write_anew(&mut self, all: &[Entry]) -> io::Result<()> {
         self.file = None;
         let new = self.path.with_extension("new");
-        fs::write(&new, lines(all))?;
+        private().write(true).truncate(true).open(&new)?.write_all(lines(all).as_bytes())?;
         fs::rename(&new, &self.path)?;
         self.lines = all.len();
         Ok(())
     }
+}
+
+/// Who asks for what is nobody else's business.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600);
+    options
 }
 
 fn lines(entries: &[Entry]) -> String {

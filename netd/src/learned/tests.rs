@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt;
+
 use policy::{Syntax, parse};
 
 use super::*;
@@ -113,7 +115,7 @@ fn the_next_daemon_knows_what_this_one_did() {
     let of_next = || {
         let mut next = Table::default();
         let (file, read) = LearnedFile::open(path.clone());
-        next.restore(&about, read);
+        next.restore(&about, read, NOW);
         (next, file)
     };
     let (next, _) = of_next();
@@ -128,11 +130,22 @@ fn the_next_daemon_knows_what_this_one_did() {
     file.note(&[], || next.entries().collect());
     let again = of_next().0;
     assert_eq!(again.due.len(), 2, "{again:?}");
+    let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "who asks for what is nobody else's business");
     // What is not needed is not kept.
     for round in 0..5000 {
-        learn(&mut table, "api.example.com", 500 + round, NOW + SECOND * round);
+        learn(&mut table, "api.example.com", 500, NOW + 11 * SECOND * round);
     }
     let lines = std::fs::read_to_string(&path).expect("it is there").lines().count();
     assert!(lines < 2000, "{lines}");
-    assert_eq!(shown(&of_next().0), shown(&table).replace("?", "").replace(", ", "?, ") + "?");
+    let mut long_ago = Table::default();
+    long_ago.restore(
+        &about,
+        [Entry { until: NOW + MOST + SECOND, name: name("a.example.com"), address: address(1) }],
+        NOW,
+    );
+    assert!(long_ago.is_empty(), "it is of another boot");
+    let mut next = Table::default();
+    next.restore(&about, LearnedFile::open(path).1, NOW + 11 * SECOND * 5000);
+    assert_eq!(shown(&next), shown(&table).replace("?", "").replace(", ", "?, ") + "?");
 }

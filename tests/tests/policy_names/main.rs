@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tests::{Attached, Flow, Host, NameServer, PATIENCE, RecordType, Said, Transport, ask_by, eventually};
+use tests::{Attached, Flow, Host, NameServer, PATIENCE, RecordType, Said, Transport, ask_by, ask_within, eventually};
 
 use stage::{ECHO, FILTERED, POLICY, SLEEP, Stage, connect, echo, server, world, world6};
 
@@ -240,6 +240,31 @@ fn what_was_learned_outlives_netd_and_its_end_by_force() {
         assert_eq!(stage.verdict(known), "allow");
         assert!(!stage.connects(client, unknown));
         host.assert_healthy();
+    }
+}
+
+#[test]
+fn a_crash_while_it_learns_loses_an_answer_and_nothing_else() {
+    let stage = Stage::new();
+    let (host, client) = (&stage.host, &stage.client);
+    let namespace = client.namespace();
+    stage.upstream.says("a.cdn.example.com", world(1), 300);
+    stage.learn("a.cdn.example.com", world(1));
+    for (round, step) in ["addresses of names noted", "addresses of names learned"].iter().enumerate() {
+        let (name, address) = (format!("r{round}.cdn.example.com"), world(10 + round as u8));
+        stage.upstream.says(&name, address, 300);
+        host.terminate();
+        host.spawn(host.netd_command().env("NETD_CRASH_AT", step));
+        host.wait_until_ready();
+        let answer = ask_within(Duration::from_secs(2), &namespace, server(&namespace), &name, RecordType::A);
+        assert!(answer.is_err(), "{step}: it died before it answered: {answer:?}");
+        assert!(stage.connects(client, world(1)), "{step}: what was learned before is there");
+        assert_eq!(host.ended_by(PATIENCE), Some(9), "{step}");
+        host.start();
+        host.assert_healthy();
+        stage.learn(&name, address);
+        assert!(stage.connects(client, address) && stage.connects(client, world(1)), "{step}");
+        assert!(!stage.connects(client, world(99)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whoever comes, goes or changes: what judges them is the same as if it was made of all who are there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use policy::compile;
 
@@ -17,6 +17,7 @@ ingress:
 - {action: deny, from: [{entity: world}]}
 egress:
 - {action: deny, to: [{names: [b]}]}
+- {action: deny, to: [{dns: ['*.example.com']}]}
 ";
 
 fn rulebook() -> Arc<Rulebook> {
@@ -127,4 +128,62 @@ fn whoever_has_a_gateway_s_mac_address_is_not_taken_for_the_host() {
     add(&mut world, made);
     assert_judged(&world, "two have one link-local address");
     assert!(world.policing().commands("t").contains("fd00:8::2"), "control: it is judged under its own address");
+}
+
+#[test]
+fn what_names_lead_to_is_judged_as_if_all_were_looked_at() {
+    let (mut world, web) = world_with("web");
+    world.set_rulebook(rulebook());
+    let made = record(&world, 1, "a", &web, &[]);
+    let own: IpAddr = made.container.endpoints[0].ipv4.expect("one").into();
+    let id = add(&mut world, made);
+    let other = record(&world, 2, "other", &web, &[]);
+    add(&mut world, other);
+    let (now, minute) = (Duration::from_secs(1000), Duration::from_secs(60));
+    let learn = |world: &World, name: &str, address: IpAddr| {
+        let (about, mut table) = (world.learned().about(), world.learned().table());
+        let entries = table.learn(&about, &name.parse().expect("a name"), &[(address, minute)], now).expect("room");
+        table.confirm(&entries);
+    };
+    let outside = |last: u8| IpAddr::from([203, 0, 113, last]);
+    let has = |world: &World, address: IpAddr| world.policing().commands("t").contains(&address.to_string());
+    assert_judged(&world, "nothing is known");
+    learn(&world, "api.example.com", outside(1));
+    assert_judged(&world, "a name has an address");
+    assert!(has(&world, outside(1)));
+    learn(&world, "other.example.org", outside(2));
+    assert!(!has(&world, outside(2)), "no rule is about it");
+    let elements = world.policing().commands("t").matches(&own.to_string()).count();
+    learn(&world, "rebound.example.com", own);
+    assert_judged(&world, "a name leads inside");
+    assert_eq!(world.policing().commands("t").matches(&own.to_string()).count(), elements);
+
+    let population = world.population();
+    learn(&world, "api.example.com", outside(3));
+    assert_judged(&world, "while others are compiled, there is one more");
+    let (compiled, _) = population.under(rulebook());
+    world.set_compiled(compiled);
+    assert_judged(&world, "they are in force");
+    assert!(has(&world, outside(3)));
+
+    world.forget_container(&id, Some(Revision::from_number(2)));
+    assert_judged(&world, "who had the address is gone");
+    let name = |text: &str| text.parse::<ContainerName>().expect("a name");
+    let asked = "v2.example.com".parse().expect("a name");
+    assert!(!world.may_teach(&name("other"), &asked) && !world.may_teach(&name("a"), &asked));
+    let another = record(&world, 3, "b", &web, &[]);
+    add(&mut world, another);
+    assert_judged(&world, "another one may have it");
+    assert!(world.may_teach(&name("b"), &asked), "a rule is for it");
+
+    let about = world.learned().about();
+    assert!(world.learned().table().expire(&about, now + 10 * minute));
+    assert_judged(&world, "all have lapsed");
+    assert!(!has(&world, outside(1)) && !has(&world, outside(3)));
+    learn(&world, "api.example.com", outside(4));
+    world.set_rulebook(Arc::default());
+    assert_judged(&world, "there are no policies any more");
+    world.set_rulebook(rulebook());
+    assert_judged(&world, "there are again");
+    assert!(has(&world, outside(4)));
 }
