@@ -83,6 +83,15 @@ impl Node {
         }
     }
 
+    /// The same without a field of this name.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let value = match &self.value {
+            Value::Map(fields) => Value::Map(fields.iter().filter(|(key, _)| key.name != name).cloned().collect()),
+            other => other.clone(),
+        };
+        Self { position: self.position, value }
+    }
+
     /// A field's value, or this node, to tell where something is missing.
     pub(crate) fn nearest_to_field(&self, name: &str) -> &Self {
         self.field(name).unwrap_or(self)

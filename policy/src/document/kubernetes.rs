@@ -6,9 +6,10 @@ use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     },
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString},
 };
 use model::{NetworkName, PortRange, Protocol};
+use serde::Deserialize;
 
 use super::{Document, Reader, selection::label_selector};
 use crate::{
@@ -21,9 +22,22 @@ use crate::{
 
 pub(super) const API_VERSION: &str = "networking.k8s.io/v1";
 
+/// `NetworkPolicyStatus` of the API reference of Kubernetes 1.24 to 1.27.
+#[derive(Deserialize)]
+struct Status {
+    #[serde(rename = "conditions")]
+    _conditions: Option<Vec<Condition>>,
+}
+
 impl Reader<'_> {
     pub(super) fn kubernetes(&self, node: &Node) -> Result<Document, Defect> {
-        let written: NetworkPolicy = read(node)?;
+        // What tools of Kubernetes 1.24 to 1.27 wrote, whose API had it: it says nothing of who may talk to whom.
+        let without_status =
+            node.field("status").map(|status| read::<Option<Status>>(status).map(|_| node.without("status")));
+        let written: NetworkPolicy = match without_status.transpose()? {
+            Some(rest) => read(&rest)?,
+            None => read(node)?,
+        };
         let metadata = node.nearest_to_field("metadata");
         let name = written.metadata.name.ok_or_else(|| metadata.invalid("`metadata.name` is missing"))?;
         let network = self.network_of(written.metadata.namespace.as_deref(), metadata)?;

@@ -124,7 +124,7 @@ fn of_files() {
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}",
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {namespace: p}",
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: Shop}",
-            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nstatus: {}",
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nstatus: {condition: []}",
             "apiVersion: v1\nkind: List",
             "apiVersion: v1\nkind: List\nitems: {}",
             "apiVersion: v1\nkind: List\nitem: []",

@@ -283,3 +283,14 @@ items:
          allow admin -> probe:1",
     );
 }
+
+#[test]
+fn the_status_that_tools_of_1_24_to_1_27_wrote_says_nothing() {
+    let condition = "{type: Accepted, status: 'True', reason: r, message: m, lastTransitionTime: 2023-01-01T00:00:00Z}";
+    for status in ["{}", "null", "{conditions: []}", &format!("{{conditions: [{condition}]}}")] {
+        assert_verdicts(
+            &(on_shop("podSelector: {matchLabels: {app: db}}") + &format!("status: {status}\n")),
+            "deny web -> db:5432\nallow db -> web:80",
+        );
+    }
+}
