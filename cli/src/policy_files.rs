@@ -2,11 +2,12 @@
 
 use std::{
     fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use api::PolicyFile;
+use api::{PolicyFile, PolicyInForce};
 use model::{ContainerName, NetworkName};
 use policy::{
     Document, DocumentError, FILE_LIMIT, MentionError, OutcomeError, Policies, PoliciesError, Suite, Syntax,
@@ -122,6 +123,16 @@ pub(crate) fn texts(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<
     Ok(texts)
 }
 
+/// The same as they would be in force.
+pub(crate) fn in_force(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<Vec<PolicyInForce>, Failure> {
+    let files = texts(paths, network)?.into_iter().map(|PolicyFile { name, text }| {
+        let documents = parse(&name, Syntax::of(&name), &text, network).unwrap_or_default();
+        let documents = documents.iter().map(Document::title).collect();
+        PolicyInForce { name, network: network.cloned(), text, documents }
+    });
+    Ok(files.collect())
+}
+
 fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Vec<Document>, Vec<PolicyFile>), Failure> {
     let (mut texts, mut documents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
@@ -138,6 +149,7 @@ fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Vec<Documen
                     failures.extend(errors.into_iter().map(|error| PolicyFailure::Document(error).into()));
                 }
             }
+            let name = if name == STDIN { name_of_input(&text) } else { name };
             texts.push(PolicyFile { name, text });
         }
         if is_empty {
@@ -146,6 +158,13 @@ fn read(paths: &[PathBuf], network: Option<&NetworkName>) -> Result<(Vec<Documen
     }
     Failure::from_several(failures)?;
     Ok((documents, texts))
+}
+
+/// What standard input is called where it is remembered: by what it says, so that one is told from another.
+fn name_of_input(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("stdin-{:08x}", hasher.finish() >> 32)
 }
 
 /// The tests, or the world, of a file.

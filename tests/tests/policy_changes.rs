@@ -90,7 +90,8 @@ fn what_is_not_enforced_is_refused_and_nothing_of_the_rest_applied() {
     let file = stage.file(&good.replace("[web]", "['*']"));
     let outcome = stage.host.fabric(&["policy", "diff", "-f", &file]);
     assert!(outcome.code == 0 && outcome.stderr.contains("not enforced on network `lan`"), "{outcome}");
-    assert_eq!(outcome.stdout, "Policy good created\n");
+    assert!(outcome.stdout.starts_with("Policy good created\n@@ "), "{outcome}");
+    assert!(outcome.stdout.contains("\n+kind: Policy\n") && !outcome.stdout.contains("\n-"), "{outcome}");
     assert!(stage.is_open(), "nothing was applied");
     let unknown = stage.host.fabric(&["policy", "rm", "god"]);
     assert!(unknown.code == 1 && unknown.stderr.contains("there is no policy `god`"), "{unknown}");
@@ -153,6 +154,13 @@ fn documents_are_kept_as_they_were_given() {
     assert_eq!(stage.names(), "closed one");
     let stdin = stage.host.fabric_with_input(&["policy", "apply", "-f", "-"], CLOSED.as_bytes());
     assert_eq!(String::from_utf8_lossy(&stdin.0), "Stance closed unchanged\n");
+    // What else comes from there is told from it.
+    let place = |name: &str| stage.host.json(&["policy", "inspect", name])["place"].as_str().map(str::to_owned);
+    let other = CLOSED.replace("closed", "other").replace("[web]", "[nowhere]");
+    stage.host.fabric_with_input(&["policy", "apply", "-f", "-"], other.as_bytes());
+    let [closed, other] = ["closed", "other"].map(|name| place(name).expect("it has one"));
+    assert!(closed.starts_with("stdin-") && other.starts_with("stdin-") && closed != other, "{closed} {other}");
+    stage.host.ok(&["policy", "rm", "other"]);
     stage.host.terminate();
     stage.host.start();
     assert_eq!(stage.names(), "closed one");

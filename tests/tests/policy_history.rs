@@ -59,7 +59,9 @@ fn what_was_in_force_is_so_again_exactly() {
     eventually("it talks", || (flow.echoed() > 20).then_some(()));
     host.ok(&["policy", "rm", "closed"]);
     let changed = stage.file("open.yaml", &OPEN.replace("who may", "who else").replace("allow", "deny"));
-    assert_eq!(host.ok(&["policy", "diff", "-f", &changed]), "Policy door changed");
+    let difference = host.ok(&["policy", "diff", "-f", &changed]);
+    assert!(difference.starts_with("Policy door changed\n@@ "), "{difference}");
+    assert!(difference.contains("\n-- {action: allow, ports: [7]}\n+- {action: deny, ports: [7]}"), "{difference}");
     let trial = host.ok(&["policy", "rollback", "--dry-run", "1"]);
     assert_eq!(trial, "Stance closed created\nPolicy door unchanged");
     assert_eq!(stage.names(), "door", "only tried");

@@ -25,8 +25,8 @@ use crate::{
 
 pub(super) async fn policy(client: &Client, output: Output, command: PolicyCommand) -> Result<ExitCode, Failure> {
     match command {
-        PolicyCommand::Apply(arguments) => done(enforced::apply(client, output, arguments, false).await),
-        PolicyCommand::Diff(arguments) => done(enforced::apply(client, output, arguments, true).await),
+        PolicyCommand::Apply(arguments) => done(enforced::apply(client, output, arguments).await),
+        PolicyCommand::Diff(arguments) => done(enforced::diff(client, output, arguments).await),
         PolicyCommand::Ls(arguments) => done(enforced::list(client, output, arguments).await),
         PolicyCommand::Inspect(names) => done(enforced::inspect(client, output, names).await),
         PolicyCommand::Rm(names) => done(enforced::remove(client, output, names).await),

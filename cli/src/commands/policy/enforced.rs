@@ -1,7 +1,10 @@
 //! Policies that are in force, or are to be: what the daemon is asked.
 
-use api::{Client, Policy, PolicyApply, PolicyChange, PolicyChanges, RuleCounter};
+use api::{
+    Client, Policy, PolicyAction, PolicyApply, PolicyChange, PolicyChanges, PolicyFile, PolicyInForce, RuleCounter,
+};
 
+use super::history;
 use crate::{
     arguments::{ApplyArguments, ListPoliciesArguments, PolicyNames},
     commands::several::{each, show},
@@ -11,17 +14,33 @@ use crate::{
     table::{NOTHING, fields, joined, table},
 };
 
-pub(super) async fn apply(
-    client: &Client,
-    output: Output,
-    arguments: ApplyArguments,
-    dry_run: bool,
-) -> Result<(), Failure> {
+pub(super) async fn apply(client: &Client, output: Output, arguments: ApplyArguments) -> Result<(), Failure> {
     let ApplyArguments { files, network } = arguments;
     // What is wrong in a file is told here as well, without the daemon.
     let files = policy_files::texts(&files, network.as_ref())?;
-    let applied = client.apply_policies(&PolicyApply { files, network, dry_run }).await?;
+    let applied = client.apply_policies(&PolicyApply { files, network, dry_run: false }).await?;
     tell(output, &applied)
+}
+
+/// What would change, line by line.
+pub(super) async fn diff(client: &Client, output: Output, arguments: ApplyArguments) -> Result<(), Failure> {
+    let ApplyArguments { files, network } = arguments;
+    let given = policy_files::in_force(&files, network.as_ref())?;
+    let file = |file: &PolicyInForce| PolicyFile { name: file.name.clone(), text: file.text.clone() };
+    let files = given.iter().map(file).collect();
+    let changes = client.apply_policies(&PolicyApply { files, network, dry_run: true }).await?;
+    let (old, new) = (history::texts(&client.policy_world().await?.in_force)?, history::texts(&given)?);
+    for warning in &changes.warnings {
+        Failure::warn(warning);
+    }
+    output.print(&changes, || {
+        let differs = |change: &PolicyChange| change.action != PolicyAction::Unchanged;
+        let lines = |change| match differs(change) {
+            true => line(change) + &history::difference(&change.name, &old, &new),
+            false => line(change),
+        };
+        changes.changes.iter().map(lines).collect()
+    })
 }
 
 /// What changes, or would.

@@ -42,18 +42,23 @@ async fn show(client: &Client, output: Output, number: u64) -> Result<(), Failur
         for change in &revision.changes {
             text.push('\n');
             text.push_str(&enforced::line(change));
-            let of = |texts: &BTreeMap<String, String>| texts.get(&change.name).cloned().unwrap_or_default();
             // Of one before it that is kept no more nobody knows what it said.
             if is_kept || number == 1 {
-                text.push_str(&TextDiff::from_lines(&of(&old), &of(&new)).unified_diff().to_string());
+                text.push_str(&difference(&change.name, &old, &new));
             }
         }
         text
     })
 }
 
+/// The lines in which the document of this name differs.
+pub(super) fn difference(name: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> String {
+    let [old, new] = [old, new].map(|texts| texts.get(name).map(String::as_str).unwrap_or_default());
+    TextDiff::from_lines(old, new).unified_diff().to_string()
+}
+
 /// The text of each document, by its name: from where it begins to where the next one does.
-fn texts(files: &[PolicyInForce]) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) fn texts(files: &[PolicyInForce]) -> Result<BTreeMap<String, String>, Failure> {
     let mut texts = BTreeMap::new();
     for file in files {
         let all = live::documents(std::slice::from_ref(file))?;
