@@ -55,6 +55,6 @@ pub use network_update::{Auto, MtuChoice, NetworkUpdate, NetworkUpdateError};
 pub use openapi::openapi;
 pub use policy::{Policy, PolicyAction, PolicyApply, PolicyChange, PolicyChanges, PolicyFile, RuleCounter};
 pub use policy_history::{PolicyRequest, PolicyRevision, PolicyRollback};
-pub use policy_world::{PolicyEndpoint, PolicyInForce, PolicyNetwork, PolicyWorld};
+pub use policy_world::{PolicyEndpoint, PolicyInForce, PolicyNetwork, PolicyPublish, PolicyWorld};
 pub use problem::Problem;
 pub use reference::{ParseReferenceError, Reference};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use model::{ContainerName, ContainerPort, Labels, NetworkName, PortName};
+use model::{ContainerName, ContainerPort, Labels, NetworkName, PortName, Publish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +30,9 @@ pub struct PolicyWorld {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, BTreeSet<String>>)]
     pub names: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// The ports of the host that lead to containers.
+    #[serde(default)]
+    pub published: Vec<PolicyPublish>,
     /// The files of policies that have documents in force.
     pub in_force: Vec<PolicyInForce>,
 }
@@ -63,6 +66,17 @@ pub struct PolicyEndpoint {
     /// Its ports that have names.
     #[schema(value_type = BTreeMap<String, String>)]
     pub ports: BTreeMap<PortName, ContainerPort>,
+}
+
+/// Ports of the host that lead to a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyPublish {
+    /// Which ports of the host, and to which of the container: `[HOST_ADDRESS:]HOST_PORTS:CONTAINER_PORTS[/PROTOCOL]`.
+    #[schema(value_type = String)]
+    pub publish: Publish,
+    /// The container's address.
+    #[schema(value_type = String)]
+    pub to: IpAddr,
 }
 
 /// A file of policies, and which of them are in force.

@@ -61,12 +61,13 @@ fn judged(policies: &Policies, again: &Policies, world: &World, now: Timestamp) 
     for (from, to) in CONNECTIONS {
         let question = Question::read(from, to).expect("written above");
         // Only some of the worlds have these endpoints.
-        let _ = question.each_flow(world, |flow| {
+        let _ = question.each_flow(world, |course| {
+            let flow = &course.judged;
             let verdict = evaluate(policies, world, flow, now);
             assert_eq!(verdict, evaluate(again, world, flow, now), "{flow}");
             let denied = verdict.decisions().any(|(_, decision)| decision.effect == Effect::Deny);
             assert_eq!(verdict.effect() == Effect::Deny, denied, "{flow}");
-            told(&Explanation::new(flow, &verdict));
+            told(&Explanation::new(course, &verdict));
         });
     }
     for warning in warnings(policies, Some(world), now) {

@@ -1,6 +1,6 @@
 //! Whom policies are about, and which are in force, for whoever wants to know what that comes to.
 
-use api::{PolicyEndpoint, PolicyInForce, PolicyNetwork, PolicyWorld};
+use api::{PolicyEndpoint, PolicyInForce, PolicyNetwork, PolicyPublish, PolicyWorld};
 
 use crate::{daemon::Daemon, failure::Failure, rulebook::PolicyFile};
 
@@ -10,9 +10,9 @@ impl Daemon {
         // Nobody follows the host's addresses where there are no policies.
         self.look_at_host().await?;
         let now = self.clock.now();
-        let (of, rulebook) = {
+        let (of, rulebook, publishes) = {
             let world = self.world();
-            (world.as_judged(), world.rulebook().clone())
+            (world.as_judged(), world.rulebook().clone(), world.publishes())
         };
         let network = |name: &model::NetworkName| {
             let mut labels = of.labels_of(name);
@@ -40,6 +40,7 @@ impl Daemon {
             host: of.host().collect(),
             endpoints: of.endpoints().iter().filter_map(endpoint).collect(),
             names: of.names().iter().map(|(name, addresses)| (name.to_string(), addresses.clone())).collect(),
+            published: publishes.into_iter().map(|(publish, to)| PolicyPublish { publish, to }).collect(),
             in_force: rulebook.files().map(file).collect(),
         })
     }

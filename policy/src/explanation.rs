@@ -5,10 +5,10 @@ use std::{fmt, num::NonZeroU32};
 use serde::Serialize;
 
 use crate::{
+    course::Course,
     evaluate::{Decision, Reason, Verdict},
     policies::RuleOf,
     rule::{Direction, Effect, Layer, Logging, Policy, Rate, Rule},
-    world::Flow,
 };
 
 /// What becomes of a connection, and why, for people and for programs.
@@ -20,6 +20,9 @@ pub struct Explanation {
     pub to: String,
     /// What is asked for: `80/tcp` or `ping`.
     pub asks: String,
+    /// Where that leads, and what is asked for there, if it is a port that the host publishes: policies judge that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<String>,
     /// `allow` or `deny`.
     pub verdict: String,
     /// What is decided where it leaves; none if that is no endpoint.
@@ -49,14 +52,16 @@ pub struct EndExplanation {
 
 impl Explanation {
     /// Puts a verdict on a connection into words.
-    pub fn new(flow: &Flow<'_>, verdict: &Verdict<'_>) -> Self {
+    pub fn new(course: &Course<'_>, verdict: &Verdict<'_>) -> Self {
+        let Course { opened, judged } = course;
         let end = |direction, decision: &Option<Decision<'_>>| {
             decision.as_ref().map(|decision| EndExplanation::new(direction, decision))
         };
         Self {
-            from: flow.from.to_string(),
-            to: flow.to.to_string(),
-            asks: flow.asks.to_string(),
+            from: opened.from.to_string(),
+            to: opened.to.to_string(),
+            asks: opened.asks.to_string(),
+            leads_to: course.is_led().then(|| format!("{}: {}", judged.to, judged.asks)),
             verdict: verdict.effect().to_string(),
             egress: end(Direction::Egress, &verdict.egress),
             ingress: end(Direction::Ingress, &verdict.ingress),
@@ -134,16 +139,12 @@ fn listed(policies: &[&Policy]) -> String {
 fn change(direction: Direction, decision: &Decision<'_>) -> Option<String> {
     let change = match (&decision.reason, decision.effect) {
         (Reason::Rule(RuleOf { policy, rule }), effect) => match (&policy.layer, effect) {
-            (Layer::Tier(tier), Effect::Deny) => format!(
-                "to allow it, change that rule, or let an `allow` come before it: in a lower tier than {tier}, or in it with a lower \
-                 order than {}",
-                rule.order
-            ),
-            (Layer::Tier(tier), Effect::Allow) => format!(
-                "to deny it, change that rule, or let a `deny` come before it: in a lower tier than {tier}, or in it with order {} \
-                 or lower",
-                rule.order
-            ),
+            (Layer::Tier(tier), Effect::Deny) => {
+                format!("to allow it, {}", instead_of(*tier, "an `allow`", rule.order.checked_sub(1)))
+            }
+            (Layer::Tier(tier), Effect::Allow) => {
+                format!("to deny it, {}", instead_of(*tier, "a `deny`", Some(rule.order)))
+            }
             (Layer::Additive(_), _) => {
                 "to deny it, take it out of that rule and of whatever other rule allows it, or write a \
                                         `deny` in any tier"
@@ -168,9 +169,26 @@ fn change(direction: Direction, decision: &Decision<'_>) -> Option<String> {
     Some(change)
 }
 
+/// How something else decides instead of a rule of this tier: `other`, with the order `last` or a lower one there.
+fn instead_of(tier: u16, other: &str, last: Option<u16>) -> String {
+    let lower = (tier > 0).then(|| format!("in a lower tier than {tier}"));
+    let within = last.map(|last| match last {
+        0 => format!("in tier {tier} with order 0"),
+        _ => format!("in tier {tier} with order {last} or lower"),
+    });
+    let places: Vec<String> = lower.into_iter().chain(within).collect();
+    match places.is_empty() {
+        true => "change that rule: nothing comes before it".to_owned(),
+        false => format!("change that rule, or let {other} come before it: {}", places.join(", or ")),
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} -> {}: {}: {}", self.from, self.to, self.asks, self.verdict)?;
+        if let Some(target) = &self.leads_to {
+            writeln!(f, "  published: leads to {target}, which is what policies judge")?;
+        }
         if self.egress.is_none() && self.ingress.is_none() {
             writeln!(f, "  neither end is an endpoint, so no policy has a say")?;
         }

@@ -33,6 +33,7 @@
 
 mod block;
 mod compile;
+mod course;
 mod dns_name;
 mod document;
 mod evaluate;
@@ -55,6 +56,7 @@ mod world;
 
 pub use block::{AddressBlock, AddressBlockError};
 pub use compile::{Compilation, compile, counters, log_chain};
+pub use course::Course;
 pub use dns_name::{DnsName, DnsPattern, ParseDnsNameError};
 pub use document::{Document, DocumentError, parse};
 pub use evaluate::{Decision, Reason, Verdict, evaluate};

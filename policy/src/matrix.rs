@@ -13,8 +13,8 @@ use model::{Family, Protocol};
 use serde::Serialize;
 
 use crate::{
+    course::spoken,
     evaluate::evaluate,
-    mention::spoken,
     policies::Policies,
     rule::Effect,
     service::{Asked, IcmpMessages, Ports, Service},
@@ -115,11 +115,8 @@ impl Matrix {
             let cuts = cuts(policies, world);
             let allows = |flow: &Flow<'_>| evaluate(policies, world, flow, now).effect() == Effect::Allow;
             let mut by_family: BTreeMap<Family, Vec<Span>> = BTreeMap::new();
-            let pairs = from.iter().flat_map(|from| to.iter().flat_map(|to| spoken(world, *from, *to)));
+            let pairs = from.iter().flat_map(|from| to.iter().flat_map(|to| spoken(world, *from, *to, None)));
             for (from, to) in pairs {
-                if from.family().zip(to.family()).is_some_and(|(from, to)| from != to) {
-                    continue;
-                }
                 let family = from.family().or(to.family()).unwrap_or(Family::Ipv4);
                 let asked = |span: &Span| allows(&Flow { from, to, asks: span.asked() });
                 match by_family.entry(family) {

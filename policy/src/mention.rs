@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 use model::{ContainerName, ContainerPort, Family, Label, Labels, NetworkName, nearest};
 
 use crate::{
+    course::{Course, is_of_one_scope, spoken},
     dns_name::DnsName,
     label::shown,
     service::Asked,
@@ -222,9 +223,9 @@ impl Question {
     }
 
     /// Asks of each connection that is meant: of one for each pair of addresses of one family that both ends have. Of a
-    /// container on several networks, those endpoints are meant that are on one with the other end.
-    pub fn each_flow<T>(&self, world: &World, mut ask: impl FnMut(&Flow<'_>) -> T) -> Result<Vec<T>, MentionError> {
-        let mut answers = Vec::new();
+    /// container on several networks, those endpoints are meant that are on one with the other end; and link-local
+    /// addresses speak with each other alone, unless they are asked about.
+    pub fn each_flow<T>(&self, world: &World, mut ask: impl FnMut(&Course<'_>) -> T) -> Result<Vec<T>, MentionError> {
         let (from, to) = (self.from.meant(world)?, self.to.meant(world)?);
         let is_on_several = |meant: &[Meant]| meant.iter().any(|one| one.network() != meant[0].network());
         let by_network = is_on_several(&from) || is_on_several(&to);
@@ -234,35 +235,22 @@ impl Question {
             let (mention, meant) = if is_on_several(&from) { (&self.from, &from) } else { (&self.to, &to) };
             return Err(MentionError::ambiguous(mention, meant));
         }
+        let mut pairs = Vec::new();
         for from in &from {
             let to = to.iter().filter(|to| is_asked(from, to));
-            for (from, to) in to.flat_map(|to| spoken(world, from.party(), to.party())) {
-                if from.family().zip(to.family()).is_some_and(|(from, to)| from != to) {
-                    continue;
-                }
-                let family = from.family().or(to.family()).unwrap_or(Family::Ipv4);
-                let asks = self.port.map_or(Asked::echo(family), |port| Asked::Port(port.protocol, port.port));
-                answers.push(ask(&Flow { from, to, asks }));
-            }
+            pairs.extend(to.flat_map(|to| spoken(world, from.party(), to.party(), self.port)));
+        }
+        if pairs.iter().any(|(from, to)| is_of_one_scope(from, to)) {
+            pairs.retain(|(from, to)| is_of_one_scope(from, to));
+        }
+        let mut answers = Vec::new();
+        for (from, to) in pairs {
+            let family = from.family().or(to.family()).unwrap_or(Family::Ipv4);
+            let asks = self.port.map_or(Asked::echo(family), |port| Asked::Port(port.protocol, port.port));
+            answers.push(ask(&world.course(Flow { from, to, asks })));
         }
         if answers.is_empty() { Err(MentionError::Families) } else { Ok(answers) }
     }
-}
-
-/// The same two, the host under each address that it would be spoken with: it opens connections from its address on the
-/// endpoint's network, and is reached under each that it has.
-pub(crate) fn spoken<'w>(world: &World, from: Party<'w>, to: Party<'w>) -> Vec<(Party<'w>, Party<'w>)> {
-    let host = |address| Party::Host { address: Some(address) };
-    let pairs: Vec<_> = match (from, to) {
-        (Party::Host { address: None }, Party::Endpoint { endpoint, .. }) => {
-            world.gateways_of(&endpoint.network).map(|gateway| (host(gateway), to)).collect()
-        }
-        (Party::Endpoint { .. }, Party::Host { address: None }) => {
-            world.host().map(|address| (from, host(address))).collect()
-        }
-        _ => Vec::new(),
-    };
-    if pairs.is_empty() { vec![(from, to)] } else { pairs }
 }
 
 #[cfg(test)]

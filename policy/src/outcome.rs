@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    course::Course,
     evaluate::evaluate,
     explanation::Explanation,
     mention::MentionError,
@@ -13,7 +14,7 @@ use crate::{
     policies::Policies,
     rule::Effect,
     suite::{Expectation, Suite},
-    world::{Flow, World},
+    world::World,
 };
 
 /// What became of an expectation, for people and for programs.
@@ -49,9 +50,9 @@ impl Suite {
 
 impl Expectation {
     fn outcome(&self, policies: &Policies, world: &World, now: Timestamp) -> Result<Outcome, OutcomeError> {
-        let judge = |flow: &Flow<'_>| {
-            let verdict = evaluate(policies, world, flow, now);
-            (verdict.effect(), Explanation::new(flow, &verdict))
+        let judge = |course: &Course<'_>| {
+            let verdict = evaluate(policies, world, &course.judged, now);
+            (verdict.effect(), Explanation::new(course, &verdict))
         };
         let judged = self
             .question

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use model::{ContainerPort, Labels, PortName};
+use model::{ContainerPort, Labels, PortName, Publish, Published};
 use serde::Deserialize;
 
 use crate::{
@@ -82,6 +82,8 @@ struct WrittenEndpoint {
     addresses: Vec<String>,
     #[serde(default)]
     ports: BTreeMap<String, IntOrString>,
+    #[serde(default)]
+    publish: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -152,13 +154,28 @@ fn world(written: &WrittenSuite, node: &Node) -> Result<World, Defect> {
         let place = names_node.nearest_to_field(name);
         Ok((parsed(name, place)?, addresses_of(addresses, place)?))
     };
-    World::new(
+    let mut published = Vec::new();
+    for (index, endpoint) in written.endpoints.iter().enumerate() {
+        published.extend(published_of(endpoint, endpoints_node.nearest_to_item(index))?);
+    }
+    let world = World::new(
         written.networks.iter().map(network).collect::<Result<_, _>>()?,
         written.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?,
         written.names.iter().map(name).collect::<Result<_, _>>()?,
         addresses_of(&written.host, node.nearest_to_field("host"))?,
-    )
-    .map_err(|error| endpoints_node.invalid(error))
+    );
+    world.map(|world| world.with_published(published)).map_err(|error| endpoints_node.invalid(error))
+}
+
+fn published_of(written: &WrittenEndpoint, node: &Node) -> Result<Vec<Published>, Defect> {
+    let (place, addresses) = (node.nearest_to_field("publish"), node.nearest_to_field("addresses"));
+    let addresses = addresses_of(&written.addresses, addresses)?;
+    let mut published = Vec::new();
+    for (index, text) in written.publish.iter().enumerate() {
+        let publish: Publish = parsed(text, place.nearest_to_item(index))?;
+        published.extend(addresses.iter().flat_map(|address| Published::of(&publish, *address)));
+    }
+    Ok(published)
 }
 
 fn endpoint_of(written: &WrittenEndpoint, node: &Node) -> Result<Endpoint, Defect> {

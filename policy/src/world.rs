@@ -7,7 +7,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, PortName, Protocol};
+use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, PortName, Protocol, Published};
 
 use crate::{dns_name::DnsName, service::Asked};
 
@@ -26,6 +26,8 @@ pub struct World {
     host: BTreeSet<IpAddr>,
     /// Whose address is whose, by their place among the endpoints.
     holders: BTreeMap<IpAddr, usize>,
+    /// Where ports of the host lead.
+    published: Vec<Published>,
 }
 
 /// A network, as policy sees it.
@@ -234,6 +236,17 @@ impl World {
         }
         self.set_names(names);
         self
+    }
+
+    /// The same where these ports of the host lead to endpoints.
+    pub fn with_published(mut self, published: Vec<Published>) -> Self {
+        self.published = published;
+        self
+    }
+
+    /// The ports of the host that lead to endpoints.
+    pub(crate) fn published(&self) -> &[Published] {
+        &self.published
     }
 
     /// Who has this address.

@@ -114,6 +114,73 @@ fn what_is_explained_is_what_packets_do_however_the_ends_are_named() {
     }
 }
 
+/// Host and containers, of which a server has published ports.
+#[test]
+fn what_is_explained_of_published_ports_is_what_packets_do() {
+    let host = Host::new();
+    let lan = host.lan();
+    let [lan6, host6] = lan.speak_ipv6(host.namespace());
+    host.ok(&["network", "create", "web", "--ipv6"]);
+    host.ok(&["network", "create", "ops"]);
+    let server = host.run("server", "web", &["-p", "8080:80", "-p", "127.0.0.1:8081:80"], &HTTP);
+    let neighbour = host.run("neighbour", "web", &[], &SLEEP).namespace();
+    let stranger = host.run("stranger", "ops", &[], &SLEEP).namespace();
+    eventually("it listens", || fetch(&server.namespace(), server.ipv4, 80, "hostname").ok());
+    let gateway = host.json(&["network", "inspect", "web"])["subnets"][0]["gateway"].as_str().map(str::to_owned);
+    let (gateway, on_lan) = (gateway.expect("it has one"), lan.host_address.to_string());
+    let (client, client6) = (lan.address.to_string(), lan6.to_string());
+    let own = server.namespace();
+    let probes = [
+        (client.as_str(), &lan.namespace, on_lan.clone(), 8080),
+        (&client, &lan.namespace, on_lan.clone(), 8081),
+        (&client6, &lan.namespace, host6.to_string(), 8080),
+        ("stranger", &stranger, on_lan.clone(), 8080),
+        ("stranger", &stranger, gateway.clone(), 8080),
+        ("neighbour", &neighbour, gateway.clone(), 8080),
+        ("server", &own, on_lan.clone(), 8080),
+        ("host", host.namespace(), on_lan.clone(), 8080),
+        ("host", host.namespace(), "127.0.0.1".to_owned(), 8081),
+    ];
+    let policy = |network: &str, rule: &str| {
+        format!("apiVersion: fabric/v1\nkind: Policy\nmetadata: {{name: p}}\nnetworks: [{network}]\n{rule}\n")
+    };
+    let rules = [
+        policy("web", "ingress: [{action: allow}]"),
+        policy("web", "ingress: [{action: deny}]"),
+        policy("ops", "egress: [{action: deny, to: [{entity: host}]}]"),
+        policy("ops", "egress: [{action: deny, to: [{names: [server], networks: [web]}], ports: [80]}]"),
+        policy("web", "ingress: [{action: deny, from: [{entity: world}], ports: [80]}]"),
+        policy("web", "ingress: [{action: deny, from: [{names: [neighbour]}, {cidr: 127.0.0.0/8}]}]"),
+        policy("web", &format!("ingress: [{{action: allow, from: [{{cidr: {client}/32}}]}}, {{action: deny}}]")),
+    ];
+    let is_published = |address: &str, port| port == 8080 || address == "127.0.0.1";
+    for rule in &rules {
+        let file = host.path("p.yaml");
+        fs::write(&file, rule).expect("the directory is ours");
+        host.ok(&["policy", "apply", "-f", &file.to_string_lossy()]);
+        let mut tests = "expect:\n".to_owned();
+        for (from, opener, address, port) in probes.iter().filter(|(.., address, port)| is_published(address, *port)) {
+            let at: IpAddr = address.parse().expect("an address");
+            let expected = if fetch(opener, at, *port, "hostname").is_ok() { "allow" } else { "deny" };
+            let target = if at.is_ipv6() { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+            let told = host.fabric(&["policy", "explain", from, &target]);
+            assert!(
+                told.stdout.contains(&format!(": {expected}\n  published: leads to web/server (")),
+                "{told}\n{rule}"
+            );
+            assert!(!told.stderr.contains("whatever policies allow"), "{told}");
+            tests.push_str(&format!("- {{from: '{from}', to: '{address}', port: {port}, verdict: {expected}}}\n"));
+        }
+        let file = host.path("tests.yaml");
+        fs::write(&file, tests).expect("the directory is ours");
+        host.ok(&["policy", "test", "-f", &file.to_string_lossy(), "--live"]);
+    }
+    // What is published to the host alone leads nobody else anywhere.
+    let told = host.ok(&["policy", "explain", &client, &format!("{on_lan}:8081")]);
+    assert!(told.contains("neither end is an endpoint"), "{told}");
+    assert!(fetch(&lan.namespace, lan.host_address, 8081, "hostname").is_err());
+}
+
 #[test]
 fn what_files_would_change_here_is_told_and_nothing_of_it_done() {
     let stage = Stage::new();

@@ -94,10 +94,10 @@ async fn explain(client: &Client, output: Output, arguments: ExplainArguments) -
     }
     let Scene { policies, world, now } = &scene;
     let mut barriers = BTreeSet::new();
-    let explained = question.each_flow(world, |flow| {
-        let verdict = evaluate(policies, world, flow, *now);
-        barriers.extend(live::barrier(&networks, flow, verdict.effect()));
-        Explanation::new(flow, &verdict)
+    let explained = question.each_flow(world, |course| {
+        let verdict = evaluate(policies, world, &course.judged, *now);
+        barriers.extend(live::barrier(&networks, course, verdict.effect()));
+        Explanation::new(course, &verdict)
     });
     let explanations = explained.map_err(no_question)?;
     output.print(&explanations, || explanations.iter().map(Explanation::to_string).collect())?;

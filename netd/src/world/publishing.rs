@@ -1,6 +1,8 @@
 //! Host ports: claimed by live containers, and counted where they lead.
 
-use model::{Container, Family, Protocol};
+use std::net::IpAddr;
+
+use model::{Attachment, Container, Family, Protocol, Publish};
 
 use super::{PortSet, World, entries::NetworkEntry};
 use crate::failure::Failure;
@@ -15,6 +17,23 @@ impl World {
     /// Every host port of the protocol that a live container has.
     pub(crate) fn taken_ports(&self, protocol: Protocol) -> PortSet {
         self.published.taken(protocol)
+    }
+
+    /// The ports of the host that lead to containers that live, each with an address that it leads to.
+    pub(crate) fn publishes(&self) -> Vec<(Publish, IpAddr)> {
+        let live = self.records().filter(|record| record.is_live());
+        let attachments =
+            live.filter(|it| !it.container.publishes.is_empty()).flat_map(|it| self.attachments(&it.container));
+        let led = |attachment: Attachment| {
+            let addresses: Vec<IpAddr> = attachment.endpoint.addresses().collect();
+            let pairs = attachment
+                .publishes
+                .into_iter()
+                .flat_map(move |it| addresses.clone().into_iter().map(move |to| (it, to)));
+            let defaults = attachment.default_routes;
+            pairs.filter(move |(publish, to)| publish.leads_to(*to) && defaults.contains(&Family::of(*to)))
+        };
+        attachments.flat_map(led).collect()
     }
 
     pub(super) fn check_publishes(&self, container: &Container) -> Result<(), Failure> {

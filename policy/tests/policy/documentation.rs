@@ -40,7 +40,7 @@ fn every_example_becomes_what_is_said_below_it() {
             let expected = if verdict == "allow" { Effect::Allow } else { Effect::Deny };
             let effects = Question::read(from.trim(), to)
                 .and_then(|question| {
-                    question.each_flow(&world, |flow| evaluate(&policies, &world, flow, now()).effect())
+                    question.each_flow(&world, |it| evaluate(&policies, &world, &it.judged, now()).effect())
                 })
                 .unwrap_or_else(|error| panic!("{line}: {error}"));
             assert!(effects.iter().all(|effect| *effect == expected), "{line}: {effects:?}\n{block}");

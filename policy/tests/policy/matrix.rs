@@ -118,7 +118,9 @@ fn of_one_on_several_networks_those_are_meant_that_it_shares() {
     let world = crowd(1);
     let flows = |from: &str, to: &str| {
         let question = Question::read(from, to).expect("literal");
-        question.each_flow(&world, |flow| format!("{} -> {}", flow.from, flow.to)).map_err(|error| error.to_string())
+        question
+            .each_flow(&world, |it| format!("{} -> {}", it.opened.from, it.opened.to))
+            .map_err(|error| error.to_string())
     };
     let only = |text: &str| Ok(vec![text.to_owned()]);
     assert_eq!(flows("web-0", "admin-0:80"), only("ops/web-0 (10.2.0.250) -> ops/admin-0 (10.2.0.2)"));

@@ -202,8 +202,8 @@ fn audits_are_noted_until_something_decides() {
     let (policies, world) = (policies(&text), world());
     let question = Question::read("admin", "web:80").expect("literal");
     question
-        .each_flow(&world, |flow| {
-            let verdict = evaluate(&policies, &world, flow, now());
+        .each_flow(&world, |course| {
+            let verdict = evaluate(&policies, &world, &course.judged, now());
             let ingress = verdict.ingress.expect("it is an endpoint");
             let audits: Vec<_> = ingress.audits.iter().map(|found| (found.policy.title(), found.rule.number)).collect();
             assert_eq!(audits, [("a".to_owned(), 1)]);

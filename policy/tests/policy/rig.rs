@@ -43,7 +43,7 @@ pub(crate) fn effects(policies: &Policies, flow: &str) -> Vec<Effect> {
     let world = world();
     let (from, to) = flow.split_once(" -> ").expect("an arrow");
     let question = Question::read(from, to).expect(flow);
-    question.each_flow(&world, |flow| evaluate(policies, &world, flow, now()).effect()).expect(flow)
+    question.each_flow(&world, |it| evaluate(policies, &world, &it.judged, now()).effect()).expect(flow)
 }
 
 /// Holds verdicts against lines of `allow FROM -> TO` and `deny FROM -> TO`.

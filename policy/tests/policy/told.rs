@@ -35,7 +35,7 @@ fn explained(policies: &Policies, flow: &str) -> String {
     let (from, to) = flow.split_once(" -> ").expect("an arrow");
     let told = Question::read(from, to)
         .expect(flow)
-        .each_flow(&world, |flow| Explanation::new(flow, &evaluate(policies, &world, flow, now())).to_string());
+        .each_flow(&world, |it| Explanation::new(it, &evaluate(policies, &world, &it.judged, now())).to_string());
     told.expect(flow).concat()
 }
 
@@ -136,4 +136,27 @@ egress: deny
     insta::assert_snapshot!(told.join("\n"));
     let none = warnings(&self::policies(POLICIES), Some(&world()), now());
     assert_eq!(none, []);
+}
+
+#[test]
+fn what_is_advised_to_come_before_a_rule_can() {
+    for (order, action, advised) in [
+        ("tier: 0\norder: 0", "deny", "to allow it, change that rule: nothing comes before it"),
+        ("tier: 0\norder: 1", "deny", "let an `allow` come before it: in tier 0 with order 0\n"),
+        ("tier: 0", "deny", "come before it: in tier 0 with order 99 or lower\n"),
+        ("tier: 1\norder: 0", "deny", "come before it: in a lower tier than 1\n"),
+        ("tier: 2\norder: 7", "deny", "in a lower tier than 2, or in tier 2 with order 6 or lower\n"),
+        (
+            "tier: 0\norder: 0",
+            "allow",
+            "to deny it, change that rule, or let a `deny` come before it: in tier 0 with order 0\n",
+        ),
+        ("tier: 2\norder: 7", "allow", "in a lower tier than 2, or in tier 2 with order 7 or lower\n"),
+    ] {
+        let text = format!(
+            "apiVersion: fabric/v1\nkind: Policy\nmetadata: {{name: p}}\nnetworks: [shop]\n{order}\ningress: [{{action: {action}}}]\n"
+        );
+        let told = explained(&policies(&text), "admin -> web:80");
+        assert!(told.contains(advised), "{order} {action}: {told}");
+    }
 }

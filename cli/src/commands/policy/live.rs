@@ -6,10 +6,13 @@ use std::{
     path::PathBuf,
 };
 
-use api::{Client, Container, ContainersQuery, DnsQuery, Network, NetworkMode, PolicyInForce, PolicyWorld, Reference};
+use api::{
+    Client, Container, ContainersQuery, DnsQuery, Network, NetworkMode, PolicyInForce, PolicyPublish, PolicyWorld,
+    Reference,
+};
 use jiff::Timestamp;
-use model::{ContainerName, GatewayMode, NetworkName};
-use policy::{DnsName, Document, Effect, Flow, Mention, Party, Policies, Question, Syntax, World, parse};
+use model::{ContainerName, GatewayMode, NetworkName, Published};
+use policy::{Course, DnsName, Document, Effect, Mention, Party, Policies, Question, Syntax, World, parse};
 
 use crate::{
     failure::Failure,
@@ -83,7 +86,9 @@ fn world(asked: PolicyWorld) -> Result<World, PolicyFailure> {
     let endpoints = asked.endpoints.into_iter().map(endpoint).collect();
     // A name that this program does not know as one is no rule's either.
     let named = asked.names.into_iter().filter_map(|(name, addresses)| Some((name.parse().ok()?, addresses)));
-    Ok(World::new(networks, endpoints, named.collect(), asked.host)?)
+    let published = asked.published.into_iter().flat_map(|PolicyPublish { publish, to }| Published::of(&publish, to));
+    let world = World::new(networks, endpoints, named.collect(), asked.host)?;
+    Ok(world.with_published(published.collect()))
 }
 
 /// The addresses that a container, or this host, learns of a name; none if there are none.
@@ -131,7 +136,8 @@ fn resolve(containers: &[Container], mention: Mention) -> Result<Mention, Policy
 }
 
 /// Why something else becomes of a connection than policies say; none as far as that can be told.
-pub(super) fn barrier(networks: &[Network], flow: &Flow<'_>, effect: Effect) -> Option<String> {
+pub(super) fn barrier(networks: &[Network], course: &Course<'_>, effect: Effect) -> Option<String> {
+    let flow = &course.judged;
     let of = |party: &Party<'_>| {
         let endpoint = party.endpoint()?;
         networks.iter().find(|network| network.name == endpoint.network)
@@ -144,6 +150,8 @@ pub(super) fn barrier(networks: &[Network], flow: &Flow<'_>, effect: Effect) -> 
         ));
     }
     match (of(&flow.from), of(&flow.to)) {
+        (Some(from), Some(to)) if course.is_led() && from.name != to.name => (!reaches_out(from))
+            .then(|| format!("network `{}` does not reach the outside, whatever policies allow", from.name)),
         (Some(from), Some(to)) if from.name != to.name => {
             Some(format!("networks `{}` and `{}` are kept apart, whatever policies allow", from.name, to.name))
         }
@@ -154,7 +162,7 @@ pub(super) fn barrier(networks: &[Network], flow: &Flow<'_>, effect: Effect) -> 
         (Some(network), None) if matches!(flow.to, Party::Outside(_)) && !reaches_out(network) => {
             Some(format!("network `{}` does not reach the outside, whatever policies allow", network.name))
         }
-        (None, Some(network)) if matches!(flow.from, Party::Outside(_)) => Some(format!(
+        (None, Some(network)) if matches!(flow.from, Party::Outside(_)) && !course.is_led() => Some(format!(
             "from outside only published ports lead to network `{}`, whatever policies allow",
             network.name
         )),
