@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{ContainerName, ContainerPort, Labels, NetworkName, PortName, Publish};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,10 @@ pub struct PolicyNetwork {
     /// The host's addresses on it.
     #[schema(value_type = BTreeSet<String>)]
     pub gateways: BTreeSet<IpAddr>,
+    /// The ranges that its endpoints are addressed from.
+    #[serde(default)]
+    #[schema(value_type = BTreeSet<String>)]
+    pub subnets: BTreeSet<IpNet>,
 }
 
 /// One attachment of a container to a network, as policies see it.

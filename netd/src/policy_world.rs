@@ -17,7 +17,14 @@ impl Daemon {
         let network = |name: &model::NetworkName| {
             let mut labels = of.labels_of(name);
             labels.remove(policy::NAME_LABEL);
-            (name.clone(), PolicyNetwork { labels, gateways: of.gateways_of(name).collect() })
+            (
+                name.clone(),
+                PolicyNetwork {
+                    labels,
+                    gateways: of.gateways_of(name).collect(),
+                    subnets: of.subnets_of(name).collect(),
+                },
+            )
         };
         let endpoint = |endpoint: &policy::Endpoint| {
             Some(PolicyEndpoint {

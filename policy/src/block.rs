@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::label::shown;
+use crate::{doubt::Fit, label::shown};
 
 /// The addresses of a range, without those of some ranges inside it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +69,19 @@ impl AddressBlock {
         self.range.contains(&address) && !self.except.iter().any(|except| except.contains(&address))
     }
 
+    /// Whether it has the address of somebody of whom nothing but a range is known in which he is.
+    pub(crate) fn has_one_of(&self, range: IpNet) -> Fit {
+        let is_without = |except: &IpNet| except.contains(&range);
+        let is_apart = |other: &IpNet| !other.contains(&range) && !range.contains(other);
+        if is_apart(&self.range) || self.except.iter().any(is_without) {
+            Fit::No
+        } else if self.range.contains(&range) && self.except.iter().all(is_apart) {
+            Fit::Yes
+        } else {
+            Fit::Unknown
+        }
+    }
+
     /// Whether it has every address of `other`, as far as can be told at a look.
     pub(crate) fn is_at_least(&self, other: &Self) -> bool {
         let left_out_there = |except: &IpNet| other.except.iter().any(|there| there.contains(except));
@@ -108,6 +121,24 @@ mod tests {
             (&v6, "10.0.0.1", false),
         ] {
             assert_eq!(block.contains(address.parse().expect("literal")), expected, "{block} {address}");
+        }
+    }
+
+    #[test]
+    fn of_a_range_it_is_known_where_all_or_nothing_is_had() {
+        for (range, except, subnet, expected) in [
+            ("10.1.0.0/16", &[][..], "10.1.2.0/24", Fit::Yes),
+            ("10.1.2.0/24", &[], "10.1.2.0/24", Fit::Yes),
+            ("10.1.2.0/25", &[], "10.1.2.0/24", Fit::Unknown),
+            ("10.2.0.0/16", &[], "10.1.2.0/24", Fit::No),
+            ("0.0.0.0/0", &[], "fd00::/64", Fit::No),
+            ("0.0.0.0/0", &["10.2.0.0/16"], "10.1.2.0/24", Fit::Yes),
+            ("0.0.0.0/0", &["10.1.2.7/32"], "10.1.2.0/24", Fit::Unknown),
+            ("0.0.0.0/0", &["10.1.0.0/16"], "10.1.2.0/24", Fit::No),
+            ("10.1.2.0/25", &["10.1.2.0/26"], "10.1.2.0/26", Fit::No),
+        ] {
+            let found = block(range, except).expect("valid").has_one_of(subnet.parse().expect("literal"));
+            assert_eq!(found, expected, "{range} {except:?} {subnet}");
         }
     }
 

@@ -92,10 +92,10 @@ pub(crate) fn spoken<'w>(
 ) -> Vec<(Party<'w>, Party<'w>)> {
     let host = |address| Party::Host { address: Some(address) };
     let mut pairs: Vec<_> = match (from, to) {
-        (Party::Host { address: None }, Party::Endpoint { endpoint, .. }) => {
+        (Party::Host { address: None }, Party::Endpoint { endpoint, .. } | Party::Within { endpoint, .. }) => {
             world.gateways_of(&endpoint.network).map(|gateway| (host(gateway), to)).collect()
         }
-        (Party::Endpoint { endpoint, .. }, Party::Host { address: None }) => {
+        (Party::Endpoint { endpoint, .. } | Party::Within { endpoint, .. }, Party::Host { address: None }) => {
             world.host().filter(|own| is_reached(world, endpoint, *own)).map(|own| (from, host(own))).collect()
         }
         (Party::Host { .. } | Party::Outside(_), Party::Host { address: None }) => {

@@ -4,8 +4,11 @@
 use jiff::Timestamp;
 
 use crate::{
+    doubt::{Doubt, Fit},
+    peer::Peer,
     policies::{Policies, RuleOf},
     rule::{Action, Direction, Effect, Policy, Rule, Stance},
+    service::Service,
     world::{Endpoint, Flow, Party, World},
 };
 
@@ -27,6 +30,8 @@ pub struct Decision<'p> {
     pub reason: Reason<'p>,
     /// The rules that would only have counted and logged it, in the order in which they were asked.
     pub audits: Vec<RuleOf<'p>>,
+    /// The rules that would have decided otherwise, or not, depending on what nobody said of the ends.
+    pub doubts: Vec<Doubt<'p>>,
 }
 
 /// What decided.
@@ -55,6 +60,17 @@ impl Verdict<'_> {
 }
 
 impl<'p> Verdict<'p> {
+    /// The rules by which it might be the other way round, depending on what nobody said of the ends: none where it is
+    /// as it is in any case.
+    pub fn doubts(&self) -> Vec<&Doubt<'p>> {
+        let effect = self.effect();
+        let deciding: Vec<_> = self.decisions().filter(|(_, decision)| decision.effect == effect).collect();
+        // One end that denies it is enough.
+        let is_sure = effect == Effect::Deny && deciding.iter().any(|(_, decision)| decision.doubts.is_empty());
+        let doubts = deciding.into_iter().filter(|_| !is_sure).flat_map(|(_, decision)| &decision.doubts);
+        doubts.collect()
+    }
+
     /// What was decided, where it leaves first.
     pub fn decisions(&self) -> impl Iterator<Item = (Direction, &Decision<'p>)> {
         let egress = self.egress.iter().map(|decision| (Direction::Egress, decision));
@@ -88,59 +104,95 @@ struct End<'w> {
 
 impl End<'_> {
     fn decide<'p>(&self, policies: &'p Policies) -> Decision<'p> {
-        let mut audits = Vec::new();
+        let (mut audits, mut doubts) = (Vec::new(), Vec::new());
+        let (effect, reason) = self.reason(policies, &mut audits, &mut doubts);
+        doubts.retain(|doubt| doubt.effect != effect);
+        Decision { effect, reason, audits, doubts }
+    }
+
+    fn reason<'p>(
+        &self,
+        policies: &'p Policies,
+        audits: &mut Vec<RuleOf<'p>>,
+        doubts: &mut Vec<Doubt<'p>>,
+    ) -> (Effect, Reason<'p>) {
         if self.peer.endpoint().is_some_and(|peer| peer.is_of_same_container(self.own)) {
-            return Decision { effect: Effect::Allow, reason: Reason::Itself, audits };
+            return (Effect::Allow, Reason::Itself);
         }
 
-        for found in policies.tiered() {
-            if !self.is_for(found.policy) || !self.matches(found.rule) {
-                continue;
-            }
+        for found in policies.tiered().filter(|found| self.is_for(found.policy)) {
             let effect = match found.rule.action {
-                Action::Audit => {
-                    audits.push(found);
-                    continue;
-                }
-                Action::Deny => Effect::Deny,
-                Action::Allow => Effect::Allow,
+                Action::Audit => None,
+                Action::Deny => Some(Effect::Deny),
+                Action::Allow => Some(Effect::Allow),
             };
-            return Decision { effect, reason: Reason::Rule(found), audits };
+            match (self.fits(found.rule), effect) {
+                (Fit::Yes, None) => audits.push(found),
+                (Fit::Yes, Some(effect)) => return (effect, Reason::Rule(found)),
+                (Fit::Unknown, Some(effect)) => doubts.push(self.doubt(found, effect)),
+                (Fit::Unknown, None) | (Fit::No, _) => {}
+            }
         }
 
         let isolating: Vec<&Policy> = policies.isolating(self.direction).filter(|policy| self.is_for(policy)).collect();
         for policy in &isolating {
-            if let Some(rule) = policy.rules.iter().find(|rule| self.matches(rule)) {
-                let reason = Reason::Rule(RuleOf { policy, rule });
-                return Decision { effect: Effect::Allow, reason, audits };
+            for rule in &policy.rules {
+                let found = RuleOf { policy, rule };
+                match self.fits(rule) {
+                    Fit::Yes => return (Effect::Allow, Reason::Rule(found)),
+                    Fit::Unknown => doubts.push(self.doubt(found, Effect::Allow)),
+                    Fit::No => {}
+                }
             }
         }
         if !isolating.is_empty() {
             // "Traffic is allowed to a pod [...] if the traffic source is the pod's local node": API reference.
             let is_own_host = self.direction == Direction::Ingress && matches!(self.peer, Party::Host { .. });
             return match is_own_host {
-                true => Decision { effect: Effect::Allow, reason: Reason::OwnHost(isolating), audits },
-                false => Decision { effect: Effect::Deny, reason: Reason::Isolated(isolating), audits },
+                true => (Effect::Allow, Reason::OwnHost(isolating)),
+                false => (Effect::Deny, Reason::Isolated(isolating)),
             };
         }
 
         let reason = policies.stance_of(&self.own.network).map_or(Reason::Nothing, Reason::Stance);
-        Decision { effect: policies.stance(&self.own.network, self.direction), reason, audits }
+        (policies.stance(&self.own.network, self.direction), reason)
     }
 
     fn is_for(&self, policy: &Policy) -> bool {
         policy.networks.include(&self.own.network, self.world) && policy.subject.selects(self.own)
     }
 
-    fn matches(&self, rule: &Rule) -> bool {
-        let is_there = !rule.has_expired(self.now);
-        let is_peer =
-            rule.peers.is_empty() || rule.peers.iter().any(|peer| peer.is(&self.peer, &self.own.network, self.world));
+    /// Whether a rule matches.
+    fn fits(&self, rule: &Rule) -> Fit {
+        let is_there = !rule.has_expired(self.now) && rule.direction == self.direction;
+        // All of it has to hold.
+        Fit::from(is_there).min(self.is_peer(rule)).min(self.is_asked(rule))
+    }
+
+    fn is_peer(&self, rule: &Rule) -> Fit {
+        let fits = |peer: &Peer| peer.fits(&self.peer, self.flow.family(), &self.own.network, self.world);
+        if rule.peers.is_empty() { Fit::Yes } else { rule.peers.iter().map(fits).max().unwrap_or(Fit::No) }
+    }
+
+    fn is_asked(&self, rule: &Rule) -> Fit {
         // A port's name is the target's, whichever end asks.
-        let called =
-            |name: &_, protocol, port| self.flow.to.endpoint().is_some_and(|target| target.calls(name, protocol, port));
-        let is_asked =
-            rule.services.is_empty() || rule.services.iter().any(|service| service.includes(self.flow.asks, called));
-        is_there && rule.direction == self.direction && is_peer && is_asked
+        let target = self.flow.to.endpoint();
+        let called = |name: &_, protocol, port| target.is_some_and(|target| target.calls(name, protocol, port));
+        let is_any =
+            |includes: &dyn Fn(&Service) -> bool| rule.services.is_empty() || rule.services.iter().any(includes);
+        if is_any(&|service| service.includes(self.flow.asks, called)) {
+            return Fit::Yes;
+        }
+        let is_unsaid = target.is_some_and(|target| !target.has_known_ports());
+        match is_unsaid && is_any(&|service| service.includes(self.flow.asks, |_, _, _| true)) {
+            true => Fit::Unknown,
+            false => Fit::No,
+        }
+    }
+
+    fn doubt<'p>(&self, found: RuleOf<'p>, effect: Effect) -> Doubt<'p> {
+        let (is_of_address, is_of_ports) =
+            (self.is_peer(found.rule) == Fit::Unknown, self.is_asked(found.rule) == Fit::Unknown);
+        Doubt { found, effect, is_of_address, is_of_ports }
     }
 }

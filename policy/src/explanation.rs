@@ -25,6 +25,9 @@ pub struct Explanation {
     pub leads_to: Option<String>,
     /// `allow` or `deny`.
     pub verdict: String,
+    /// The rules by which it might be the other way round, depending on what nobody said of the ends, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// What is decided where it leaves; none if that is no endpoint.
     pub egress: Option<EndExplanation>,
     /// What is decided where it arrives; none if that is no endpoint.
@@ -63,6 +66,7 @@ impl Explanation {
             asks: opened.asks.to_string(),
             leads_to: course.is_led().then(|| format!("{}: {}", judged.to, judged.asks)),
             verdict: verdict.effect().to_string(),
+            doubts: verdict.doubts().iter().map(|doubt| doubt.told(judged)).collect(),
             egress: end(Direction::Egress, &verdict.egress),
             ingress: end(Direction::Ingress, &verdict.ingress),
         }
@@ -205,6 +209,6 @@ impl fmt::Display for Explanation {
                 writeln!(f, "    {change}")?;
             }
         }
-        Ok(())
+        self.doubts.iter().try_for_each(|doubt| writeln!(f, "  not certain: {doubt}"))
     }
 }

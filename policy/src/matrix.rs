@@ -32,6 +32,8 @@ pub struct Matrix {
     left_out: usize,
     /// Who opens it, whom it is opened to, and what passes; none of two ends of one container.
     cells: Vec<Vec<Option<Passage>>>,
+    /// The rules that would let something else pass, or not, depending on what nobody said, in words.
+    doubts: BTreeSet<String>,
 }
 
 /// More endpoints than that are told by their kinds.
@@ -98,22 +100,27 @@ impl Matrix {
         let left_out = kinds.len().saturating_sub(KINDS);
         kinds.truncate(KINDS);
         let has_host = world.host().next().is_some();
+        let mut doubts = BTreeSet::new();
         // The kinds by their numbers, and the host after them.
-        let cell = |from: usize, to: usize| -> Option<Passage> {
+        let mut cell = |from: usize, to: usize| -> Option<Passage> {
             let (from, to) = match (kinds.get(from), kinds.get(to)) {
                 (Some(from), Some(to)) => {
                     let (from, to) = two_of(from, to)?;
-                    (parties(from), parties(to))
+                    (world.parties(from), world.parties(to))
                 }
-                (Some(from), None) => (parties(from.first()?), vec![Party::Host { address: None }]),
-                (None, Some(to)) => (vec![Party::Host { address: None }], parties(to.first()?)),
+                (Some(from), None) => (world.parties(from.first()?), vec![Party::Host { address: None }]),
+                (None, Some(to)) => (vec![Party::Host { address: None }], world.parties(to.first()?)),
                 (None, None) => return None,
             };
             // Others have no say, and the evaluator asks each one.
             let ends = [&from, &to].into_iter().filter_map(|parties| parties.first()?.endpoint());
             let policies = &policies.about(&ends.collect::<Vec<_>>(), world);
             let cuts = cuts(policies, world);
-            let allows = |flow: &Flow<'_>| evaluate(policies, world, flow, now).effect() == Effect::Allow;
+            let mut allows = |flow: &Flow<'_>| {
+                let verdict = evaluate(policies, world, flow, now);
+                doubts.extend(verdict.doubts().iter().map(|doubt| doubt.told(flow)));
+                verdict.effect() == Effect::Allow
+            };
             let mut by_family: BTreeMap<Family, Vec<Span>> = BTreeMap::new();
             let pairs = from.iter().flat_map(|from| to.iter().flat_map(|to| spoken(world, *from, *to, None)));
             for (from, to) in pairs {
@@ -136,12 +143,17 @@ impl Matrix {
             Some(End { title: titles.next()?, alike: titles.collect() })
         };
         let host = has_host.then(|| End { title: "host".to_owned(), alike: Vec::new() });
-        Self { ends: kinds.iter().filter_map(end).chain(host).collect(), left_out, cells }
+        Self { ends: kinds.iter().filter_map(end).chain(host).collect(), left_out, cells, doubts }
     }
 
     /// How many kinds of endpoints are not in it, because there are too many for anybody to read.
     pub fn left_out(&self) -> usize {
         self.left_out
+    }
+
+    /// The rules that would let something else pass, or not, depending on what nobody said of the ends, in words.
+    pub fn doubts(&self) -> impl Iterator<Item = &str> {
+        self.doubts.iter().map(String::as_str)
     }
 
     /// Whether what is asked for passes from one end to another, which have these titles, with addresses of a family;
@@ -199,13 +211,6 @@ impl Serialize for Matrix {
 fn two_of<'w>(from: &[&'w Endpoint], to: &[&'w Endpoint]) -> Option<(&'w Endpoint, &'w Endpoint)> {
     let is_other = |one: &Endpoint, other: &Endpoint| !std::ptr::eq(one, other) && !one.is_of_same_container(other);
     from.iter().find_map(|one| Some((*one, *to.iter().find(|other| is_other(one, other))?)))
-}
-
-/// An endpoint under each of its addresses.
-fn parties(endpoint: &Endpoint) -> Vec<Party<'_>> {
-    let at = |address| Party::Endpoint { endpoint, address };
-    let known: Vec<_> = endpoint.addresses.iter().map(|address| at(Some(*address))).collect();
-    if known.is_empty() { vec![at(None)] } else { known }
 }
 
 fn cuts(policies: &Policies, world: &World) -> Cuts {

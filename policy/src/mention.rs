@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
 use model::{ContainerName, ContainerPort, Family, Label, Labels, NetworkName, nearest};
 
 use crate::{
@@ -42,6 +43,8 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Meant {
     Endpoint(Box<Endpoint>, Option<IpAddr>),
+    /// Under an address of this subnet.
+    Within(Box<Endpoint>, IpNet),
     /// Under an address, or under any that it would have.
     Host(Option<IpAddr>),
     Outside(IpAddr),
@@ -121,13 +124,8 @@ impl FromStr for Mention {
 impl Mention {
     /// Everybody it means: an endpoint once for each of its addresses.
     fn meant(&self, world: &World) -> Result<Vec<Meant>, MentionError> {
-        let each = |endpoint: &Endpoint| -> Vec<Meant> {
-            let meant = |address| Meant::Endpoint(Box::new(endpoint.clone()), address);
-            match endpoint.addresses.is_empty() {
-                true => vec![meant(None)],
-                false => endpoint.addresses.iter().map(|address| meant(Some(*address))).collect(),
-            }
-        };
+        let each =
+            |endpoint: &Endpoint| -> Vec<Meant> { world.parties(endpoint).iter().map(Meant::party_of).collect() };
         match self {
             Self::Host => Ok(vec![Meant::Host(None)]),
             Self::Address(address) => Ok(vec![Meant::with(*address, world)]),
@@ -180,8 +178,13 @@ impl MentionError {
 impl Meant {
     /// Whoever has this address.
     fn with(address: IpAddr, world: &World) -> Self {
-        match world.party_with(address) {
+        Self::party_of(&world.party_with(address))
+    }
+
+    fn party_of(party: &Party<'_>) -> Self {
+        match *party {
             Party::Endpoint { endpoint, address } => Self::Endpoint(Box::new(endpoint.clone()), address),
+            Party::Within { endpoint, subnet } => Self::Within(Box::new(endpoint.clone()), subnet),
             Party::Host { address } => Self::Host(address),
             Party::Outside(address) => Self::Outside(address),
         }
@@ -194,6 +197,7 @@ impl Meant {
     fn party(&self) -> Party<'_> {
         match self {
             Self::Endpoint(endpoint, address) => Party::Endpoint { endpoint, address: *address },
+            Self::Within(endpoint, subnet) => Party::Within { endpoint, subnet: *subnet },
             Self::Host(address) => Party::Host { address: *address },
             Self::Outside(address) => Party::Outside(*address),
         }

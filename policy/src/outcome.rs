@@ -24,7 +24,7 @@ pub struct Outcome {
     pub place: String,
     /// `allow` or `deny`.
     pub expected: String,
-    /// Whether that is what becomes of every connection it is about.
+    /// Whether that is what becomes of every connection it is about, whatever it is that nobody said of the ends.
     pub holds: bool,
     /// What becomes of each: of one for each family of addresses that both ends have.
     pub explanations: Vec<Explanation>,
@@ -62,7 +62,8 @@ impl Expectation {
         Ok(Outcome {
             place: self.place.to_string(),
             expected: self.expected.to_string(),
-            holds: effects.iter().all(|effect| *effect == self.expected),
+            holds: effects.iter().all(|effect| *effect == self.expected)
+                && explanations.iter().all(|explanation| explanation.doubts.is_empty()),
             explanations,
         })
     }
@@ -71,7 +72,7 @@ impl Expectation {
 impl Outcome {
     /// What is not as expected; nothing where all is.
     pub fn wrong(&self) -> impl Iterator<Item = &Explanation> {
-        self.explanations.iter().filter(|explanation| explanation.verdict != self.expected)
+        self.explanations.iter().filter(|it| it.verdict != self.expected || !it.doubts.is_empty())
     }
 }
 

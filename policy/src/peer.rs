@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use model::{ContainerName, NetworkName};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::{ContainerName, Family, NetworkName};
 
 use crate::{
     block::AddressBlock,
     dns_name::DnsPattern,
+    doubt::Fit,
     selector::{Identity, Selector},
     world::{Endpoint, Party, World},
 };
@@ -76,7 +78,10 @@ impl Peer {
     /// Whether it is this party, seen from an endpoint of network `own`.
     pub fn is(&self, party: &Party<'_>, own: &NetworkName, world: &World) -> bool {
         match (self, party) {
-            (Self::Endpoints(networks, selector), Party::Endpoint { endpoint, .. }) => {
+            (
+                Self::Endpoints(networks, selector),
+                Party::Endpoint { endpoint, .. } | Party::Within { endpoint, .. },
+            ) => {
                 let of_networks = match networks {
                     Some(networks) => networks.include(&endpoint.network, world),
                     None => endpoint.network == *own,
@@ -89,6 +94,21 @@ impl Peer {
                 world.names_of(*address).any(|name| patterns.iter().any(|pattern| pattern.matches(name)))
             }
             _ => false,
+        }
+    }
+
+    /// The same of a flow of a family, as far as it is known who the party is.
+    pub(crate) fn fits(&self, party: &Party<'_>, family: Option<Family>, own: &NetworkName, world: &World) -> Fit {
+        match self {
+            Self::Block(block) if party.address().is_none() => {
+                let whole = |family| match family {
+                    Family::Ipv4 => IpNet::V4(Ipv4Net::default()),
+                    Family::Ipv6 => IpNet::V6(Ipv6Net::default()),
+                };
+                let range = party.range().or(family.map(whole));
+                range.map_or(Fit::Unknown, |range| block.has_one_of(range))
+            }
+            _ => self.is(party, own, world).into(),
         }
     }
 

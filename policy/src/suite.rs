@@ -8,12 +8,14 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use model::{ContainerPort, Labels, PortName, Publish, Published};
 use serde::Deserialize;
 
 use crate::{
+    block::AddressBlock,
     document::{DocumentError, moment},
     label::{LabelKey, LabelValue, shown},
     mention::{Mention, Question},
@@ -70,6 +72,8 @@ struct WrittenNetwork {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     gateways: Vec<String>,
+    #[serde(default)]
+    subnets: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +146,7 @@ fn world(written: &WrittenSuite, node: &Node) -> Result<World, Defect> {
             Some(network) => Network {
                 labels: labels(&network.labels, place.nearest_to_field("labels"))?,
                 gateways: addresses_of(&network.gateways, place.nearest_to_field("gateways"))?,
+                subnets: ranges_of(&network.subnets, place.nearest_to_field("subnets"))?,
             },
             None => Network::default(),
         };
@@ -233,6 +238,14 @@ fn addresses_of(texts: &[String], node: &Node) -> Result<BTreeSet<IpAddr>, Defec
         text.parse().map_err(|_| node.nearest_to_item(index).invalid(format!("`{}` is not an address", shown(text))))
     };
     texts.iter().enumerate().map(address).collect()
+}
+
+fn ranges_of(texts: &[String], node: &Node) -> Result<BTreeSet<IpNet>, Defect> {
+    let range = |(index, text): (usize, &String)| {
+        let range = AddressBlock::range_of(text).map_err(|error| node.nearest_to_item(index).invalid(error))?;
+        Ok(range.trunc())
+    };
+    texts.iter().enumerate().map(range).collect()
 }
 
 fn parsed<T: FromStr<Err: Display>>(text: &str, node: &Node) -> Result<T, Defect> {

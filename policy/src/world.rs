@@ -7,6 +7,7 @@ use std::{
     num::NonZeroU16,
 };
 
+use ipnet::IpNet;
 use model::{ContainerName, ContainerPort, Family, Labels, NetworkName, PortName, Protocol, Published};
 
 use crate::{dns_name::DnsName, service::Asked};
@@ -37,6 +38,8 @@ pub struct Network {
     pub labels: Labels,
     /// The host's addresses on it, which are what the host speaks to its endpoints with.
     pub gateways: BTreeSet<IpAddr>,
+    /// The ranges that each of its endpoints has an address of, one at least of each family; none if nobody said.
+    pub subnets: BTreeSet<IpNet>,
 }
 
 /// One attachment of a container to a network, as policy sees it.
@@ -63,6 +66,13 @@ pub enum Party<'w> {
         endpoint: &'w Endpoint,
         /// The address, which ranges are held against.
         address: Option<IpAddr>,
+    },
+    /// An endpoint of which nobody said which address it has.
+    Within {
+        /// The endpoint.
+        endpoint: &'w Endpoint,
+        /// The subnet in which it is spoken with.
+        subnet: IpNet,
     },
     /// The host itself, and whatever runs on it without a network of its own.
     Host {
@@ -209,6 +219,25 @@ impl World {
         self.networks.get(network).into_iter().flat_map(|network| &network.gateways).copied()
     }
 
+    /// The ranges that a network's endpoints are addressed from, as far as anybody said.
+    pub fn subnets_of(&self, network: &NetworkName) -> impl Iterator<Item = IpNet> {
+        self.networks.get(network).into_iter().flat_map(|network| &network.subnets).copied()
+    }
+
+    /// An endpoint under each of its addresses; where nobody said them, in each subnet of its network.
+    pub(crate) fn parties<'w>(&self, endpoint: &'w Endpoint) -> Vec<Party<'w>> {
+        let known = endpoint.addresses.iter().map(|address| Party::Endpoint { endpoint, address: Some(*address) });
+        let mut parties: Vec<_> = known.collect();
+        if parties.is_empty() {
+            let subnets = self.subnets_of(&endpoint.network);
+            parties.extend(subnets.map(|subnet| Party::Within { endpoint, subnet }));
+        }
+        if parties.is_empty() {
+            parties.push(Party::Endpoint { endpoint, address: None });
+        }
+        parties
+    }
+
     /// All addresses of the host that are known.
     pub fn host(&self) -> impl Iterator<Item = IpAddr> {
         self.host.iter().copied()
@@ -279,6 +308,11 @@ impl Endpoint {
         self.name.is_some() && self.name == other.name
     }
 
+    /// Whether it is known what it calls its ports: of one that is only imagined nobody said.
+    pub(crate) fn has_known_ports(&self) -> bool {
+        self.name.is_some() || !self.ports.is_empty()
+    }
+
     /// Whether it calls this port so.
     pub fn calls(&self, name: &PortName, protocol: Protocol, port: NonZeroU16) -> bool {
         self.ports.iter().any(|(own, of)| own == name && *of == ContainerPort { port, protocol })
@@ -291,20 +325,29 @@ impl<'w> Party<'w> {
         match self {
             Self::Endpoint { address, .. } | Self::Host { address } => *address,
             Self::Outside(address) => Some(*address),
+            Self::Within { .. } => None,
+        }
+    }
+
+    /// The range of which some address is spoken with, where nobody said which.
+    pub(crate) fn range(&self) -> Option<IpNet> {
+        match self {
+            Self::Within { subnet, .. } => Some(*subnet),
+            Self::Endpoint { .. } | Self::Host { .. } | Self::Outside(_) => None,
         }
     }
 
     /// The endpoint, if it is one.
     pub fn endpoint(&self) -> Option<&'w Endpoint> {
         match self {
-            Self::Endpoint { endpoint, .. } => Some(endpoint),
+            Self::Endpoint { endpoint, .. } | Self::Within { endpoint, .. } => Some(endpoint),
             Self::Host { .. } | Self::Outside(_) => None,
         }
     }
 
     /// The family of the address that is spoken with, if it is known.
     pub fn family(&self) -> Option<Family> {
-        self.address().map(Family::of)
+        self.address().or(self.range().map(|range| range.addr())).map(Family::of)
     }
 }
 
@@ -312,6 +355,7 @@ impl fmt::Display for Party<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint { endpoint, .. } => f.write_str(&endpoint.title())?,
+            Self::Within { endpoint, subnet } => return write!(f, "{} (in {subnet})", endpoint.title()),
             Self::Host { .. } => f.write_str("host")?,
             Self::Outside(address) => return address.fmt(f),
         }

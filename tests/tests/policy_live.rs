@@ -100,6 +100,20 @@ fn what_is_explained_is_what_packets_do_however_the_ends_are_named() {
     let told = host.ok(&["policy", "explain", "client", "server:80"]);
     assert!(told.contains("ingress rule 1 of policy `server` at") && told.contains("policies.yaml:13:3"), "{told}");
 
+    // What is only described has an address on its network, wherever that is.
+    let ranges = ["0.0.0.0/0", "203.0.113.0/24"].map(|range| {
+        let deny = format!(
+            "{{apiVersion: fabric/v1, kind: Policy, metadata: {{name: r}}, networks: [web], tier: 1, ingress: [{{action: deny, \
+             from: [{{cidr: {range}}}]}}]}}"
+        );
+        let file = stage.file("range.yaml", &deny);
+        let [new, real] = [("web/app=client", &server.ipv4.to_string()), ("client", &server.ipv4.to_string())]
+            .map(|(from, to)| stage.verdict(&["-f", &file, "--live", from, &format!("{to}:80")]));
+        assert_eq!(new, real, "{range}");
+        new
+    });
+    assert_eq!(ranges, ["deny", "allow"]);
+
     // Policies allow it, and networks are kept apart.
     let apart = host.fabric(&["policy", "explain", "server", "stranger:80"]);
     assert!(apart.code == 0 && apart.stderr.contains("networks `web` and `ops` are kept apart"), "{apart}");

@@ -121,6 +121,7 @@ async fn matrix(
     };
     let matrix = Matrix::new(&scene.policies, &scene.world, scene.now);
     output.print_graph(&matrix, || matrix.to_string(), || matrix.dot())?;
+    matrix.doubts().for_each(|doubt| Failure::warn(&format!("not certain: {doubt}")));
     if matrix.left_out() > 0 {
         Failure::warn(&format!("{} more kinds of endpoints are left out", matrix.left_out()));
     }

@@ -337,5 +337,6 @@ fn as_judged(network: &Network) -> (NetworkName, policy::Network) {
     let speaks_ipv6 = network.reach.has_gateway() && network.subnets_of(Family::Ipv6).next().is_some();
     let link_local = speaks_ipv6.then(|| Bridge::link_local_of(network.gateway_mac).addr());
     let gateways = network.gateways().map(model::Subnet::gateway).chain(link_local).collect();
-    (network.name.clone(), policy::Network { labels: network.labels.clone(), gateways })
+    let subnets = network.subnets.iter().map(model::Subnet::range).collect();
+    (network.name.clone(), policy::Network { labels: network.labels.clone(), gateways, subnets })
 }

@@ -32,7 +32,7 @@ fn inhabited(world: &World, containers: &Containers, names: &Names) -> World {
     let network = |name: &model::NetworkName| {
         let mut labels = world.labels_of(name);
         labels.remove(NAME_LABEL);
-        (name.clone(), Network { labels, gateways: world.gateways_of(name).collect() })
+        (name.clone(), Network { labels, gateways: world.gateways_of(name).collect(), ..Network::default() })
     };
     let endpoints = containers.values().flatten().cloned().collect();
     let networks = world.networks().map(network).collect();

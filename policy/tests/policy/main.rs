@@ -15,3 +15,4 @@ mod rig;
 mod scene;
 mod shape;
 mod told;
+mod unsaid;

@@ -39,7 +39,7 @@ fn crowd(times: u8) -> World {
     let network = |name: &model::NetworkName| {
         let mut labels = few.labels_of(name);
         labels.remove(policy::NAME_LABEL);
-        (name.clone(), Network { labels, gateways: few.gateways_of(name).collect() })
+        (name.clone(), Network { labels, gateways: few.gateways_of(name).collect(), ..Network::default() })
     };
     let of = |number: u8| {
         few.endpoints().iter().map(move |endpoint| {

@@ -73,7 +73,7 @@ pub(super) fn documents(files: &[PolicyInForce]) -> Result<Vec<Document>, Failur
 
 fn world(asked: PolicyWorld) -> Result<World, PolicyFailure> {
     let network = |(name, network): (NetworkName, api::PolicyNetwork)| {
-        (name, policy::Network { labels: network.labels, gateways: network.gateways })
+        (name, policy::Network { labels: network.labels, gateways: network.gateways, subnets: network.subnets })
     };
     let endpoint = |endpoint: api::PolicyEndpoint| policy::Endpoint {
         network: endpoint.network,
