@@ -69,6 +69,8 @@ pub(crate) fn run(test: impl FnOnce(&mut Lab) + Send) {
             sh("ip link set lo up
                 ip netns add lan
                 ip link add lan0 type veth peer name eth0 netns lan
+                # An address that turns out to be unique a second later would be told in the middle of a test.
+                sysctl -qw net.ipv6.conf.lan0.accept_dad=0
                 ip addr add 192.0.2.1/24 dev lan0
                 ip link set lan0 up
                 ip route add default via 192.0.2.2
