@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -20,6 +20,12 @@ const SLEEP: [&str; 2] = ["sleep", "100000"];
 /// TCP repeats what opens a connection after a second.
 const AT_ONCE: Duration = Duration::from_millis(900);
 
+/// How long an answer to a datagram may take before it counts as lost: longer than the machine stands still.
+const LOST: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_millis(1);
+/// Of so many connections one may take a second segment (of 210,000 one did).
+const ONE_REPEATED_IN: u64 = 1000;
+
 /// What holds whatever else is said: the client may connect to ports 7 and 8, and never to port 9.
 const ALWAYS: &str = "apiVersion: fabric/v1
 kind: Policy
@@ -27,10 +33,10 @@ metadata: {name: always}
 networks: [web]
 tier: 0
 ingress:
-- {action: allow, from: [{names: [client]}], ports: [7, 8]}
+- {action: allow, from: [{names: [client]}], ports: [7, 8, 7/udp]}
 - {action: deny, from: [{names: [client]}], ports: [9, 9/udp]}
 egress:
-- {action: allow, ports: [7, 8]}
+- {action: allow, ports: [7, 8, 7/udp]}
 ";
 
 /// What is said besides, and how: to `policy apply`, or what is to go.
@@ -107,6 +113,40 @@ fn connect_always(client: &Attached, server: &Attached, stop: &AtomicBool, count
     });
 }
 
+/// Asks by datagrams on one open flow, and answers, each of which has to arrive.
+fn ask_always(client: &Attached, server: &Attached, address: IpAddr, stop: &AtomicBool, count: &Count) {
+    let bind = |of: &Attached, at: SocketAddr| {
+        let socket = of.namespace().enter(|| UdpSocket::bind(at)).expect("free");
+        socket.set_read_timeout(Some(LOST)).expect("not zero");
+        socket
+    };
+    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    let (asked, asks) = (bind(server, (address, 7).into()), bind(client, any));
+    asks.connect((address, 7)).expect("there is a way");
+    while !stop.load(Ordering::Relaxed) {
+        let question = count.seen().0.to_be_bytes();
+        let ask = || {
+            let mut heard = [0; 8];
+            asks.send(&question)?;
+            let (_, from) = asked.recv_from(&mut heard)?;
+            asked.send_to(&heard, from)?;
+            asks.recv(&mut heard)?;
+            std::io::Result::Ok(heard == question)
+        };
+        count.note(ask().is_ok_and(|is_same| is_same));
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// Endpoints that come and go, each of which the policies are about.
+fn attach_always(host: &Host, stop: &AtomicBool, count: &Count) {
+    host.ok(&["run", "-d", "--name", "guest", "--network", "none", "busybox", "sleep", "100000"]);
+    while !stop.load(Ordering::Relaxed) {
+        let done = ["connect", "disconnect"].map(|verb| host.fabric(&["network", verb, "web", "guest"]).code);
+        count.note(done == [0, 0]);
+    }
+}
+
 /// Sends datagrams, and begins connections, none of which may arrive.
 fn trespass_always(client: &Attached, server: &Attached, stop: &AtomicBool, count: &Count) {
     let (datagrams, listener) = server.namespace().enter(|| {
@@ -151,7 +191,7 @@ fn stream_always(from: &Attached, to: &Attached, stop: &AtomicBool) {
 fn what_is_always_allowed_loses_nothing_and_what_is_always_denied_never_comes() {
     let changes = std::env::var("FABRIC_CHANGES").map_or(SOME, |text| text.parse().expect("a number"));
     let host = Host::new();
-    host.ok(&["network", "create", "web"]);
+    host.ok(&["network", "create", "web", "--ipv6"]);
     let server = host.run("server", "web", &[], &["nc", "-ll", "-p", "7", "-e", "cat"]);
     let [client, third, fourth] = ["client", "third", "fourth"].map(|name| host.run(name, "web", &[], &SLEEP));
     let listening = || server.namespace().run(&["ss", "-tlnH", "sport", "=", ":7"]);
@@ -164,11 +204,18 @@ fn what_is_always_allowed_loses_nothing_and_what_is_always_denied_never_comes() 
 
     let flow = Flow::start(&client.namespace(), &server.namespace(), server.ipv4, 7);
     let (stop, connections, trespasses) = (AtomicBool::new(false), Count::default(), Count::default());
+    let (questions, attachments) = ([Count::default(), Count::default()], Count::default());
+    let addresses = host.addresses("server");
     let begun = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| connect_always(&client, &server, &stop, &connections));
         scope.spawn(|| trespass_always(&client, &server, &stop, &trespasses));
         scope.spawn(|| stream_always(&third, &fourth, &stop));
+        scope.spawn(|| attach_always(&host, &stop, &attachments));
+        for (address, count) in addresses.into_iter().zip(&questions) {
+            let (client, server, stop) = (&client, &server, &stop);
+            scope.spawn(move || ask_always(client, server, address, stop, count));
+        }
         let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for number in 0..changes {
                 match change(number) {
@@ -180,6 +227,8 @@ fn what_is_always_allowed_loses_nothing_and_what_is_always_denied_never_comes() 
                 }
                 let (wrong, came) = (connections.seen().1, trespasses.seen().1);
                 assert!((wrong, came) == (0, 0), "after change {number}: {wrong} did not connect, {came} came");
+                let lost = questions.each_ref().map(|count| count.seen().1);
+                assert_eq!(lost, [0, 0], "after change {number}: datagrams of IPv4 and IPv6 were lost");
             }
         }));
         stop.store(true, Ordering::Relaxed);
@@ -188,9 +237,10 @@ fn what_is_always_allowed_loses_nothing_and_what_is_always_denied_never_comes() 
     let report = flow.finish();
     let repeated = connections.repeated.load(Ordering::Relaxed);
     let (connections, trespasses) = (connections.seen(), trespasses.seen());
+    let (questions, attachments) = (questions.map(|count| count.seen()), attachments.seen());
     println!(
         "{changes} changes in {:?}: {} echoed, the slowest in {:?}; {} connections, {} failed, {repeated} took a second segment; \
-         {} trespasses, {} came",
+         {} trespasses, {} came; asked, and lost, over IPv4 and IPv6: {questions:?}; {attachments:?} attachments",
         begun.elapsed(),
         report.echoed,
         report.slowest.0,
@@ -202,6 +252,9 @@ fn what_is_always_allowed_loses_nothing_and_what_is_always_denied_never_comes() 
     report.assert_nothing_lost();
     assert!(connections.0 > 50 && trespasses.0 > 50, "control: {connections:?} {trespasses:?}");
     assert_eq!((connections.1, trespasses.1), (0, 0));
+    assert!(repeated <= connections.0.div_ceil(ONE_REPEATED_IN), "{repeated} of {} were sent again", connections.0);
+    assert!(questions.iter().all(|(asked, lost)| *asked > 1000 && *lost == 0), "{questions:?}");
+    assert!(attachments.0 > 5 && attachments.1 == 0, "{attachments:?}");
     // Control: it comes where nobody forbids it.
     host.ok(&["policy", "rm", "always"]);
     host.ok(&["policy", "rm", "stance"]);
