@@ -22,6 +22,7 @@ mod picky;
 mod ping;
 mod processes;
 mod router;
+pub mod sctp;
 mod snapshot;
 mod steps;
 mod stream;

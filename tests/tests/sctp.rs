@@ -11,42 +11,13 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, ipproto, recv, sendto, socket_with},
 };
-use tests::{Guest, Host, Namespace, PATIENCE};
+use tests::{
+    Guest, Host, Namespace, PATIENCE,
+    sctp::{COOKIE_ACK, COOKIE_ECHO, DATA, INIT, INIT_ACK, SACK, checksum, opening, packet},
+};
 
 /// What nobody says within this is not said.
 const SILENCE: Duration = Duration::from_millis(500);
-
-/// Chunks of RFC 9260 §3.2.
-const DATA: u8 = 0;
-const INIT: u8 = 1;
-const INIT_ACK: u8 = 2;
-const SACK: u8 = 3;
-const COOKIE_ECHO: u8 = 10;
-const COOKIE_ACK: u8 = 11;
-
-/// CRC32c (RFC 9260, appendix A) of a packet whose checksum field is zero.
-fn checksum(packet: &[u8]) -> u32 {
-    let bit = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-    !packet.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
-}
-
-/// A packet with one chunk of this kind.
-fn packet([source, target]: [u16; 2], tag: u32, kind: u8, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len() + 4).expect("small");
-    let mut packet = [&source.to_be_bytes()[..], &target.to_be_bytes(), &tag.to_be_bytes(), &[0; 4]].concat();
-    packet.extend([kind, if kind == DATA { 3 } else { 0 }]);
-    packet.extend(length.to_be_bytes());
-    packet.extend(value);
-    packet.resize(packet.len().next_multiple_of(4), 0);
-    let sum = checksum(&packet);
-    packet[8..12].copy_from_slice(&sum.to_le_bytes());
-    packet
-}
-
-/// What a side says first: its own tag, window, streams out and in, first number.
-fn opening(tag: u32) -> Vec<u8> {
-    [&tag.to_be_bytes()[..], &[0, 0, 0xff, 0xff, 0, 1, 0, 1, 0, 0, 0, 1]].concat()
-}
 
 /// A side of an association.
 struct Side {

@@ -103,6 +103,16 @@ impl Frame {
         self
     }
 
+    /// The same IPv4 packet under another number, by which a receiver knows which fragments belong together.
+    pub fn numbered(mut self, number: u16) -> Self {
+        let header = &mut self.0[14..34];
+        header[4..6].copy_from_slice(&number.to_be_bytes());
+        header[10..12].fill(0);
+        let sum = checksum(header);
+        header[10..12].copy_from_slice(&sum);
+        self
+    }
+
     /// An IPv6 packet (RFC 8200).
     pub fn ipv6(to: Mac, from: Mac, [source, target]: [Ipv6Addr; 2], next: u8, payload: &[u8]) -> Self {
         let length = u16::try_from(payload.len()).expect("a small packet").to_be_bytes();
