@@ -190,7 +190,12 @@ impl Book {
 
 fn said(rulebook: &Rulebook) -> BTreeMap<ChainName, Said> {
     let of_document = |document: &Document| -> Vec<(ChainName, Said)> {
-        let Document::Policy(policy) = document else { return Vec::new() };
+        let of_rest = |rest: policy::Rest| {
+            let (verdict, place) = (rest.effect.to_string(), document.place().to_string());
+            (rest.chain, Said { verdict, policy: document.title(), rule: rest.title, place })
+        };
+        let rests = policy::rests(document).into_iter().map(of_rest);
+        let Document::Policy(policy) = document else { return rests.collect() };
         let of_rule = |rule: &policy::Rule| {
             let said = Said {
                 verdict: rule.action.to_string(),
@@ -200,7 +205,7 @@ fn said(rulebook: &Rulebook) -> BTreeMap<ChainName, Said> {
             };
             Some((log_chain(policy, rule)?, said))
         };
-        policy.rules.iter().filter_map(of_rule).collect()
+        policy.rules.iter().filter_map(of_rule).chain(rests).collect()
     };
     rulebook.documents().flat_map(|(_, document)| of_document(document)).collect()
 }

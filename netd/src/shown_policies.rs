@@ -129,14 +129,19 @@ fn names(document: &Document, world: &World) -> BTreeMap<String, BTreeSet<IpAddr
 /// What each rule that counts has counted. One whose policy is about nobody who is there has no counter, and has counted
 /// nothing.
 fn counters(document: &Document, counted: &BTreeMap<CounterName, Counted>) -> Vec<RuleCounter> {
-    let Document::Policy(policy) = document else { return Vec::new() };
+    let of_rest = |policy::Rest { title, effect, counter, .. }| {
+        let Counted { packets, octets } = counted.get(&counter).copied().unwrap_or_default();
+        RuleCounter { rule: title, action: effect.to_string(), packets, octets }
+    };
+    let rests = policy::rests(document).into_iter().map(of_rest);
+    let Document::Policy(policy) = document else { return rests.collect() };
     let counter = |(place, counter): (usize, CounterName)| {
         let rule = &policy.rules[place];
         let Counted { packets, octets } = counted.get(&counter).copied().unwrap_or_default();
         let (which, action) = (format!("{} rule {}", rule.direction, rule.number), rule.action.to_string());
         RuleCounter { rule: which, action, packets, octets }
     };
-    policy::counters(policy).into_iter().map(counter).collect()
+    policy::counters(policy).into_iter().map(counter).chain(rests).collect()
 }
 
 /// Where documents begin, in the order of the places.

@@ -61,6 +61,7 @@ mod draft;
 mod follow;
 mod index;
 mod ranges;
+mod rest;
 mod roster;
 mod rules;
 mod step;
@@ -85,6 +86,7 @@ use crate::{
     world::{Endpoint, World},
 };
 use draft::{Draft, Entrance};
+pub use rest::{Rest, rests};
 use roster::{Element, Found, Roster, Subject};
 use rules::Rules;
 pub use rules::{counters, log_chain};

@@ -53,6 +53,9 @@ pub struct EndExplanation {
     pub audits: Vec<String>,
 }
 
+/// What is told of what is a line of the log.
+const LOGGED: &str = "logged";
+
 impl Explanation {
     /// Puts a verdict on a connection into words.
     pub fn new(course: &Course<'_>, verdict: &Verdict<'_>) -> Self {
@@ -97,6 +100,10 @@ impl EndExplanation {
             verdict: decision.effect.to_string(),
             terms: match &decision.reason {
                 Reason::Rule(found) => terms(found.rule),
+                Reason::Stance(stance) if stance.logged.contains(&direction) => vec![LOGGED.to_owned()],
+                Reason::Isolated(policies) if policies.iter().any(|policy| policy.logged.contains(&direction)) => {
+                    vec![LOGGED.to_owned()]
+                }
                 _ => Vec::new(),
             },
             reason,
@@ -120,7 +127,7 @@ fn terms(rule: &Rule) -> Vec<String> {
         rule.rate.map(|Rate { connections, per }| format!("at most {connections} {} {per}", plural(connections)));
     let at_once = rule.connections.map(|number| format!("at most {number} {} at once", plural(number)));
     let logged = match rule.logging {
-        Logging::On => Some("logged".to_owned()),
+        Logging::On => Some(LOGGED.to_owned()),
         Logging::Off => None,
     };
     [rate, at_once, logged].into_iter().flatten().collect()

@@ -56,7 +56,7 @@ mod warnings;
 mod world;
 
 pub use block::{AddressBlock, AddressBlockError};
-pub use compile::{Compilation, compile, counters, log_chain};
+pub use compile::{Compilation, Rest, compile, counters, log_chain, rests};
 pub use course::Course;
 pub use dns_name::{DnsName, DnsPattern, ParseDnsNameError};
 pub use document::{Document, DocumentError, parse};

@@ -123,6 +123,8 @@ pub struct Policy {
     pub subject: EndpointSelector,
     /// What it says.
     pub rules: Vec<Rule>,
+    /// In which directions is logged what it isolates from and no rule allows; none of one that does not isolate.
+    pub logged: BTreeSet<Direction>,
 }
 
 /// What becomes of connections that no policy has a say about.
@@ -138,6 +140,8 @@ pub struct Stance {
     pub ingress: Effect,
     /// Of connections that their endpoints open.
     pub egress: Effect,
+    /// In which directions what it decides is logged.
+    pub logged: BTreeSet<Direction>,
 }
 
 impl FromStr for PolicyName {

@@ -132,6 +132,45 @@ fn what_rules_log_is_told_with_who_asked_whom_for_what() {
     assert_eq!((&pair["from"], &pair["to"]), (&"web/client".into(), &"web/server:7000/tcp".into()), "{audited:#}");
 }
 
+/// Recipes and manifests have no rule that denies: what denies there is a stance, or that a policy isolates.
+#[test]
+fn what_a_stance_or_isolation_denies_is_told_and_counted_where_they_say_so() {
+    let stage = Stage::new();
+    let apply = |text: &str| {
+        let file = stage.host.path("rest.yaml");
+        fs::write(&file, text).expect("the directory is ours");
+        stage.host.ok(&["policy", "apply", "-f", &file.to_string_lossy()]);
+    };
+    let told = |name: &str, rule: &str| {
+        let flows = stage.flows(1, &["--policy", name]);
+        let place = flows[0]["place"].as_str().expect("a text");
+        assert!(place.ends_with("rest.yaml:1:1"), "{flows:#?}");
+        assert_eq!((&flows[0]["verdict"], &flows[0]["rule"]), (&"deny".into(), &rule.into()), "{flows:#?}");
+        let shown = stage.host.json(&["policy", "inspect", name]);
+        let counter = &shown["counters"].as_array().and_then(|all| all.last()).expect("it counts");
+        assert_eq!((&counter["rule"], &counter["action"]), (&rule.into(), &"deny".into()), "{shown:#}");
+        assert_eq!(counter["packets"], 1, "{shown:#}");
+        let explained = stage.host.ok(&["policy", "explain", "client", "server:7001"]);
+        assert!(explained.contains("ingress: deny, logged:"), "{explained}");
+    };
+    let stance =
+        "{apiVersion: fabric/v1, kind: Stance, metadata: {name: closed}, networks: [web], ingress: deny, log: true}";
+    apply(stance);
+    assert!(!stage.connects(stage.server.ipv4.into(), 7001));
+    told("closed", "ingress stance");
+    // A policy that isolates decides before the stance.
+    apply(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+         metadata: {name: db, namespace: web, annotations: {fabric/log: denied}}\n\
+         spec: {podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 7000}]}]}\n",
+    );
+    let _listener = stage.listen(PORT);
+    assert!(stage.connects(stage.server.ipv4.into(), PORT), "allowed, and not logged");
+    assert!(!stage.connects(stage.server.ipv4.into(), 7001));
+    told("web/db", "ingress isolation");
+    assert_eq!(stage.flows(2, &[]).len(), 2, "and nothing else");
+}
+
 #[test]
 fn who_follows_is_told_at_once_and_a_new_daemon_goes_on() {
     let stage = Stage::new();

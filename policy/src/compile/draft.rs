@@ -64,7 +64,15 @@ impl Draft {
         let jump = |step| ChainRule::new([], Then::Verdict(PacketVerdict::Jump(step)));
         let mut writer = StepWriter { rules, draft: self };
         let mut asked: Vec<ChainRule> = outline.steps.iter().map(|step| jump(writer.step(network, step))).collect();
-        asked.push(ChainRule::new([], Then::Verdict(outline.rest)));
+        let rest = match outline.logged {
+            None => outline.rest,
+            Some(rest) => {
+                self.counters.insert(rest.counter.clone(), rest.about.clone());
+                self.chains.insert(rest.chain.clone(), rest.rules(outline.rest));
+                PacketVerdict::Goto(rest.chain)
+            }
+        };
+        asked.push(ChainRule::new([], Then::Verdict(rest)));
         self.chains.insert(name.clone(), Chain { about, hook: None, rules: asked });
         Some(name)
     }

@@ -8,7 +8,10 @@ use model::{
     data_path::{Chain, ChainName, ChainRule, CounterName, PacketVerdict, Then},
 };
 
-use super::index::{Index, Where};
+use super::{
+    index::{Index, Where},
+    rest::Rest,
+};
 use crate::{
     peer::Peer,
     policies::Policies,
@@ -65,6 +68,8 @@ pub(super) struct Step {
 pub(super) struct Outline {
     pub(super) steps: Vec<Step>,
     pub(super) rest: PacketVerdict,
+    /// The same where it is logged.
+    pub(super) logged: Option<Rest>,
 }
 
 impl Rules {
@@ -123,12 +128,17 @@ impl Rules {
             clauses.push(self.clauses.len() - 1);
         }
         let mut steps = self.steps(&clauses);
+        let all = self.policies.policies();
+        let logged = match is_isolated {
+            true => selecting.iter().find_map(|number| Rest::of_policy(&all[*number], self.direction)),
+            false => self.policies.stance_of(network).and_then(|stance| Rest::of_stance(stance, self.direction)),
+        };
         // Rules at the end that say what becomes of the rest, too.
-        while steps.last().is_some_and(|step| step.then == plain(rest)) {
+        while logged.is_none() && steps.last().is_some_and(|step| step.then == plain(rest)) {
             steps.pop();
         }
-        let says_nothing = steps.is_empty() && rest == Effect::Allow;
-        (!says_nothing).then(|| Outline { steps, rest: plain(rest) })
+        let says_nothing = steps.is_empty() && rest == Effect::Allow && logged.is_none();
+        (!says_nothing).then(|| Outline { steps, rest: plain(rest), logged })
     }
 
     fn steps(&self, clauses: &[usize]) -> Vec<Step> {

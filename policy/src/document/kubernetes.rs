@@ -29,6 +29,10 @@ struct Status {
     _conditions: Option<Vec<Condition>>,
 }
 
+/// The annotation that has logged what a policy isolates from, and what it says.
+const LOG: &str = "fabric/log";
+const LOG_DENIED: &str = "denied";
+
 impl Reader<'_> {
     pub(super) fn kubernetes(&self, node: &Node) -> Result<Document, Defect> {
         // What tools of Kubernetes 1.24 to 1.27 wrote, whose API had it: it says nothing of who may talk to whom.
@@ -47,7 +51,7 @@ impl Reader<'_> {
         let (ingress, egress) = (spec.ingress.unwrap_or_default(), spec.egress.unwrap_or_default());
 
         let types = spec.policy_types.unwrap_or_default();
-        let isolates = if types.is_empty() {
+        let isolates: BTreeSet<Direction> = if types.is_empty() {
             // "policies that contain an egress section are assumed to affect egress, and all policies [...] ingress"; a
             // section without rules is none.
             let egress = (!egress.is_empty()).then_some(Direction::Egress);
@@ -60,6 +64,17 @@ impl Reader<'_> {
                 _ => Err(place.nearest_to_item(index).invalid("expected `Ingress` or `Egress`")),
             };
             types.iter().enumerate().map(direction).collect::<Result<BTreeSet<_>, _>>()?
+        };
+
+        // It has no words for a log, and an annotation changes nothing for anybody else.
+        let annotations = written.metadata.annotations.unwrap_or_default();
+        let logged = match annotations.get(LOG).map(String::as_str) {
+            None => BTreeSet::new(),
+            Some(LOG_DENIED) => BTreeSet::clone(&isolates),
+            Some(_) => {
+                let place = metadata.nearest_to_field("annotations").nearest_to_field(LOG);
+                return Err(place.invalid(format!("expected `{LOG}: {LOG_DENIED}`")));
+            }
         };
 
         let subject = match &spec.pod_selector {
@@ -82,6 +97,7 @@ impl Reader<'_> {
             networks: Networks::Named([network].into()),
             subject: EndpointSelector { labels: subject, ..EndpointSelector::default() },
             rules,
+            logged,
         }))
     }
 

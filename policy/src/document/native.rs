@@ -53,6 +53,7 @@ impl Reader<'_> {
                 None => EndpointSelector::default(),
             },
             rules,
+            logged: BTreeSet::new(),
         }))
     }
 
@@ -62,6 +63,13 @@ impl Reader<'_> {
         if written.networks.is_empty() {
             return Err(place.invalid("`networks` is empty: name one network or more"));
         }
+        let said = [(Direction::Ingress, written.ingress.is_some()), (Direction::Egress, written.egress.is_some())];
+        let said: BTreeSet<Direction> = said.into_iter().filter_map(|(way, is_said)| is_said.then_some(way)).collect();
+        let is_logged = written.log.unwrap_or_default();
+        if is_logged && said.is_empty() {
+            let told = "`log` is about what `ingress` and `egress` say, and both are missing";
+            return Err(node.nearest_to_field("log").invalid(told));
+        }
         let network = |(index, text): (usize, &String)| named(text, place.nearest_to_item(index));
         Ok(Document::Stance(Stance {
             name: name(&written.metadata.name, node)?,
@@ -69,6 +77,7 @@ impl Reader<'_> {
             networks: written.networks.iter().enumerate().map(network).collect::<Result<_, _>>()?,
             ingress: written.ingress.map_or(Effect::Allow, Effect::from),
             egress: written.egress.map_or(Effect::Allow, Effect::from),
+            logged: if is_logged { said } else { BTreeSet::new() },
         }))
     }
 

@@ -38,6 +38,7 @@ pub(super) struct Stance {
     pub(super) networks: Vec<String>,
     pub(super) ingress: Option<Effect>,
     pub(super) egress: Option<Effect>,
+    pub(super) log: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
